@@ -1,0 +1,150 @@
+"""Weight files: where they are, what they say of themselves, and whether they are intact.
+
+A checkpoint is one safetensors file. Its header carries `dims` (the model's dataclass, as JSON) and
+the provenance that `save` is given (data, command, seed, version). `index.json` beside the files
+holds their SHA-256, which every load checks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from . import __version__
+from .errors import WeightsError
+
+NAMES = ("face_model", "tracker", "ame", "eac", "hef")
+INDEX = "index.json"
+ENVIRONMENT = "EMOTALK_WEIGHTS"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What `load` returns: float32 tensors by name, the model's `dims`, all metadata, the file's hash."""
+
+    tensors: dict[str, torch.Tensor]
+    dims: dict[str, Any]
+    metadata: dict[str, str]
+    sha256: str
+    path: Path
+
+
+def weights_dir(override: str | os.PathLike | None = None) -> Path:
+    """The folder of weight files: `override`, else $EMOTALK_WEIGHTS, else the wheel's or checkout's own.
+
+    Raises WeightsError when the named folder does not exist.
+    """
+    named = override or os.environ.get(ENVIRONMENT)
+    if named:
+        path = Path(named)
+        if not path.is_dir():
+            source = "--weights" if override else f"${ENVIRONMENT}"
+            raise WeightsError(f"{source}: no folder {path}; name a folder that holds {INDEX} and *.safetensors.")
+        return path
+    package = Path(__file__).resolve().parent
+    for path in (package / "weights", package.parent / "weights"):
+        if (path / INDEX).is_file():
+            return path
+    raise WeightsError(f"No weights found beside the package; reinstall emotalk or set ${ENVIRONMENT}.")
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file, read in blocks."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file) -> str:  # Python 3.10 has no hashlib.file_digest
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def index(directory: Path) -> dict[str, str]:
+    """File name -> SHA-256 as recorded in the folder's index ({} when there is none yet)."""
+    try:
+        return json.loads((directory / INDEX).read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise WeightsError(f"{directory / INDEX} is not valid JSON; restore the weights folder.") from error
+
+
+def load(name: str, directory: str | os.PathLike | None = None) -> Checkpoint:
+    """Read `<directory>/<name>.safetensors` after checking its hash against the index.
+
+    Half-precision tensors come back as float32; integer tensors keep their type.
+    Raises WeightsError if the file is missing, unlisted, damaged, or without dims.
+    """
+    folder = weights_dir(directory)
+    path = folder / f"{name}.safetensors"
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing; restore it or point --weights at a complete folder.")
+    digest, listed = sha256(path), index(folder).get(path.name)
+    if listed is None:
+        raise WeightsError(f"{path.name} is not listed in {folder / INDEX}; restore the weights folder.")
+    if digest != listed:
+        raise WeightsError(f"{path} is damaged (SHA-256 differs from {INDEX}); restore it.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a safetensors file; restore it.") from error
+    if "dims" not in metadata:
+        raise WeightsError(f"{path} carries no model dimensions; it was not made by emotalk train.")
+    tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    return Checkpoint(tensors, json.loads(metadata["dims"]), metadata, digest, path)
+
+
+def save(
+    name: str,
+    tensors: dict[str, torch.Tensor],
+    dims: Any,
+    directory: str | os.PathLike,
+    *,
+    data: str,
+    command: str,
+    seed: int,
+    half: bool = True,
+    **extra: str,
+) -> Path:
+    """Write `<directory>/<name>.safetensors` atomically and record its hash in the index.
+
+    dims: a dataclass (or dict) that rebuilds the model. data, command, seed: provenance.
+    half: store floating-point tensors in float16.
+    """
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    path, part = folder / f"{name}.safetensors", folder / f".{name}.part"
+
+    def stored(tensor: torch.Tensor) -> torch.Tensor:
+        tensor = tensor.detach().cpu().contiguous()
+        return tensor.half() if half and tensor.is_floating_point() else tensor
+
+    described = dataclasses.asdict(dims) if dataclasses.is_dataclass(dims) else dict(dims)
+    metadata = {
+        "model": name,
+        "dims": json.dumps(described),
+        "data": data,
+        "command": command,
+        "seed": str(seed),
+        "emotalk": __version__,
+        **extra,
+    }
+    save_file({k: stored(v) for k, v in tensors.items()}, part, metadata)
+    os.replace(part, path)
+    listing = index(folder) | {path.name: sha256(path)}
+    part = folder / f".{INDEX}.part"
+    part.write_text(json.dumps(listing, indent=1, sort_keys=True) + "\n")
+    os.replace(part, folder / INDEX)
+    return path
