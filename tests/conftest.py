@@ -1,0 +1,79 @@
+"""Inputs made on the spot with numpy, Pillow and ffmpeg, and one pipeline that all tests share."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from imageio_ffmpeg import get_ffmpeg_exe
+
+ROOT = Path(__file__).resolve().parent.parent
+PORTRAIT = ROOT / "examples" / "portrait.png"
+SPEECH = ROOT / "examples" / "speech.wav"
+
+
+def write_wav(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
+    """16-bit WAV from samples [N] or [N, channels] in -1..1."""
+    samples = np.atleast_2d(samples.T).T
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(samples.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return path
+
+
+def ffmpeg(*arguments: str | Path) -> None:
+    """Run the bundled ffmpeg; the test fails if it does."""
+    command = [get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-y", *map(str, arguments)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def video_frames(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """All frames of a video as uint8 [T, H, W, 3]; size is (width, height)."""
+    command = [get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-i", f"file:{path}"]
+    command += ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    data = subprocess.run(command, check=True, capture_output=True).stdout
+    return np.frombuffer(data, np.uint8).reshape(-1, size[1], size[0], 3)
+
+
+def sound(path: Path, rate: int = 16000) -> np.ndarray:
+    """The sound of a media file as mono float32 [N]."""
+    command = [get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-i", f"file:{path}", "-vn"]
+    command += ["-ac", "1", "-ar", str(rate), "-f", "f32le", "-"]
+    return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.float32)
+
+
+def streams(path: Path) -> str:
+    """What ffmpeg says of a file: its streams, duration and metadata."""
+    found = subprocess.run([get_ffmpeg_exe(), "-hide_banner", "-i", f"file:{path}"], capture_output=True, text=True)
+    return re.sub(r"\s+", " ", found.stderr)
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Temporary files of ours in a folder, and children that still run."""
+    return [p.name for p in folder.iterdir() if p.name.startswith(".emotalk-") or p.suffix == ".part"]
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory) -> Path:
+    """A folder for inputs that tests make once and share."""
+    return tmp_path_factory.mktemp("inputs")
+
+
+@pytest.fixture(scope="session")
+def short_speech(inputs) -> Path:
+    """The first 1.2 s of the example speech (30 frames)."""
+    ffmpeg("-i", SPEECH, "-t", "1.2", inputs / "short.wav")
+    return inputs / "short.wav"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_threads():
+    """Two threads at most, so that results and times do not depend on the machine's size."""
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
