@@ -1,0 +1,206 @@
+"""Fitting the face model to one picture: θ_s = {α, β_s, δ, γ, p} (Sec. 3.1) from landmarks and pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from .model import EXPRESSION_NAMES, N_SKIN, FaceModel, rotation_vector, sh_basis, shade
+from .render import interpolate, rasterize
+
+CROP_SIZE = 512
+CROP_MARGIN = 1.8  # crop side / longer side of the landmarks' box
+CROP_LIFT = 0.04  # the crop's centre lies this part of its side above the box's: hair needs room
+DEPTH_WEIGHT = 0.5  # a monocular landmarker's z is less certain than its x and y
+IDENTITY_RIDGE, EXPRESSION_RIDGE = 0.3, 1.0
+# Resting brows, lids and lips differ between people as much as between moods: explain them by identity first.
+CAUTIOUS_RIDGE = {"brow": 12.0, "eye": 4.0, "cheek": 6.0, "noseSneer": 6.0, "jawForward": 12.0, "mouthRoll": 4.0}
+CAUTIOUS_RIDGE |= {"mouthFrown": 3.0, "mouthShrug": 4.0, "mouthPucker": 4.0, "mouthFunnel": 4.0, "mouthClose": 6.0}
+CAUTIOUS_RIDGE |= {"mouthUpperUp": 3.0, "mouthLowerDown": 2.0, "residual": 8.0}
+SH_RIDGE = 0.02
+TEXTURE_RIDGE = 1.0
+
+
+@dataclasses.dataclass
+class Pose:
+    """Weak perspective: image = scale · (rotation · X) · [1,-1,-1] + translation, rotation in the y-up frame.
+
+    rotation [B,3,3], scale [B] px per cm, translation [B,3] px.
+    """
+
+    rotation: Tensor
+    scale: Tensor
+    translation: Tensor
+
+    def project(self, points: Tensor) -> Tensor:
+        """Model points [B,V,3] cm -> image px [B,V,3] (z away from the camera)."""
+        return self.rotate(points) + self.translation[:, None]
+
+    def rotate(self, vectors: Tensor) -> Tensor:
+        """Model displacements [B,V,3] cm -> image displacements px."""
+        turned = vectors @ self.rotation.transpose(1, 2) * self.scale[:, None, None]
+        return turned * turned.new_tensor([1.0, -1.0, -1.0])
+
+    def unproject(self, points: Tensor) -> Tensor:
+        """Image px [B,V,3] -> model cm."""
+        centred = (points - self.translation[:, None]) * points.new_tensor([1.0, -1.0, -1.0])
+        return centred @ self.rotation / self.scale[:, None, None]
+
+    def vector(self, size: int = CROP_SIZE) -> Tensor:
+        """p ∈ R^6: rotation vector in camera space (x right, y down, z away), x, y (crop fraction), log scale."""
+        flip = self.rotation.new_tensor([1.0, -1.0, -1.0])
+        turn = rotation_vector(self.rotation * flip[:, None] * flip)
+        place = self.translation[:, :2] / size - 0.5
+        return torch.cat([turn, place, (self.scale / size).log()[:, None]], 1)
+
+
+@dataclasses.dataclass
+class Portrait:
+    """A fitted source face.
+
+    image [3,512,512] 0..1; landmarks [478,3] crop px; alpha [80], beta [64], delta [80], gamma [27];
+    pose: Pose of batch 1 in crop px; to_source: [2,3] affine from crop px to source px;
+    source: the whole picture, uint8 [H,W,3].
+    """
+
+    image: Tensor
+    landmarks: Tensor
+    alpha: Tensor
+    beta: Tensor
+    delta: Tensor
+    gamma: Tensor
+    pose: Pose
+    to_source: np.ndarray
+    source: np.ndarray
+
+
+def align(source: Tensor, target: Tensor, weight: Tensor | None = None) -> Pose:
+    """Similarity that carries model points [B,V,3] to image points [B,V,3] in least squares (Umeyama)."""
+    flipped = target * target.new_tensor([1.0, -1.0, -1.0])
+    w = torch.ones_like(source[..., :1]) if weight is None else weight
+    w = w / w.sum(1, keepdim=True)
+    a, b = (w * source).sum(1, keepdim=True), (w * flipped).sum(1, keepdim=True)
+    u, s, vt = torch.linalg.svd((flipped - b).transpose(1, 2) @ (w * (source - a)))
+    sign = torch.ones_like(s)
+    sign[:, 2] = torch.det(u @ vt).sign()
+    rotation = u * sign[:, None] @ vt
+    scale = (s * sign).sum(1) / (w * (source - a) ** 2).sum((1, 2))
+    offset = b[:, 0] - scale[:, None] * (rotation @ a[:, 0, :, None])[..., 0]
+    return Pose(rotation, scale, offset * target.new_tensor([1.0, -1.0, -1.0]))
+
+
+def expression_ridge(names: list[str]) -> Tensor:
+    """Prior precision of each expression component."""
+    strongest = [max([v for k, v in CAUTIOUS_RIDGE.items() if n.startswith(k)], default=EXPRESSION_RIDGE) for n in names]
+    return torch.tensor(strongest)
+
+
+def fit_shape(model: FaceModel, landmarks: Tensor, rounds: int = 4) -> tuple[Tensor, Tensor, Pose]:
+    """α, β_s and pose by regularised least squares against landmarks [B,478,3] px, β in 0..1 where named.
+
+    Returns alpha [B,80], beta [B,64], Pose.
+    """
+    count = len(model.identity)
+    basis = torch.cat([model.identity, model.expression]).flatten(1)
+    weight = torch.tensor([1.0, 1.0, DEPTH_WEIGHT]).to(landmarks).repeat(model.mean.shape[0]) ** 2
+    ridge = torch.cat([torch.full((count,), IDENTITY_RIDGE), expression_ridge(EXPRESSION_NAMES)]).to(landmarks)
+    normal = (basis * weight) @ basis.T + ridge.diag()
+    step = 1 / torch.linalg.eigvalsh(normal)[-1]
+    low = torch.full_like(ridge, -3.0)
+    high = torch.full_like(ridge, 3.0)
+    low[count : count + 53], high[count : count + 53] = 0, 1
+    theta = landmarks.new_zeros(len(landmarks), len(ridge))
+    for _ in range(rounds):
+        shape = model.vertices(theta[:, :count], theta[:, count:])
+        pose = align(shape, landmarks)
+        target = (pose.unproject(landmarks) - model.mean).flatten(1)
+        right = (target * weight) @ basis.T
+        momentum = theta
+        for i in range(150):  # accelerated projected gradient
+            new = (momentum - step * (momentum @ normal - right)).clamp(low, high)
+            momentum = new + (i / (i + 3)) * (new - theta)
+            theta = new
+    return theta[:, :count], theta[:, count:], pose
+
+
+def camera_normals(model: FaceModel, beta: Tensor, pose: Pose, size: int) -> Tensor:
+    """Relief normals turned to the camera's y-up frame and resized: [B,3,size,size]."""
+    normals = F.interpolate(model.normals(beta), size=(size, size), mode="bilinear", align_corners=False)
+    return F.normalize(torch.einsum("bij,bjhw->bihw", pose.rotation, normals), dim=1, eps=1e-6)
+
+
+def fit_illumination(texture: Tensor, normals: Tensor, albedo: Tensor, mask: Tensor) -> Tensor:
+    """γ [B,27] of three-band light per colour, least squares of texture ≈ albedo · shade(normals, γ).
+
+    texture, albedo, normals [B,3,h,w]; mask [h,w]. Only surfaces facing the camera are trusted.
+    """
+    bands = sh_basis(normals).flatten(2)
+    trust = (mask * normals[:, 2].clamp_min(0)).flatten(1)[:, None]
+    prior = SH_RIDGE * trust.sum(2, keepdim=True) * torch.eye(9, device=texture.device)
+    prior[:, 0, 0] *= 0.01
+    out = []
+    for c in range(3):
+        design = bands * albedo[:, c].flatten(1)[:, None] * trust
+        target = (texture[:, c].flatten(1)[:, None] * trust).transpose(1, 2)
+        out.append(torch.linalg.solve(design @ design.transpose(1, 2) + prior, design @ target)[..., 0])
+    return torch.stack(out, 1).flatten(1)
+
+
+def fit_appearance(model: FaceModel, image: Tensor, landmarks: Tensor, beta: Tensor, pose: Pose) -> tuple[Tensor, Tensor]:
+    """δ [1,80] and γ [1,27] from the pixels under the mesh. image [3,h,w], landmarks [478,3] px."""
+    size = model.dims.texture_size
+    flat = torch.cat([model.uv[:N_SKIN] * size, torch.zeros_like(model.uv[:N_SKIN, :1])], 1)[None]
+    face, weights = rasterize(flat, model.triangles, size, size)
+    limit = landmarks.new_tensor(image.shape[:0:-1])
+    at = interpolate(face, weights, model.triangles, landmarks[:N_SKIN, :2] / limit * 2 - 1).permute(0, 2, 3, 1)
+    texture = F.grid_sample(image[None], at, align_corners=False, padding_mode="border")
+    normals = camera_normals(model, beta[None], pose, size)
+    mask, basis = model.texture_mask[0], model.texture_basis.flatten(1)
+    normal = (basis * model.texture_mask.expand(3, -1, -1).flatten()) @ basis.T
+    delta = texture.new_zeros(1, len(basis))
+    for _ in range(2):
+        gamma = fit_illumination(texture, normals, model.albedo(delta), mask)
+        delit = (texture / shade(normals, gamma).clamp_min(0.15)).clamp(0, 1.5)
+        right = ((delit - model.texture_mean) * mask).flatten(1) @ basis.T
+        ridge = TEXTURE_RIDGE * mask.sum() * 3 * 0.003
+        delta = torch.linalg.solve(normal + ridge * torch.eye(len(basis)).to(normal), right.T).T
+    return delta, gamma
+
+
+def crop_box(landmarks: np.ndarray) -> tuple[float, float, float]:
+    """(left, top, side) of the square portrait crop around landmarks [478,2+] px."""
+    low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
+    side = CROP_MARGIN * float((high - low).max())
+    x, y = (low + high) / 2
+    return float(x) - side / 2, float(y) - side / 2 - CROP_LIFT * side, side
+
+
+def cut(image: np.ndarray, box: tuple[float, float, float], size: int = CROP_SIZE) -> np.ndarray:
+    """Resample the square (left, top, side) of uint8 [H,W,3] to [size,size,3]; edges are repeated outside."""
+    left, top, side = box
+    height, width = image.shape[:2]
+    pad = int(max(0, -left, -top, left + side - width, top + side - height)) + 2
+    x0, y0 = max(0, int(left) - 2), max(0, int(top) - 2)
+    x1, y1 = min(width, int(left + side) + 3), min(height, int(top + side) + 3)
+    part = np.pad(image[y0:y1, x0:x1], ((pad, pad), (pad, pad), (0, 0)), mode="edge")
+    shift = np.array([left - x0 + pad, top - y0 + pad])
+    area = (*shift, *(shift + side))
+    return np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.LANCZOS, box=area))
+
+
+def fit_portrait(model: FaceModel, image: np.ndarray, landmarks: np.ndarray) -> Portrait:
+    """Crop and fit a face. image: uint8 [H,W,3]; landmarks: [478,3] in its px. Runs on the CPU."""
+    left, top, side = crop_box(landmarks)
+    zoom = CROP_SIZE / side
+    points = torch.tensor((landmarks - [left, top, 0]) * zoom, dtype=torch.float32)
+    pixels = torch.tensor(cut(image, (left, top, side))).permute(2, 0, 1).float() / 255
+    with torch.no_grad():
+        alpha, beta, pose = fit_shape(model, points[None])
+        delta, gamma = fit_appearance(model, pixels, points, beta[0], pose)
+    affine = np.array([[1 / zoom, 0, left], [0, 1 / zoom, top]])
+    return Portrait(pixels, points, alpha[0], beta[0], delta[0], gamma[0], pose, affine, image)

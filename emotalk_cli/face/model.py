@@ -1,0 +1,174 @@
+"""The 3D morphable face model (Sec. 3.1, eq. 1): shape, expression, albedo, illumination and pose.
+
+Space: centimetres, x to the subject's left (image right), y up, z forward. The surface is the
+478-vertex face mesh (468 skin vertices + 10 iris points). A regular UV position map carries the denser
+relief that shading needs, and a small mesh carries teeth, gums and tongue.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .. import checkpoints
+
+ARKIT_NAMES = (
+    "browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft "
+    "cheekSquintRight eyeBlinkLeft eyeBlinkRight eyeLookDownLeft eyeLookDownRight eyeLookInLeft eyeLookInRight "
+    "eyeLookOutLeft eyeLookOutRight eyeLookUpLeft eyeLookUpRight eyeSquintLeft eyeSquintRight eyeWideLeft "
+    "eyeWideRight jawForward jawLeft jawOpen jawRight mouthClose mouthDimpleLeft mouthDimpleRight mouthFrownLeft "
+    "mouthFrownRight mouthFunnel mouthLeft mouthLowerDownLeft mouthLowerDownRight mouthPressLeft mouthPressRight "
+    "mouthPucker mouthRight mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper mouthSmileLeft "
+    "mouthSmileRight mouthStretchLeft mouthStretchRight mouthUpperUpLeft mouthUpperUpRight noseSneerLeft "
+    "noseSneerRight"
+).split()
+N_RESIDUAL = 11
+EXPRESSION_NAMES = [
+    *ARKIT_NAMES,
+    "cheekRaiserLeft",
+    "cheekRaiserRight",
+    *(f"residual{i:02d}" for i in range(N_RESIDUAL)),
+]
+INDEX = {name: i for i, name in enumerate(EXPRESSION_NAMES)}
+
+N_VERTICES = 478
+N_SKIN = 468
+N_IDENTITY, N_EXPRESSION, N_TEXTURE, N_ILLUMINATION, N_POSE = 80, 64, 80, 27, 6
+
+# Contours as rings of vertex numbers, counter-clockwise as seen on the subject.
+INNER_LIPS = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
+OUTER_LIPS = [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146]
+RIGHT_EYE = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7]
+LEFT_EYE = [263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249]
+FACE_OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377]
+FACE_OVAL += [152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]
+# (upper, lower) vertices that meet when the lips or lids close.
+LIP_PAIRS = [(191, 95), (80, 88), (81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (310, 318), (415, 324)]
+RIGHT_LID_PAIRS = [(246, 7), (161, 163), (160, 144), (159, 145), (158, 153), (157, 154), (173, 155)]
+LEFT_LID_PAIRS = [(466, 249), (388, 390), (387, 373), (386, 374), (385, 380), (384, 381), (398, 382)]
+OUTER_EYE_CORNERS = (33, 263)
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceDims:
+    """Sizes that rebuild a FaceModel; stored in its checkpoint."""
+
+    n_identity: int = N_IDENTITY
+    n_expression: int = N_EXPRESSION
+    n_texture: int = N_TEXTURE
+    texture_size: int = 64
+    relief_size: int = 128
+    n_mouth_vertices: int = 0
+    n_mouth_triangles: int = 0
+
+
+class FaceModel(nn.Module):
+    """Linear face model. Its buffers (B expression components K = 64):
+
+    mean [478,3] cm; identity [80,478,3] cm per unit coefficient; expression [64,478,3] cm per unit;
+    triangles [898,3]; uv [478,2] in 0..1, v down; mirror [478];
+    texture_mean [3,h,h] and texture_basis [80,3,h,h] linear albedo over UV; texture_mask [1,h,h];
+    relief_mean [3,H,H] and relief_basis [64,3,H,H] UV position map in cm; relief_mask [1,H,H];
+    mouth_mean [M,3] cm; mouth_jaw [64,4,3] affine motion of lower-jaw points per unit expression;
+    mouth_lower [M] 1 where a vertex moves with the jaw; mouth_triangles [m,3]; mouth_color [M,3].
+    """
+
+    def __init__(self, dims: FaceDims):
+        super().__init__()
+        self.dims = dims
+        h, H, M = dims.texture_size, dims.relief_size, dims.n_mouth_vertices
+        shapes = {
+            "mean": (N_VERTICES, 3),
+            "identity": (dims.n_identity, N_VERTICES, 3),
+            "expression": (dims.n_expression, N_VERTICES, 3),
+            "uv": (N_VERTICES, 2),
+            "texture_mean": (3, h, h),
+            "texture_basis": (dims.n_texture, 3, h, h),
+            "texture_mask": (1, h, h),
+            "relief_mean": (3, H, H),
+            "relief_basis": (dims.n_expression, 3, H, H),
+            "relief_mask": (1, H, H),
+            "mouth_mean": (M, 3),
+            "mouth_jaw": (dims.n_expression, 4, 3),
+            "mouth_lower": (M,),
+            "mouth_color": (M, 3),
+        }
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape))
+        self.register_buffer("triangles", torch.zeros(898, 3, dtype=torch.long))
+        self.register_buffer("mirror", torch.zeros(N_VERTICES, dtype=torch.long))
+        self.register_buffer("mouth_triangles", torch.zeros(dims.n_mouth_triangles, 3, dtype=torch.long))
+
+    @classmethod
+    def load(cls, weights=None) -> FaceModel:
+        """The shipped model, in evaluation mode on the CPU. Raises WeightsError."""
+        checkpoint = checkpoints.load("face_model", weights)
+        model = cls(FaceDims(**checkpoint.dims))
+        tensors = {k: v.long() if not v.is_floating_point() else v for k, v in checkpoint.tensors.items()}
+        model.load_state_dict(tensors)
+        return model.eval()
+
+    def vertices(self, alpha: Tensor, beta: Tensor) -> Tensor:
+        """S = mean + B_id·α + B_exp·β (eq. 1). alpha [B,80], beta [B,64] -> [B,478,3] cm."""
+        return self.mean + torch.einsum("bk,kvc->bvc", alpha, self.identity) + self.displacement(beta)
+
+    def displacement(self, beta: Tensor) -> Tensor:
+        """B_exp·β: [B,64] -> [B,478,3] cm."""
+        return torch.einsum("bk,kvc->bvc", beta, self.expression)
+
+    def albedo(self, delta: Tensor) -> Tensor:
+        """T = mean + B_t·δ (eq. 1). delta [B,80] -> [B,3,h,h], about 0..1."""
+        return self.texture_mean + torch.einsum("bk,kchw->bchw", delta, self.texture_basis)
+
+    def normals(self, beta: Tensor) -> Tensor:
+        """Unit surface normals of the UV relief in model space. beta [B,64] -> [B,3,H,H]."""
+        relief = self.relief_mean + torch.einsum("bk,kchw->bchw", beta, self.relief_basis)
+        du = F.pad(relief[..., 2:] - relief[..., :-2], (1, 1, 0, 0), mode="replicate")
+        dv = F.pad(relief[..., 2:, :] - relief[..., :-2, :], (0, 0, 1, 1), mode="replicate")
+        return F.normalize(torch.linalg.cross(dv, du, dim=1), dim=1, eps=1e-6)
+
+    def mouth_vertices(self, beta: Tensor) -> Tensor:
+        """Teeth, gums and tongue: upper ones fixed to the skull, lower ones with the jaw. [B,64] -> [B,M,3] cm."""
+        affine = torch.einsum("bk,kij->bij", beta, self.mouth_jaw)
+        points = F.pad(self.mouth_mean, (0, 1), value=1.0)
+        return self.mouth_mean + self.mouth_lower[:, None] * (points @ affine)
+
+
+def rotation_matrix(vector: Tensor) -> Tensor:
+    """Rodrigues: rotation vectors [B,3] rad -> matrices [B,3,3]. Differentiable at zero."""
+    angle = (vector.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+    x, y, z = (vector / angle).unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
+    sine, cosine = angle.sin()[..., None], angle.cos()[..., None]
+    return torch.eye(3, dtype=vector.dtype, device=vector.device) + sine * cross + (1 - cosine) * cross @ cross
+
+
+def rotation_vector(matrix: Tensor) -> Tensor:
+    """Inverse of `rotation_matrix` for angles below π: [B,3,3] -> [B,3] rad."""
+    axis = torch.stack(
+        [
+            matrix[:, 2, 1] - matrix[:, 1, 2],
+            matrix[:, 0, 2] - matrix[:, 2, 0],
+            matrix[:, 1, 0] - matrix[:, 0, 1],
+        ],
+        -1,
+    )
+    sine = axis.norm(dim=-1, keepdim=True) / 2
+    cosine = (matrix.diagonal(dim1=1, dim2=2).sum(-1, keepdim=True) - 1) / 2
+    angle = torch.atan2(sine, cosine)
+    return torch.where(sine > 1e-7, axis / (2 * sine).clamp_min(1e-12) * angle, axis / 2)
+
+
+def sh_basis(normals: Tensor) -> Tensor:
+    """Nine real spherical harmonics (unnormalised constants folded into γ). [B,3,...] -> [B,9,...]."""
+    x, y, z = normals.unbind(1)
+    return torch.stack([torch.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1], 1)
+
+
+def shade(normals: Tensor, gamma: Tensor) -> Tensor:
+    """Irradiance of three-band spherical-harmonic light. normals [B,3,...], gamma [B,27] -> [B,3,...]."""
+    return torch.einsum("bn...,bcn->bc...", sh_basis(normals), gamma.reshape(-1, 3, 9))

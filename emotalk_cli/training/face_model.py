@@ -1,0 +1,313 @@
+"""Learn the face model from the data pack: `python -m emotalk_cli.training.face_model --data DIR --out weights`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.optimize import lsq_linear
+from torch.nn import functional as F
+
+from .. import checkpoints
+from ..face import fit
+from ..face.model import (
+    EXPRESSION_NAMES,
+    INNER_LIPS,
+    LEFT_EYE,
+    N_RESIDUAL,
+    N_SKIN,
+    N_TEXTURE,
+    N_VERTICES,
+    OUTER_LIPS,
+    RIGHT_EYE,
+    FaceDims,
+    FaceModel,
+    shade,
+)
+from ..face.render import rasterize
+
+ICT_SKIN = slice(0, 9409)
+ICT_MOUTH = slice(14062, 21451)
+ICT_GUMS_END, ICT_TEETH_LOWER = 17039, 19247
+RESIDUAL_NORM = 3.0  # cm, root sum of squares over all vertices: of the order of a named shape
+TOOTH, GUM, TONGUE = (0.86, 0.82, 0.74), (0.66, 0.36, 0.34), (0.62, 0.32, 0.31)
+ICT_TO_MODEL = {"cheekRaiser_L": "cheekRaiserLeft", "cheekRaiser_R": "cheekRaiserRight"}
+
+
+def ict_basis(dense: np.lib.npyio.NpzFile, part: slice) -> np.ndarray:
+    """ICT expression shapes regrouped to the named components: [53, vertices, 3] cm."""
+    names, shapes = [str(n) for n in dense["expression_names"]], dense["expression"].astype(np.float32)[:, part]
+    basis = np.zeros((53, shapes.shape[1], 3), np.float32)
+    for row, name in enumerate(EXPRESSION_NAMES[:53]):
+        sources = [name.replace("Left", "_L").replace("Right", "_R"), name, f"{name}_L", f"{name}_R"]
+        for source in sources if name not in ("jawLeft", "jawRight", "mouthLeft", "mouthRight") else [name]:
+            if source in names:
+                basis[row] += shapes[names.index(source)]
+                if source == sources[0]:
+                    break
+    return basis
+
+
+def barycentric_map(uv: torch.Tensor, triangles: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rasterise a UV layout: face number [1,size,size] (-1 where empty) and barycentric weights."""
+    vertices = torch.cat([uv * size, torch.zeros_like(uv[:, :1])], 1)[None]
+    return rasterize(vertices, triangles, size, size)
+
+
+def fill_holes(maps: torch.Tensor, mask: torch.Tensor, steps: int = 60) -> torch.Tensor:
+    """Grow [N,C,H,W] values outward from mask [1,1,H,W] so that differences at its rim are defined."""
+    known = mask.clone()
+    maps = maps * known
+    for _ in range(steps):
+        weight = F.avg_pool2d(known, 3, 1, 1)
+        grown = F.avg_pool2d(maps, 3, 1, 1) / weight.clamp_min(1e-6)
+        maps = torch.where(known > 0, maps, grown)
+        known = (weight > 0).float()
+    return maps
+
+
+def closest_on_mesh(points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each point the triangle it projects to and its (clamped) barycentric weights."""
+    a, b, c = (vertices[triangles[:, i]] for i in range(3))
+    u, v = b - a, c - a
+    uu, uv, vv = (u * u).sum(1), (u * v).sum(1), (v * v).sum(1)
+    best, weights = np.zeros(len(points), int), np.zeros((len(points), 3), np.float32)
+    for start in range(0, len(points), 512):
+        w = points[start : start + 512, None] - a
+        wu, wv = (w * u).sum(-1), (w * v).sum(-1)
+        det = uu * vv - uv * uv
+        s, t = (wu * vv - wv * uv) / det, (wv * uu - wu * uv) / det
+        s, t = s.clip(0, 1), t.clip(0, 1)
+        over = np.maximum(s + t, 1)
+        s, t = s / over, t / over
+        gap = ((w - s[..., None] * u - t[..., None] * v) ** 2).sum(-1)
+        pick = gap.argmin(1)
+        rows = np.arange(len(pick))
+        best[start : start + 512] = pick
+        st = np.stack([s[rows, pick], t[rows, pick]], 1)
+        weights[start : start + 512] = np.concatenate([1 - st.sum(1, keepdims=True), st], 1)
+    return best, weights
+
+
+def learn_relief(basis: np.lib.npyio.NpzFile, dense: np.lib.npyio.NpzFile, uv: np.ndarray, size: int) -> dict:
+    """UV position map of the dense skin and of its 53 expression shapes (facial folds included)."""
+    skin, triangles = dense["vertices"][ICT_SKIN].astype(np.float32), dense["triangles"]
+    triangles = triangles[(triangles < ICT_SKIN.stop).all(1)]
+    holes = [set(ring) for ring in (INNER_LIPS, LEFT_EYE, RIGHT_EYE)]
+    surface = np.array([t for t in basis["triangles"] if not any(set(t) <= hole for hole in holes)])
+    face, weights = closest_on_mesh(skin, basis["mean"], surface)
+    gap = np.linalg.norm((basis["mean"][surface[face]] * weights[..., None]).sum(1) - skin, axis=1)
+    dense_uv = torch.tensor((uv[surface[face]] * weights[..., None]).sum(1), dtype=torch.float32)
+    near = gap < 0.6  # cm; the rest lies behind the mesh (ears, lip and lid undersides)
+    kept = triangles[near[triangles].all(1)]
+    span = (dense_uv[kept].amax(1) - dense_uv[kept].amin(1)).amax(1) < 0.08
+    picked, weight = barycentric_map(dense_uv, torch.tensor(kept[span.numpy()]), size)
+    mask = (picked >= 0).float()[:, None]
+    corners = torch.tensor(kept[span.numpy()])[picked.clamp_min(0)[0]]
+    values = np.concatenate([skin[None], ict_basis(dense, ICT_SKIN)])
+    maps = torch.stack([(torch.tensor(v)[corners] * weight[0][..., None]).sum(2) for v in values]).permute(0, 3, 1, 2)
+    maps = fill_holes(maps, mask)
+    kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16  # the facets of the dense mesh must not show in normals
+    blur = (kernel[:, None] * kernel)[None, None].expand(3, 1, 5, 5)
+    maps = F.conv2d(F.pad(maps, (2, 2, 2, 2), mode="replicate"), blur, groups=3)
+    relief = torch.zeros(64, 3, size, size)
+    relief[:53] = maps[1:]
+    return {"relief_mean": maps[0], "relief_basis": relief, "relief_mask": mask[0]}
+
+
+def learn_mouth(dense: np.lib.npyio.NpzFile) -> dict:
+    """Front-facing teeth, gums and tongue with baked colour; the lower ones move affinely with the jaw."""
+    part = ICT_MOUTH
+    vertices, shapes = dense["vertices"][part].astype(np.float32), ict_basis(dense, part)
+    triangles = dense["triangles"] - part.start
+    triangles = triangles[((triangles >= 0) & (triangles < len(vertices))).all(1)]
+    moves = np.linalg.norm(shapes[EXPRESSION_NAMES.index("jawOpen")], axis=1) > 0.3
+    number = np.arange(len(vertices)) + part.start
+    lower = np.where(number >= ICT_GUMS_END, number >= ICT_TEETH_LOWER, moves)
+    a, b, c = (vertices[triangles[:, i]] for i in range(3))
+    normal = np.cross(b - a, c - a)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
+    front = (normal[:, 2] > -0.1) | (np.abs(normal[:, 1]) > 0.8)
+    front &= (lower[triangles].all(1)) | (~lower[triangles]).all(1)
+    triangles, normal = triangles[front], normal[front]
+    smooth = np.zeros_like(vertices)
+    for i in range(3):
+        np.add.at(smooth, triangles[:, i], normal)
+    smooth /= np.linalg.norm(smooth, axis=1, keepdims=True) + 1e-9
+    tooth = number >= ICT_GUMS_END
+    radius = np.hypot(vertices[:, 0], vertices[:, 2] - 5.5)
+    tongue = ~tooth & lower & (radius < 3.0) & (vertices[:, 1] > -4.6)
+    color = np.where(tooth[:, None], TOOTH, np.where(tongue[:, None], TONGUE, GUM))
+    diffuse = 0.55 + 0.45 * (smooth @ (np.array([0.0, 0.35, 0.94]))).clip(0)  # a light from the front and above
+    depth = ((vertices[:, 2] - 5.0) / 5.5).clip(0, 1)  # teeth further back lie in the mouth's own shadow
+    color = color * (diffuse * (0.25 + 0.75 * depth**1.5))[:, None]
+    used = np.unique(triangles)
+    renumber = np.full(len(vertices), -1)
+    renumber[used] = np.arange(len(used))
+    points = np.concatenate([vertices, np.ones((len(vertices), 1))], 1)
+    rows = lower & tooth
+    jaw = np.stack([np.linalg.lstsq(points[rows], shape[rows], rcond=1e-6)[0] for shape in shapes])
+    mouth_jaw = np.zeros((64, 4, 3), np.float32)
+    mouth_jaw[:53] = jaw
+    return {
+        "mouth_mean": torch.tensor(vertices[used]),
+        "mouth_jaw": torch.tensor(mouth_jaw),
+        "mouth_lower": torch.tensor(lower[used].astype(np.float32)),
+        "mouth_triangles": torch.tensor(renumber[triangles]),
+        "mouth_color": torch.tensor(color[used].astype(np.float32)),
+    }
+
+
+def smooth_lift(mean: np.ndarray, known: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Gaussian-process regression matrix [478, known] that spreads motion of some vertices over all.
+
+    `upper` is +1 above the lip line and -1 below near the mouth, so that the lips do not drag each other.
+    """
+    coordinates = np.concatenate([mean / 1.6, 1.5 * upper[:, None]], 1)
+    kernel = np.exp(-0.5 * ((coordinates[:, None] - coordinates[None]) ** 2).sum(-1))
+    return kernel[:, known] @ np.linalg.inv(kernel[np.ix_(known, known)] + 0.02 * np.eye(len(known)))
+
+
+def expression_residuals(model: FaceModel, data: Path, held_out: dict) -> np.ndarray:
+    """PCA of what the 53 named shapes leave unexplained: in real smiles and in real speech. [11,478,3] cm."""
+    basis = model.expression[:53].numpy()
+    labels = np.load(data / "faces/labels.npz")
+    row = {name: i for i, name in enumerate(labels["name"])}
+    samples = []
+    for name in labels["name"]:
+        if not name.startswith("london_neutral") or name in held_out["faces"]:
+            continue
+        pair = name.replace("neutral", "smiling").replace("_03", "_08")
+        if pair not in row or pair in held_out["faces"]:
+            continue
+        neutral, smile = (to_model_space(model.mean.numpy(), labels["landmarks"][row[n]]) for n in (name, pair))
+        samples += explain(basis, (smile - neutral)[None], np.arange(N_VERTICES))
+    mean, mirror = model.mean.numpy(), model.mirror.numpy()
+    samples = np.array(samples)
+    smiles = principal(np.concatenate([samples, samples[:, mirror] * [-1, 1, 1]]), 5)
+
+    tracks = np.load(data / "grid/tracks.npz")
+    known = tracks["landmark_index"]
+    keep = ~np.repeat(np.isin(tracks["name"], held_out["grid"]), tracks["length"])
+    frames = tracks["landmarks"][keep][::40].astype(np.float32)
+    spoken = np.stack([to_model_space(mean[known], frame) for frame in frames])
+    lips = {n: i for i, n in enumerate(known)}
+    rest = spoken[np.argsort(spoken[:, lips[13], 1] - spoken[:, lips[14], 1])[: len(spoken) // 5]].mean(0)
+    motion = np.stack(explain(basis, (spoken - rest)[::3], known))
+    below = np.isin(np.arange(N_VERTICES), INNER_LIPS[11:] + OUTER_LIPS[11:])
+    near = np.exp(-((mean - mean[[13, 14]].mean(0)) ** 2).sum(1) / 8)
+    side = np.where(below, -near, near)
+    lift = smooth_lift(mean, known, side)
+    lifted = np.einsum("vk,nkc->nvc", lift, motion)
+    lifted -= np.einsum("nk,kvc->nvc", np.einsum("nvc,kvc->nk", lifted, smiles), smiles)
+    speech = principal(np.concatenate([lifted, lifted[:, mirror] * [-1, 1, 1]]), N_RESIDUAL - 5)
+    return np.concatenate([smiles, speech]) * RESIDUAL_NORM
+
+
+def to_model_space(reference: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Landmarks in px (x right, y down, z away) -> the model's frame and scale by rigid alignment with scale."""
+    points = landmarks.astype(np.float64) * [1, -1, -1]
+    a, b = points - points.mean(0), reference - reference.mean(0)
+    u, s, vt = np.linalg.svd(b.T @ a)
+    d = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
+    return a @ (u @ d @ vt).T * ((s * d.diagonal()).sum() / (a**2).sum()) + reference.mean(0)
+
+
+def explain(basis: np.ndarray, motion: np.ndarray, known: np.ndarray) -> list[np.ndarray]:
+    """Residuals of bounded least squares of each motion [n,known,3] in the named shapes."""
+    matrix = basis[:, known].reshape(len(basis), -1).T
+    ridge = 0.35 * np.eye(len(basis))
+    out = []
+    for target in motion:
+        stacked = np.concatenate([target.reshape(-1), np.zeros(len(basis))])
+        beta = lsq_linear(np.concatenate([matrix, ridge]), stacked, bounds=(0, 1)).x
+        out.append(target - (matrix @ beta).reshape(target.shape))
+    return out
+
+
+def principal(samples: np.ndarray, count: int) -> np.ndarray:
+    """Leading right singular vectors (not centred: motion from rest), unit norm. [count,478,3]."""
+    return np.linalg.svd(samples.reshape(len(samples), -1), full_matrices=False)[2][:count].reshape(count, -1, 3)
+
+
+def learn_texture(model: FaceModel, data: Path, held_out: dict, size: int) -> dict:
+    """De-lit UV albedo of every training photo -> mean and PCA (eq. 1). Two passes refine light against albedo."""
+    labels = np.load(data / "faces/labels.npz")
+    rows = [i for i, n in enumerate(labels["name"]) if n not in held_out["faces"]]
+    picked, weight = barycentric_map(model.uv[:N_SKIN], model.triangles, size)
+    corners, mask = model.triangles[picked.clamp_min(0)[0]], (picked[0] >= 0).float()
+    textures, normals = [], []
+    for i in rows:
+        image = np.asarray(Image.open(data / "faces" / labels["name"][i]).convert("RGB"), np.float32) / 255
+        points = torch.tensor(labels["landmarks"][i])
+        at = (points[corners][..., :2] * weight[0][..., None]).sum(2) / torch.tensor(image.shape[1::-1]) * 2 - 1
+        pixels = torch.tensor(image).permute(2, 0, 1)[None]
+        textures.append(F.grid_sample(pixels, at[None], align_corners=False, padding_mode="border")[0])
+        alpha, beta, pose = fit.fit_shape(model, points[None])
+        normals.append(fit.camera_normals(model, beta, pose, size)[0])
+    textures, normals = torch.stack(textures), torch.stack(normals)
+    albedo = textures.mean(0, keepdim=True).expand(len(textures), -1, -1, -1)
+    mean = albedo[:1]
+    for _ in range(3):
+        gamma = fit.fit_illumination(textures, normals, mean.expand_as(textures), mask)
+        light = shade(normals, gamma).clamp_min(0.15)
+        albedo = (textures / light).clamp(0, 1.5)
+        mean = albedo.median(0, keepdim=True).values
+    both = torch.cat([albedo, albedo.flip(-1)])
+    centred = ((both - mean) * mask).flatten(1)
+    _, s, v = torch.pca_lowrank(centred, N_TEXTURE, center=False, niter=6)
+    basis = (v * (s / len(centred) ** 0.5)).T.reshape(N_TEXTURE, 3, size, size)
+    return {"texture_mean": mean[0], "texture_basis": basis, "texture_mask": mask[None]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the training data pack")
+    parser.add_argument("--out", type=Path, default=Path("weights"))
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    basis = np.load(options.data / "face_basis_478.npz")
+    dense = np.load(options.data / "ict_light.npz")
+    held_out = json.loads((options.data / "splits.json").read_text())
+    uv = np.zeros((N_VERTICES, 2), np.float32)
+    uv[:N_SKIN] = basis["uv"]
+    for centre, ring, corners in ((468, slice(469, 473), (33, 133)), (473, slice(474, 478), (362, 263))):
+        uv[centre] = uv[list(corners)].mean(0)
+        uv[ring] = uv[centre]
+    mouth = learn_mouth(dense)
+    dims = FaceDims(n_mouth_vertices=len(mouth["mouth_mean"]), n_mouth_triangles=len(mouth["mouth_triangles"]))
+    model = FaceModel(dims)
+    state = {
+        "mean": torch.tensor(basis["mean"]),
+        "identity": torch.tensor(basis["identity"][: dims.n_identity]),
+        "triangles": torch.tensor(basis["triangles"]).long(),
+        "mirror": torch.tensor(basis["mirror"]).long(),
+        "uv": torch.tensor(uv),
+        **mouth,
+        **learn_relief(basis, dense, uv, dims.relief_size),
+    }
+    state["expression"] = torch.zeros(64, N_VERTICES, 3)
+    state["expression"][:53] = torch.tensor(basis["expression"])
+    model.load_state_dict(state, strict=False)
+    model.expression[53:] = torch.tensor(expression_residuals(model, options.data, held_out)).float()
+    model.load_state_dict(learn_texture(model, options.data, held_out, dims.texture_size), strict=False)
+    path = checkpoints.save(
+        "face_model",
+        model.state_dict(),
+        dims,
+        options.out,
+        data="face_basis_478, ICT-FaceKit Light, London and Canada sets, SFHQ, GRID s1 (see MODEL_CARD.md)",
+        command=" ".join(["python -m emotalk_cli.training.face_model", *sys.argv[1:]]),
+        seed=options.seed,
+    )
+    print(f"{path}: {path.stat().st_size / 2**20:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
