@@ -1,0 +1,377 @@
+"""Geometry motion: expression and pose of the face model become a dense backward flow over the portrait.
+
+One mesh carries everything: the 478 detected landmarks, and rings around the face oval whose motion fades
+to nothing, so that jaw, neck and hairline bend instead of tear. Lips and lids are then made to meet exactly.
+The relief's shading under the portrait's own light gives the ratio image, and teeth, gums and tongue are drawn
+inside the driven inner-lip contour.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .fit import CROP_SIZE, Portrait, Pose
+from .model import (
+    EXPRESSION_NAMES,
+    FACE_OVAL,
+    INDEX,
+    INNER_LIPS,
+    LEFT_EYE,
+    LEFT_LID_PAIRS,
+    LIP_PAIRS,
+    N_SKIN,
+    OUTER_LIPS,
+    RIGHT_EYE,
+    RIGHT_LID_PAIRS,
+    FaceModel,
+    rotation_matrix,
+    shade,
+)
+from .render import interpolate, rasterize
+
+RINGS = (1.08, 1.2, 1.35, 1.5, 1.68, 1.9)  # radii of the rings, in radii of the face oval
+RING_END_UP, RING_END_DOWN = 1.9, 1.6  # where head motion has faded out: beyond the hair; at the shoulders
+EXPRESSION_REACH = 0.5  # expression motion outside the oval fades over this part of its radius
+PIVOT = (0.0, -5.0, -2.0)  # cm, model frame: where the skull sits on the neck
+LIP_SHARE = 0.3  # part of a lip-gap correction that the upper lip takes; the jaw takes the rest
+LID_SHARE = 0.85  # part of a blink that the upper lid takes
+RATIO_LIMITS = (0.45, 1.8)
+OWN_LIGHT = 0.5  # the rest is a top-front light: under flat light folds would vanish
+TOP_FRONT = (0.62, 0.0, 0.42, 0.36, 0.0, 0.0, 0.0, 0.0, 0.0)
+CAVITY = (0.11, 0.04, 0.04)
+RATIO_SIZE = CROP_SIZE // 2  # flow and shading are smooth: rasterised at half size, then enlarged
+EYE_NAMES = [n for n in EXPRESSION_NAMES if n.startswith("eye")]
+
+
+@dataclasses.dataclass
+class Geometry:
+    """What the face model says of B frames; all [B,·,512,512].
+
+    flow: backward, px (source = pixel + flow); warped: the source sampled by it, 0..1;
+    ratio: driven / source shading, 0.45..1.8; rendered: I^rd, the driven 3D face on black, 0..1;
+    interior: drawn (or, where the source shows it, its own) mouth interior; mouth, eyes, face: soft masks 0..1.
+    """
+
+    flow: Tensor
+    warped: Tensor
+    ratio: Tensor
+    rendered: Tensor
+    interior: Tensor
+    mouth: Tensor
+    eyes: Tensor
+    face: Tensor
+
+    def composite(self) -> Tensor:
+        """The animated face without a learned generator: warp x shading ratio, with the drawn mouth. 0..1."""
+        return torch.lerp((self.warped * self.ratio).clamp(0, 1), self.interior, self.mouth)
+
+
+def pixel_grid(height: int, width: int, device=None) -> Tensor:
+    """Pixel centres [height,width,2] (x, y)."""
+    y, x = torch.meshgrid(
+        torch.arange(height, device=device) + 0.5, torch.arange(width, device=device) + 0.5, indexing="ij"
+    )
+    return torch.stack([x, y], -1)
+
+
+def sample(image: Tensor, flow: Tensor) -> Tensor:
+    """T(φ, image): image [B or 1,C,H,W] read at pixel + flow [B,2,h,w] px (h, w may differ from H, W by scale)."""
+    height, width = flow.shape[-2:]
+    limit = flow.new_tensor([width, height])
+    at = (pixel_grid(height, width, flow.device) + flow.permute(0, 2, 3, 1)) / limit * 2 - 1
+    image = image.expand(len(flow), -1, -1, -1)
+    return F.grid_sample(image, at, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def polygon_distance(points: Tensor, grid: Tensor) -> Tensor:
+    """Signed distance (px, positive inside) of grid [H,W,2] to closed polygons [B,N,2]: [B,H,W]."""
+    a, b = points, points.roll(-1, 1)
+    edge = b - a
+    to = grid[None, :, :, None] - a[:, None, None]
+    along = ((to * edge[:, None, None]).sum(-1) / edge.square().sum(-1).clamp_min(1e-9)[:, None, None]).clamp(0, 1)
+    gap = (to - along[..., None] * edge[:, None, None]).square().sum(-1).amin(-1).clamp_min(1e-12).sqrt()
+    y, ya, yb = grid[None, :, :, None, 1], a[:, None, None, :, 1], b[:, None, None, :, 1]
+    crosses = (ya > y) != (yb > y)
+    at = a[:, None, None, :, 0] + (y - ya) / (yb - ya + (yb == ya)) * edge[:, None, None, :, 0]
+    inside = (crosses & (grid[None, :, :, None, 0] < at)).sum(-1) % 2 == 1
+    return torch.where(inside, gap, -gap)
+
+
+def _boxed(points: Tensor, margin: int, size: int) -> tuple[slice, slice]:
+    low = (points.amin((0, 1)) - margin).floor().long().clamp(0, size - 1).tolist()
+    high = (points.amax((0, 1)) + margin).ceil().long().clamp(1, size).tolist()
+    return slice(low[1], max(high[1], low[1] + 1)), slice(low[0], max(high[0], low[0] + 1))
+
+
+def _spread(mean: Tensor, pairs: list[tuple[int, int]], upper: bool, reach: float, width: float) -> Tensor:
+    """How far each vertex follows each (upper, lower) pair's member: [478, pairs], 1 at the member itself.
+
+    Above the contact line vertices follow the upper members, below it the lower ones; influence fades with
+    `reach` cm away from the line and `width` cm along it.
+    """
+    own = torch.tensor([p[0 if upper else 1] for p in pairs])
+    other = torch.tensor([p[1 if upper else 0] for p in pairs])
+    line = (mean[own] + mean[other]) / 2
+    dx = mean[:, None, 0] - line[None, :, 0]
+    weight = torch.exp(-0.5 * (dx / width) ** 2)
+    share = weight / weight.sum(1, keepdim=True).clamp_min(1e-6)
+    beyond = (mean[:, 0] - line[:, 0].max()).clamp_min(0) + (line[:, 0].min() - mean[:, 0]).clamp_min(0)
+    height = mean[:, 1] - (share * line[None, :, 1]).sum(1)
+    side = (height > 0) if upper else (height < 0)
+    fade = torch.exp(-0.5 * (height / reach) ** 2) * torch.exp(-0.5 * (beyond / width) ** 2) * side
+    fade[own], fade[other] = 1.0, 0.0
+    return share * fade[:, None]
+
+
+class FaceMotion:
+    """Motion of one portrait. Everything that does not change from frame to frame is computed here, once.
+
+    model and portrait may live on the CPU; frames are made on `device`.
+    """
+
+    def __init__(self, model: FaceModel, portrait: Portrait, device: str | torch.device = "cpu"):
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        self.image = portrait.image.to(self.device)[None]
+        self.points = portrait.landmarks.to(self.device)
+        self.source_beta = portrait.beta.to(self.device)[None].clone()
+        self.source_beta[:, [INDEX[n] for n in EYE_NAMES]] = 0  # lids move from where they are in the picture
+        self.delta, self.gamma = portrait.delta.to(self.device)[None], portrait.gamma.to(self.device)[None]
+        pose = portrait.pose
+        self.pose = Pose(*(t.to(self.device) for t in (pose.rotation, pose.scale, pose.translation)))
+        self.pivot = self.pose.project(torch.tensor(PIVOT, device=self.device)[None, None])[0, 0]
+        up = self.pose.rotate(torch.tensor([[[0.0, 1.0, 0.0]]], device=self.device))[0, 0, :2]
+        self.up = F.pad(up / up.norm(), (0, 1))
+        self._build_mesh()
+        self._build_contacts()
+        self._build_mouth()
+        self._build_shading()
+
+    # -- what stays the same ------------------------------------------------------------------------------------
+
+    def _build_mesh(self) -> None:
+        oval = self.points[FACE_OVAL]
+        self.centre = oval.mean(0)
+        rings = [self.centre + r * (oval - self.centre) for r in RINGS]
+        for ring, r in zip(rings, RINGS):
+            ring[:, 2] = oval[:, 2] + (r - 1) * (oval - self.centre)[:, :2].norm(dim=1) * 0.5
+        self.rings = torch.stack(rings)  # [6,36,3]
+        down = -((oval - self.centre)[:, :2] @ self.up[:2]) / (oval - self.centre)[:, :2].norm(dim=1)
+        end = RING_END_UP + (RING_END_DOWN - RING_END_UP) * ((down - 0.2) / 0.5).clamp(0, 1)
+        radius = torch.tensor(RINGS, device=self.device)[:, None]
+        fade = ((end - radius) / (end - 1.05)).clamp(0, 1)
+        self.ring_rigid = fade * fade * (3 - 2 * fade)
+        self.ring_expression = (1 - (radius - 1) / EXPRESSION_REACH).clamp(0, 1).square().expand(-1, 36)
+        number, triangles = [FACE_OVAL], self.model.triangles.tolist()
+        for k in range(len(RINGS)):
+            number.append([N_SKIN + k * 36 + i for i in range(36)])
+        for inner, outer in zip(number, number[1:]):
+            for i in range(36):
+                j = (i + 1) % 36
+                triangles += [[inner[i], inner[j], outer[i]], [outer[i], inner[j], outer[j]]]
+        self.triangles = torch.tensor(triangles, device=self.device)
+        self.mesh_source = torch.cat([self.points[:N_SKIN], self.rings.flatten(0, 1)])
+        uv = self.model.uv[:N_SKIN]
+        outside = torch.cat([uv[FACE_OVAL]] * len(RINGS))
+        onface = torch.cat([torch.ones(N_SKIN, 1), torch.zeros(len(outside), 1)]).to(self.device)
+        self.attributes = torch.cat([self.mesh_source[:, :2], torch.cat([uv, outside]), onface], 1)
+
+    def _build_contacts(self) -> None:
+        mean = self.model.mean.cpu()
+        self.lips = torch.tensor(LIP_PAIRS, device=self.device).T
+        self.lip_up = _spread(mean, LIP_PAIRS, True, 0.9, 0.45).to(self.device)
+        self.lip_down = _spread(mean, LIP_PAIRS, False, 1.4, 0.45).to(self.device)
+        self.lids = []
+        for side, pairs in (("Left", LEFT_LID_PAIRS), ("Right", RIGHT_LID_PAIRS)):
+            spread = [_spread(mean, pairs, upper, 0.55, 0.3).to(self.device) for upper in (True, False)]
+            self.lids.append((INDEX[f"eyeBlink{side}"], torch.tensor(pairs, device=self.device).T, *spread))
+        gap = self._gaps(self.points[None], self.lips)[0]
+        self.source_gap = gap.clamp_min(0)
+
+    def _gaps(self, points: Tensor, pairs: Tensor) -> Tensor:
+        return ((points[:, pairs[0]] - points[:, pairs[1]]) * self.up).sum(-1)
+
+    def _build_mouth(self) -> None:
+        ring = OUTER_LIPS + INNER_LIPS
+        rest = self.pose.unproject(self.points[None]) - self.model.displacement(self.source_beta)
+        rest, mean = rest[0, ring], self.model.mean[ring]
+        # the upper lip's own height says where its teeth are; widths differ between people more than teeth do
+        width = ((rest[:, 0].max() - rest[:, 0].min()) / (mean[:, 0].max() - mean[:, 0].min())).clamp(0.88, 1.12)
+        self.mouth_scale, self.mouth_centre = width, mean.mean(0)
+        self.mouth_offset = rest.mean(0) - mean.mean(0)
+        skin = self.model.uv[:N_SKIN]
+        tone = self.image[0][:, self.points[:N_SKIN, 1].long().clamp(0, 511), self.points[:N_SKIN, 0].long().clamp(0, 511)]
+        near = (skin[:, 1] > 0.5) & (skin[:, 1] < 0.85)
+        light = tone[:, near].median(1).values
+        grey = light.mean()
+        tint = (light / light.mean().clamp_min(0.05)).clamp(0.6, 1.5) ** 0.25
+        self.mouth_light = tint * (0.25 + 1.05 * grey).clamp(0.3, 1.05)
+
+    def _build_shading(self) -> None:
+        size = self.model.dims.relief_size
+        own = self.gamma.reshape(3, 9).mean(0)
+        own = own / own[0].clamp_min(0.05) * TOP_FRONT[0]
+        mixed = OWN_LIGHT * own + (1 - OWN_LIGHT) * torch.tensor(TOP_FRONT, device=self.device)
+        self.light = mixed.repeat(1, 3)
+        mask = self.model.relief_mask[None]
+        rim = F.avg_pool2d(F.pad(mask, (5, 5, 5, 5)), 11, 1)
+        self.feather = ((rim - 0.55) / 0.4).clamp(0, 1) * mask
+        hole = F.grid_sample(mask, self._uv_grid(size), align_corners=False)
+        self.feather = self.feather * hole
+        self.source_shading = self._shading(self.source_beta, None)
+
+    def _uv_grid(self, size: int) -> Tensor:
+        return (pixel_grid(size, size, self.device) / size * 2 - 1)[None]
+
+    def _shading(self, beta: Tensor, turn: Tensor | None) -> Tensor:
+        normals = self._camera_normals(beta, turn)
+        return shade(normals, self.light.expand(len(beta), -1))[:, :1].clamp_min(0.12)
+
+    def _camera_normals(self, beta: Tensor, turn: Tensor | None) -> Tensor:
+        flip = torch.tensor([1.0, -1.0, -1.0], device=self.device)
+        rotation = self.pose.rotation if turn is None else (turn * flip[:, None] * flip) @ self.pose.rotation
+        return torch.einsum("bij,bjhw->bihw", rotation.expand(len(beta), -1, -1), self.model.normals(beta))
+
+    # -- what moves ---------------------------------------------------------------------------------------------
+
+    def vertices(self, beta: Tensor, pose: Tensor) -> Tensor:
+        """Driven landmarks [B,478,3] crop px for β [B,64] and pose [B,6] relative to the portrait's."""
+        return self._rigid(self._expressed(beta), pose)
+
+    def _expressed(self, beta: Tensor) -> Tensor:
+        """Landmarks under β in the portrait's own pose, lips and lids meeting exactly where β says so."""
+        blink = beta[:, [lid[0] for lid in self.lids]].clamp(0, 1)
+        beta = beta.clone()
+        beta[:, [lid[0] for lid in self.lids]] = 0
+        points = self.points + self.pose.rotate(self.model.displacement(beta - self.source_beta))
+        model_gap = self.model.displacement(beta)
+        model_gap = model_gap[:, self.lips[0], 1] - model_gap[:, self.lips[1], 1]
+        wanted = (model_gap * self.pose.scale).clamp_min(0)
+        error = wanted - self._gaps(points, self.lips)
+        shift = LIP_SHARE * error @ self.lip_up.T - (1 - LIP_SHARE) * error @ self.lip_down.T
+        for column, (_, pairs, upper, lower) in enumerate(self.lids):
+            gap = self._gaps(points, pairs).clamp_min(0) * blink[:, column, None]
+            shift = shift - LID_SHARE * gap @ upper.T + (1 - LID_SHARE) * gap @ lower.T
+        return points + shift[..., None] * self.up
+
+    def _rigid(self, points: Tensor, pose: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+        turn = rotation_matrix(pose[:, :3])
+        moved = (points - self.pivot) @ turn.transpose(1, 2) * pose[:, None, 5:].exp() + self.pivot
+        moved = moved + F.pad(pose[:, None, 3:5] * CROP_SIZE, (0, 1))
+        return points + weight * (moved - points)
+
+    def mesh(self, expressed: Tensor, pose: Tensor) -> Tensor:
+        """Face and rings as driven: [B,468+216,3] px."""
+        push = (expressed - self.points)[:, FACE_OVAL]
+        rings = self.rings[None] + self.ring_expression[..., None] * push[:, None]
+        rings = self._rigid(rings.flatten(1, 2), pose, self.ring_rigid.reshape(-1, 1))
+        return torch.cat([self._rigid(expressed[:, :N_SKIN], pose), rings], 1)
+
+    @torch.inference_mode()
+    def frame(self, beta: Tensor, pose: Tensor) -> Geometry:
+        """Geometry of B frames: β [B,64] expression coefficients, pose [B,6] relative to the portrait's own.
+
+        pose: rotation vector (rad; camera space, x right, y down, z away), x, y (crop fraction), log scale.
+        """
+        beta, pose = beta.to(self.device), pose.to(self.device)
+        expressed = self._expressed(beta)
+        points, mesh = self._rigid(expressed, pose), self.mesh(expressed, pose)
+        half = CROP_SIZE // RATIO_SIZE
+        face, weights = rasterize(mesh / half, self.triangles, RATIO_SIZE, RATIO_SIZE)
+        found = interpolate(face, weights, self.triangles, self.attributes)
+        empty = (face < 0)[:, None]
+        grid = pixel_grid(RATIO_SIZE, RATIO_SIZE, self.device).permute(2, 0, 1)[None] * half
+        flow = torch.where(empty, torch.zeros_like(found[:, :2]), found[:, :2] - grid)
+        uv = found[:, 2:4].permute(0, 2, 3, 1) * 2 - 1
+        onface = found[:, 4:]
+        ratio, rendered = self._shaded(beta, pose, uv, onface)
+        large = {"size": (CROP_SIZE, CROP_SIZE), "mode": "bilinear", "align_corners": False}
+        flow = F.interpolate(flow, **large)
+        flow, eyes = self._eyes(flow, points, pose)
+        warped = sample(self.image, flow)
+        mouth, interior = self._mouth(beta, pose, points, warped)
+        soft = ((onface - 0.02) / 0.5).clamp(0, 1)
+        maps = F.interpolate(torch.cat([ratio, rendered, soft], 1), **large)
+        ratio, rendered, soft = maps[:, :1], maps[:, 1:4], maps[:, 4:]
+        ratio = torch.lerp(ratio, torch.ones_like(ratio), eyes)
+        rendered = torch.lerp(rendered, interior, mouth)
+        return Geometry(flow, warped, ratio, rendered, interior, mouth, eyes, soft)
+
+    def _shaded(self, beta: Tensor, pose: Tensor, uv: Tensor, onface: Tensor) -> tuple[Tensor, Tensor]:
+        normals = self._camera_normals(beta, rotation_matrix(pose[:, :3]))
+        driven = shade(normals, self.light.expand(len(beta), -1))[:, :1].clamp_min(0.12)
+        ratio = (driven / self.source_shading).clamp(*RATIO_LIMITS)
+        ratio = 1 + (ratio - 1) * self.feather
+        size = self.model.dims.texture_size
+        small = F.interpolate(normals, size=(size, size), mode="bilinear", align_corners=False)
+        albedo = self.model.albedo(self.delta) * shade(small, self.gamma.expand(len(beta), -1)).clamp_min(0.1)
+        inside = (onface > 0.5).float()
+        ratio = F.grid_sample(ratio, uv, align_corners=False, padding_mode="border")
+        albedo = F.grid_sample(albedo, uv, align_corners=False, padding_mode="border").clamp(0, 1)
+        return torch.lerp(torch.ones_like(ratio), ratio, inside), albedo * inside
+
+    def _eyes(self, flow: Tensor, points: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+        """The eyeball does not stretch with its lids: inside a narrowing eye the flow is the head's own."""
+        eyes = torch.zeros_like(flow[:, :1])
+        flow = flow.clone()
+        grid = pixel_grid(CROP_SIZE, CROP_SIZE, self.device)
+        for ring, (_, pairs, _, _) in zip((LEFT_EYE, RIGHT_EYE), self.lids):
+            contour = points[:, ring, :2]
+            rows, columns = _boxed(contour, 3, CROP_SIZE)
+            distance = polygon_distance(contour, grid[rows, columns])
+            opened = self._gaps(points, pairs).amax(1) / self._gaps(self.points[None], pairs).amax(1).clamp_min(0.5)
+            inside = (distance + 0.5).clamp(0, 1)[:, None] * (opened * 6 - 0.3).clamp(0, 1)[:, None, None, None]
+            eyes[:, :, rows, columns] = torch.maximum(eyes[:, :, rows, columns], inside)
+            # head motion alone, as the eye's own corners have it
+            corner = points[:, [ring[0], ring[8]], :2].mean(1) - self.points[[ring[0], ring[8]], :2].mean(0)
+            rigid = -corner[:, :, None, None].expand(-1, -1, *inside.shape[2:])
+            keep = inside * ((1.25 - opened) / 0.2).clamp(0, 1)[:, None, None, None]
+            part = flow[:, :, rows, columns]
+            flow[:, :, rows, columns] = part + keep * (rigid - part)
+        return flow, eyes
+
+    def _mouth(self, beta: Tensor, pose: Tensor, points: Tensor, warped: Tensor) -> tuple[Tensor, Tensor]:
+        """Soft mask of the driven inner lips, and what is seen between them."""
+        mouth, interior = torch.zeros_like(warped[:, :1]), torch.zeros_like(warped)
+        gaps = self._gaps(points, self.lips)
+        opening = gaps.amax(1)
+        if float(opening.max()) < 0.6:
+            return mouth, interior
+        contour = points[:, INNER_LIPS, :2]
+        rows, columns = _boxed(contour, 3, CROP_SIZE)
+        grid = pixel_grid(CROP_SIZE, CROP_SIZE, self.device)[rows, columns]
+        distance = polygon_distance(contour, grid)
+        amount = ((opening - 0.6) / 1.5).clamp(0, 1)[:, None, None]
+        inside = ((distance + 0.75).clamp(0, 1.5) / 1.5 * amount)[:, None]
+        jaw = self.model.mouth_vertices(beta)
+        jaw = (jaw - self.mouth_centre) * self.mouth_scale + self.mouth_centre + self.mouth_offset
+        jaw = self._rigid(self.pose.project(jaw), pose)
+        jaw = jaw - torch.tensor([columns.start, rows.start, 0.0], device=self.device)
+        face, weights = rasterize(jaw, self.model.mouth_triangles, *inside.shape[2:])
+        drawn = interpolate(face, weights, self.model.mouth_triangles, self.model.mouth_color)
+        cavity = torch.tensor(CAVITY, device=self.device)[:, None, None]
+        drawn = torch.where((face < 0)[:, None], cavity, drawn)
+        reach = 0.45 * self.pose.scale[0]  # cm of shadow that the lips cast inwards
+        shadow = 0.35 + 0.65 * (distance / reach).clamp(0, 1)[:, None].sqrt()
+        drawn = (drawn * shadow * self.mouth_light[:, None, None]).clamp(0, 1)
+        own = self._own_interior(opening)[:, None, None, None]
+        mouth[:, :, rows, columns] = inside
+        interior[:, :, rows, columns] = torch.lerp(drawn, warped[:, :, rows, columns], own)
+        return mouth, interior
+
+    def _own_interior(self, opening: Tensor) -> Tensor:
+        """How much of the source's own open mouth to keep: all while it need not stretch, none when it is shut."""
+        source = self.source_gap.max()
+        shown = ((source / self.pose.scale[0] - 0.15) / 0.2).clamp(0, 1)
+        return shown * ((2.0 - opening / source.clamp_min(1.0)) / 0.8).clamp(0, 1)
+
+
+def still(frames: int, device=None) -> Tensor:
+    """The pose that leaves the head where it is: zeros [frames,6]."""
+    return torch.zeros(frames, 6, device=device)
+
+
