@@ -21,24 +21,10 @@ from functools import cached_property
 import torch
 
 from .errors import UsageError
+from .face.model import EXPRESSION_NAMES as COMPONENTS
 
 BASICS = ("neutral", "happy", "sad", "surprised", "angry", "disgusted", "fearful", "contempt")
-
-# fmt: off
-COMPONENTS = (
-    "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff",
-    "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft",
-    "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft",
-    "eyeLookUpRight", "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft",
-    "jawOpen", "jawRight", "mouthClose", "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft",
-    "mouthFrownRight", "mouthFunnel", "mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight",
-    "mouthPressLeft", "mouthPressRight", "mouthPucker", "mouthRight", "mouthRollLower", "mouthRollUpper",
-    "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft", "mouthSmileRight", "mouthStretchLeft",
-    "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight", "noseSneerLeft", "noseSneerRight",
-    "cheekRaiserLeft", "cheekRaiserRight",
-    *(f"residual{i:02d}" for i in range(11)),
-)
-# fmt: on
+CLASSES = (*BASICS, "unrelated")  # what a point of the emotion space is told apart into
 
 # AU -> blendshape amplitudes at full intensity; a name without its side means left and right.
 AMPLITUDES: dict[int, dict[str, float]] = {
