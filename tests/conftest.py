@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PORTRAIT = ROOT / "examples" / "portrait.png"
 SPEECH = ROOT / "examples" / "speech.wav"
 
+os.environ.setdefault("OMP_NUM_THREADS", "2")  # so that times do not depend on the machine's size
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # of commands run
+
 
 def write_wav(path: Path, samples: np.ndarray, rate: int = 16000) -> Path:
     """16-bit WAV from samples [N] or [N, channels] in -1..1."""
@@ -71,9 +74,3 @@ def short_speech(inputs) -> Path:
     """The first 1.2 s of the example speech (30 frames)."""
     ffmpeg("-i", SPEECH, "-t", "1.2", inputs / "short.wav")
     return inputs / "short.wav"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def few_threads():
-    """Two threads at most, so that results and times do not depend on the machine's size."""
-    os.environ.setdefault("OMP_NUM_THREADS", "2")

@@ -1,0 +1,84 @@
+"""The command `emotalk`: options in, one video out; errors are one sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from .. import __version__
+from ..errors import EmoTalkError
+from .generate import generate
+
+INTERRUPTED, TERMINATED = 130, 143
+
+app = typer.Typer(
+    help="Emotional talking videos from one portrait and one speech recording.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(generate)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"emotalk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Emotional talking videos from one portrait and one speech recording."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 input, 2 usage, 130 ctrl-C, 143 terminated."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = typer.main.get_command(app).main(arguments, "emotalk", standalone_mode=False) or 0
+        if code == INTERRUPTED:  # newer versions of typer turn ctrl-C into this code, older ones into Abort
+            raise KeyboardInterrupt
+        return code
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("Interrupted; nothing was left half-written.", INTERRUPTED)
+    except _Terminated:
+        return _fail("Terminated; nothing was left half-written.", TERMINATED)
+    except EmoTalkError as error:
+        return _fail(str(error), error.exit_code, "--debug" in arguments)
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        return _fail("Not enough memory; use a smaller picture or --size.", 1, "--debug" in arguments)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # typer's own, about options; its class moved between versions
+            return _fail(f"{error.format_message()} See emotalk --help.", error.exit_code)
+        message = f"Internal error ({type(error).__name__}: {error}); please report it, with the output of --debug."
+        return _fail(message, 1, "--debug" in arguments)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception, so that temporary files are removed on the way out."""
+
+
+def _terminate(number, frame) -> None:
+    raise _Terminated
+
+
+def _fail(message: str, code: int, debug: bool = False) -> int:
+    if debug:
+        traceback.print_exc()
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)  # file names may hold anything
+    print(f"emotalk: {line}", file=sys.stderr)
+    return code

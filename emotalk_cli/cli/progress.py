@@ -1,0 +1,76 @@
+"""What the user sees while a video is made: a bar on a terminal, plain lines in a log, nothing when quiet."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+LABELS = {
+    "models": "Loading models",
+    "portrait": "Reading the portrait",
+    "sound": "Listening",
+    "frames": "Making frames",
+}
+EVERY = 10.0  # seconds between lines when stderr is no terminal
+
+
+@contextlib.contextmanager
+def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A function (stage, done, total) that shows progress on stderr while the context lasts."""
+    if quiet:
+        yield lambda stage, done, total: None
+    elif sys.stderr.isatty():
+        with _bar() as bar:
+            yield bar
+    else:
+        yield _Lines()
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        if task.speed is None or not task.total or task.total < 2:
+            return Text("")
+        return Text(f"{task.speed:.1f} frames/s")
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}")]
+    with Progress(*columns, _Speed(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, int] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                for earlier in tasks.values():
+                    bar.update(earlier, visible=False)
+                tasks[stage] = bar.add_task(LABELS[stage], total=total)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield report
+
+
+class _Lines:
+    """One line a stage, and one every few seconds while frames are made."""
+
+    def __init__(self) -> None:
+        self._begin = self._last = time.monotonic()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == 0:
+            self._begin = self._last = now
+            self._print(LABELS[stage] + (f": {total}" if total > 1 else ""))
+        elif done < total and now - self._last >= EVERY:
+            speed = done / (now - self._begin)
+            self._print(f"{LABELS[stage]}: {done}/{total}, {speed:.1f} frames/s, {(total - done) / speed:.0f} s left")
+            self._last = now
+
+    @staticmethod
+    def _print(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,451 @@
+"""The whole way from portrait, speech and emotion to video; the one seam that command line and library share."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import math
+import os
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import __version__, checkpoints, image, life
+from .ame import AME
+from .audio import FPS, Recording, loudness
+from .eac import EAC
+from .errors import InputError, UsageError
+from .face.fit import CROP_SIZE, Portrait, fit_portrait
+from .face.model import N_EXPRESSION, FaceModel
+from .face.motion import FaceMotion
+from .face.tracker import FaceTracker
+from .framing import CropFraming, FullFraming
+from .hef import HEF
+from .preview import ContactSheet
+from .video import VideoWriter, check_output
+
+GENERATORS = ("hef", "geometry")
+LANDMARKS = ("builtin", "face-alignment")
+POSES = ("still", "natural")
+FRAMINGS = ("crop", "full")
+MIN_FACE = 48  # px, longer side of the landmarks' box in the picture (at most image.MAX_SIDE px large)
+SIZES = (64, 1024)  # px, of the cropped video
+RATES = (1.0, 120.0)  # frames/s
+BATCH = 4  # frames that the generator makes at once
+_KEPT = 4  # prepared portraits that stay in memory
+
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a video is to look; `check` raises UsageError for values outside the stated ranges.
+
+    intensity: 1 (slight) .. 3 (strong). fps: 1..120. size: side of the cropped video, even, 64..1024 px.
+    pose: still | natural head motion. blink: blinks per minute, 0..60. framing: crop | full picture.
+    seed: of blinks and head motion.
+    """
+
+    intensity: float = 2.0
+    fps: float = float(FPS)
+    size: int = CROP_SIZE
+    pose: str = "natural"
+    blink: float = life.BLINKS_PER_MINUTE
+    framing: str = "crop"
+    seed: int = 0
+
+    def check(self) -> None:
+        _within("intensity", self.intensity, (1.0, 3.0))
+        _within("fps", self.fps, RATES)
+        _within("size", self.size, SIZES)
+        if self.size % 2:
+            raise UsageError(f"--size {self.size} is odd; give an even number of pixels.")
+        _within("blink", self.blink, (0.0, life.FASTEST))
+        _among("pose", self.pose, POSES)
+        _among("framing", self.framing, FRAMINGS)
+        _within("seed", self.seed, (0, 2**63 - 1))
+
+
+@dataclasses.dataclass
+class Result:
+    """What `generate` made.
+
+    out, preview: files. frames: their number; seconds: length of the video; size: (width, height) px.
+    nearest: known emotions most like the text, with their similarity 0..1.
+    elapsed: seconds that it took; stages: the same by stage (they overlap with encoding).
+    weights: file name -> SHA-256. notes: what the user should know, one sentence each.
+    """
+
+    out: Path
+    preview: Path | None
+    face: str
+    audio: str
+    emotion: str
+    nearest: dict[str, float]
+    settings: Settings
+    generator: str
+    device: str
+    frames: int
+    seconds: float
+    size: tuple[int, int]
+    elapsed: float
+    stages: dict[str, float]
+    weights: dict[str, str]
+    notes: list[str]
+    version: str = __version__
+
+    def to_dict(self) -> dict:
+        """Plain types only, settings inlined, ready for JSON."""
+        described = dataclasses.asdict(self)
+        described |= described.pop("settings")
+        described |= {"out": str(self.out), "preview": self.preview and str(self.preview), "size": list(self.size)}
+        return described
+
+
+@dataclasses.dataclass
+class Subject:
+    """A portrait made ready once, to be animated many times (`EmoTalk.portrait`)."""
+
+    name: str
+    fit: Portrait
+    motion: FaceMotion
+    source: object | None  # HEF's features of the picture; None for the geometry generator
+    notes: list[str]
+
+
+class Stopwatch:
+    """Seconds spent by stage."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str):
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[stage] = self.stages.get(stage, 0.0) + time.perf_counter() - begin
+
+
+class EmoTalk:
+    """The loaded models. One load serves any number of portraits, recordings and emotions.
+
+    talker = EmoTalk.load()
+    portrait = talker.portrait("face.jpg")
+    talker.generate(portrait, "speech.wav", "sadly surprised", out="video.mp4")
+    """
+
+    def __init__(
+        self,
+        face_model: FaceModel,
+        tracker: Callable,
+        ame: AME,
+        eac: EAC,
+        hef: HEF | None,
+        device: torch.device,
+        weights: dict[str, str],
+    ) -> None:
+        """hef: None animates by geometry alone. weights: file name -> SHA-256, for the record."""
+        self.face_model, self.tracker, self.ame, self.eac, self.hef = face_model, tracker, ame, eac, hef
+        self.device = device
+        self.weights = weights
+        self._subjects: OrderedDict[str, Subject] = OrderedDict()
+        self._emotions: dict[str, Tensor] = {}
+
+    @classmethod
+    def load(
+        cls,
+        weights: str | os.PathLike | None = None,
+        device: str = "auto",
+        generator: str = "hef",
+        landmarks: str = "builtin",
+    ) -> EmoTalk:
+        """Load the shipped weights (or those in the folder `weights`, or in $EMOTALK_WEIGHTS).
+
+        device: auto | cpu | cuda[:N] | mps. generator: hef (neural) | geometry (warp and shading, faster).
+        landmarks: builtin | face-alignment. Raises UsageError and WeightsError.
+        """
+        _among("generator", generator, GENERATORS)
+        _among("landmarks", landmarks, LANDMARKS)
+        place = find_device(device)
+        folder = checkpoints.weights_dir(weights)
+        model = FaceModel.load(folder)
+        if landmarks == "builtin":
+            tracker = FaceTracker.load(folder, place)
+        else:
+            from .face.alignment import AlignmentTracker
+
+            tracker = AlignmentTracker.load(folder, place)
+        ame = AME.load(folder).to(place)
+        eac = EAC.load(folder, ame.space).to(place)
+        hef = HEF.load(folder).to(place) if generator == "hef" else None
+        used = (
+            {"face_model", "ame", "eac"}
+            | ({"tracker"} if landmarks == "builtin" else set())
+            | ({"hef"} if hef else set())
+        )
+        hashes = {name: digest for name, digest in checkpoints.index(folder).items() if Path(name).stem in used}
+        return cls(model.to(place), tracker, ame, eac, hef, place, hashes)
+
+    @property
+    def generator(self) -> str:
+        """hef or geometry."""
+        return "hef" if self.hef is not None else "geometry"
+
+    def portrait(self, face: str | os.PathLike | np.ndarray) -> Subject:
+        """Read a picture (file, or uint8 [H,W,3]), find its largest face and prepare it; the last few are kept.
+
+        Raises InputError if it is no readable picture or shows no face of at least MIN_FACE px.
+        """
+        if isinstance(face, np.ndarray):
+            name, key, pixels = "picture", hashlib.sha256(face.tobytes() + str(face.shape).encode()).hexdigest(), face
+        else:
+            name, key, pixels = str(face), _digest(face), None
+        if key not in self._subjects:
+            self._subjects[key] = self._prepare(name, image.load(face) if pixels is None else pixels)
+            while len(self._subjects) > _KEPT:
+                self._subjects.popitem(last=False)
+        self._subjects.move_to_end(key)
+        return dataclasses.replace(self._subjects[key], name=name)
+
+    @torch.inference_mode()
+    def _prepare(self, name: str, pixels: np.ndarray) -> Subject:
+        faces = self.tracker(pixels)
+        if not faces:
+            raise InputError(f"{name} shows no face that can be found; give a picture of one face seen from the front.")
+        box = faces[0].box
+        side = max(box[2] - box[0], box[3] - box[1])
+        if side < MIN_FACE:
+            raise InputError(f"{name} shows a face of only {side:.0f} px; at least {MIN_FACE} px are needed.")
+        notes = [f"{len(faces)} faces found; the largest is animated."] if len(faces) > 1 else []
+        fit = fit_portrait(self.face_model.cpu(), pixels, faces[0].landmarks)
+        motion = FaceMotion(self.face_model, fit, self.device)
+        source = self.hef.source(fit) if self.hef is not None else None
+        return Subject(name, fit, motion, source, notes)
+
+    def emotion(self, prompt: str) -> Tensor:
+        """z_emo [512] of a text, or of a blend such as "happy:0.5+surprised:0.5". Raises UsageError if it is empty."""
+        if prompt not in self._emotions:
+            self._emotions[prompt] = self.ame.text([prompt])[0]
+        return self._emotions[prompt]
+
+    def frames(
+        self,
+        face: Subject | str | os.PathLike | np.ndarray,
+        audio: str | os.PathLike,
+        emotion: str,
+        settings: Settings | None = None,
+        **options,
+    ) -> Iterator[np.ndarray]:
+        """The video's frames, uint8 [H,W,3], made while they are asked for.
+
+        options: any field of `Settings`. Input is checked at once: raises InputError and UsageError.
+        """
+        settings = _settings(settings, options)
+        subject = face if isinstance(face, Subject) else self.portrait(face)
+        recording, z = Recording.open(audio), self.emotion(emotion)
+        framing = self._framing(subject, settings)
+        return self._frames(subject, recording, z, settings, framing, Stopwatch())
+
+    def generate(
+        self,
+        face: Subject | str | os.PathLike | np.ndarray,
+        audio: str | os.PathLike,
+        emotion: str,
+        out: str | os.PathLike,
+        *,
+        preview: str | os.PathLike | None = None,
+        overwrite: bool = True,
+        progress: Progress | None = None,
+        settings: Settings | None = None,
+        **options,
+    ) -> Result:
+        """Make the video `out` (.mp4), and a contact sheet `preview` (.png) if one is named.
+
+        options: any field of `Settings`. progress is called with (stage, done, total). The files appear when
+        they are complete; after an error or an interrupt nothing is left. Raises EmoTalkError.
+        """
+        begin, watch = time.perf_counter(), Stopwatch()
+        settings, report = _settings(settings, options), progress or (lambda stage, done, total: None)
+        inputs = [path for path in (face, audio) if isinstance(path, str | os.PathLike)]
+        out = _output(out, overwrite, inputs)
+        sheet_path = _output(preview, overwrite, [*inputs, out], (".png",)) if preview is not None else None
+        report("portrait", 0, 1)
+        with watch("portrait"):
+            subject = face if isinstance(face, Subject) else self.portrait(face)
+        report("portrait", 1, 1)
+        with watch("emotion"):
+            z = self.emotion(emotion)
+            nearest = dict(self.ame.nearest(z))
+        notes = list(subject.notes)
+        if next(iter(nearest)) == "unrelated":
+            notes.append(f"'{emotion}' names no emotion that EmoTalk knows; the face stays near neutral.")
+        report("sound", 0, 1)
+        with watch("sound"):
+            recording = Recording.open(audio)
+        report("sound", 1, 1)
+        framing = self._framing(subject, settings)
+        total = frame_count(recording.seconds, settings.fps)
+        sheet = ContactSheet(total, settings.fps)
+        note = {"comment": f"Synthetic video made by EmoTalk {__version__}"}
+        report("frames", 0, total)
+        with VideoWriter(out, framing.size, settings.fps, audio, overwrite, note) as writer:
+            for number, frame in enumerate(self._frames(subject, recording, z, settings, framing, watch)):
+                with watch("encoding"):
+                    writer.write(frame)
+                if sheet_path is not None:
+                    sheet.add(number, frame)
+                report("frames", number + 1, total)
+            begin_closing = time.perf_counter()
+            if sheet_path is not None:
+                sheet.save(sheet_path, f"{' '.join(emotion.split())}, intensity {settings.intensity:g}")
+        watch.stages["encoding"] += time.perf_counter() - begin_closing
+        return Result(
+            out=out,
+            preview=sheet_path,
+            face=subject.name,
+            audio=str(audio),
+            emotion=emotion,
+            nearest=nearest,
+            settings=settings,
+            generator=self.generator,
+            device=str(self.device),
+            frames=total,
+            seconds=total / settings.fps,
+            size=framing.size,
+            elapsed=time.perf_counter() - begin,
+            stages=watch.stages,
+            weights=self.weights,
+            notes=notes,
+        )
+
+    def _framing(self, subject: Subject, settings: Settings) -> CropFraming | FullFraming:
+        if settings.framing == "crop":
+            return CropFraming(settings.size)
+        return FullFraming(subject.fit.source, subject.fit.to_source, CROP_SIZE, self.device)
+
+    @torch.inference_mode()
+    def _frames(
+        self,
+        subject: Subject,
+        recording: Recording,
+        z: Tensor,
+        settings: Settings,
+        framing: CropFraming | FullFraming,
+        watch: Stopwatch,
+    ) -> Iterator[np.ndarray]:
+        total = frame_count(recording.seconds, settings.fps)
+        living = life.Life(settings.fps, settings.blink, settings.seed, settings.pose == "natural")
+        rows = resample(self._motion(recording, z, settings.intensity, watch), settings.fps, total)
+        while chunk := list(itertools.islice(rows, BATCH)):
+            beta, sigma, loud = torch.stack(chunk).split([N_EXPRESSION, self.eac.dims.width, 1], 1)
+            closure, pose, gaze = living.step(loud[:, 0].cpu().numpy())
+            beta = beta + torch.from_numpy(life.eyes(closure, gaze)).to(beta)
+            pose = torch.from_numpy(pose).to(beta)
+            with watch("geometry"):
+                geometry = subject.motion.frame(beta, pose)
+            with watch("generator"):
+                if self.hef is None:
+                    crops = geometry.composite()
+                else:
+                    crops = self.hef(subject.source, geometry, beta, pose, sigma)
+            with watch("framing"):
+                images = framing(crops)
+            yield from images
+
+    def _motion(self, recording: Recording, z: Tensor, intensity: float, watch: Stopwatch) -> Iterator[Tensor]:
+        """One row a frame at 25 frames/s: β [64], σ̂ [192], loudness [1]."""
+        heard: list[Tensor] = []  # loudness of what EAC has read but not yet answered
+
+        def mels() -> Iterator[Tensor]:
+            for mel in recording.mels():
+                heard.append(loudness(mel, recording.level).to(self.device))
+                yield mel
+
+        blocks = self.eac.stream(mels(), z, intensity, recording.level)
+        while True:
+            with watch("motion"):
+                block = next(blocks, None)
+            if block is None:
+                return
+            beta, sigma = block
+            loud = torch.cat(heard)
+            heard[:] = [loud[len(beta) :]]
+            yield from torch.cat([beta, sigma, loud[: len(beta), None]], 1)
+
+
+def resample(rows: Iterable[Tensor], fps: float, total: int) -> Iterator[Tensor]:
+    """Rows at 25 per second -> `total` rows at `fps`, linear between the middles of the frames."""
+    source = iter(rows)
+    before = after = next(source)
+    at = 0  # the index of `after`
+    for k in range(total):
+        position = (k + 0.5) * FPS / fps - 0.5
+        while at < position and (row := next(source, None)) is not None:
+            before, after, at = after, row, at + 1
+        yield torch.lerp(before, after, float(np.clip(position - at + 1, 0, 1)))
+
+
+def frame_count(seconds: float, fps: float) -> int:
+    """Frames that cover `seconds`."""
+    return max(1, math.ceil(round(seconds * fps, 6)))
+
+
+def find_device(name: str) -> torch.device:
+    """auto | cpu | cuda[:N] | mps -> a device that is present. Raises UsageError."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
+        raise UsageError(f"--device {name} is unknown; choose auto, cpu, cuda or mps.")
+    device = torch.device(name)
+    present = {
+        "cpu": True,
+        "mps": torch.backends.mps.is_available(),
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+    }
+    if not present[device.type]:
+        raise UsageError(f"--device {name} is not available on this machine; choose auto or cpu.")
+    return device
+
+
+def _settings(settings: Settings | None, options: dict) -> Settings:
+    chosen = dataclasses.replace(settings or Settings(), **options)
+    chosen.check()
+    return chosen
+
+
+def _within(name: str, value: float, limits: tuple[float, float]) -> None:
+    if not limits[0] <= value <= limits[1]:  # also refuses NaN
+        raise UsageError(f"--{name} {value} is outside {limits[0]:g}..{limits[1]:g}; choose a value between them.")
+
+
+def _among(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"--{name} {value} is unknown; choose {' or '.join(choices)}.")
+
+
+def _output(
+    out: str | os.PathLike, overwrite: bool, inputs: list[str | os.PathLike], suffixes: tuple[str, ...] | None = None
+) -> Path:
+    path = check_output(out, overwrite) if suffixes is None else check_output(out, overwrite, suffixes)
+    if any(path == Path(os.path.realpath(other)) for other in inputs):
+        raise UsageError(f"{out} is also an input or another output; choose a different name.")
+    return path
+
+
+def _digest(path: str | os.PathLike) -> str:
+    try:
+        return checkpoints.sha256(Path(path))
+    except OSError:
+        return f"unreadable {path}"  # `image.load` says why
