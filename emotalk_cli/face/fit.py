@@ -103,6 +103,7 @@ def expression_ridge(names: list[str]) -> Tensor:
 def fit_shape(model: FaceModel, landmarks: Tensor, rounds: int = 4) -> tuple[Tensor, Tensor, Pose]:
     """α, β_s and pose by regularised least squares against landmarks [B,478,3] px, β in 0..1 where named.
 
+    β counts from `model.expression_rest`, so that a resting face reads zero on average.
     Returns alpha [B,80], beta [B,64], Pose.
     """
     count = len(model.identity)
@@ -125,7 +126,7 @@ def fit_shape(model: FaceModel, landmarks: Tensor, rounds: int = 4) -> tuple[Ten
             new = (momentum - step * (momentum @ normal - right)).clamp(low, high)
             momentum = new + (i / (i + 3)) * (new - theta)
             theta = new
-    return theta[:, :count], theta[:, count:], pose
+    return theta[:, :count], theta[:, count:] - model.expression_rest, pose
 
 
 def camera_normals(model: FaceModel, beta: Tensor, pose: Pose, size: int) -> Tensor:

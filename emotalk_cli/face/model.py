@@ -69,6 +69,7 @@ class FaceModel(nn.Module):
     """Linear face model. Its buffers (B expression components K = 64):
 
     mean [478,3] cm; identity [80,478,3] cm per unit coefficient; expression [64,478,3] cm per unit;
+    expression_rest [64] what fitting reads on resting faces (identity that the identity basis misses);
     triangles [898,3]; uv [478,2] in 0..1, v down; mirror [478];
     texture_mean [3,h,h] and texture_basis [80,3,h,h] linear albedo over UV; texture_mask [1,h,h];
     relief_mean [3,H,H] and relief_basis [64,3,H,H] UV position map in cm; relief_mask [1,H,H];
@@ -84,6 +85,7 @@ class FaceModel(nn.Module):
             "mean": (N_VERTICES, 3),
             "identity": (dims.n_identity, N_VERTICES, 3),
             "expression": (dims.n_expression, N_VERTICES, 3),
+            "expression_rest": (dims.n_expression,),
             "uv": (N_VERTICES, 2),
             "texture_mean": (3, h, h),
             "texture_basis": (dims.n_texture, 3, h, h),

@@ -38,11 +38,15 @@ RING_END_UP, RING_END_DOWN = 1.9, 1.6  # where head motion has faded out: beyond
 EXPRESSION_REACH = 0.5  # expression motion outside the oval fades over this part of its radius
 PIVOT = (0.0, -5.0, -2.0)  # cm, model frame: where the skull sits on the neck
 LIP_SHARE = 0.3  # part of a lip-gap correction that the upper lip takes; the jaw takes the rest
+LID_OVERLAP = 1.5  # px by which closed lids overlap, so that no sliver of the eye shows
+BEHIND = 40.0  # px in depth
 LID_SHARE = 0.85  # part of a blink that the upper lid takes
 RATIO_LIMITS = (0.45, 1.8)
 OWN_LIGHT = 0.5  # the rest is a top-front light: under flat light folds would vanish
 TOP_FRONT = (0.62, 0.0, 0.42, 0.36, 0.0, 0.0, 0.0, 0.0, 0.0)
-CAVITY = (0.11, 0.04, 0.04)
+CAVITY = (0.10, 0.035, 0.035)
+TEETH_DROP = 0.14  # cm; the basis' upper teeth sit a little high behind its lip
+MOUTH_SAMPLES = 2  # per pixel and direction, for smooth teeth edges
 RATIO_SIZE = CROP_SIZE // 2  # flow and shading are smooth: rasterised at half size, then enlarged
 EYE_NAMES = [n for n in EXPRESSION_NAMES if n.startswith("eye")]
 
@@ -123,8 +127,10 @@ def _spread(mean: Tensor, pairs: list[tuple[int, int]], upper: bool, reach: floa
     height = mean[:, 1] - (share * line[None, :, 1]).sum(1)
     side = (height > 0) if upper else (height < 0)
     fade = torch.exp(-0.5 * (height / reach) ** 2) * torch.exp(-0.5 * (beyond / width) ** 2) * side
-    fade[own], fade[other] = 1.0, 0.0
-    return share * fade[:, None]
+    follow = share * fade[:, None]
+    follow[other] = 0.0
+    follow[own] = torch.eye(len(pairs))  # the pair itself meets exactly
+    return follow
 
 
 class FaceMotion:
@@ -166,7 +172,13 @@ class FaceMotion:
         fade = ((end - radius) / (end - 1.05)).clamp(0, 1)
         self.ring_rigid = fade * fade * (3 - 2 * fade)
         self.ring_expression = (1 - (radius - 1) / EXPRESSION_REACH).clamp(0, 1).square().expand(-1, 36)
+        openings = [LEFT_EYE, RIGHT_EYE, INNER_LIPS]
+        self.behind = torch.tensor(sum(openings, []), device=self.device)
+        behind = {v: N_SKIN + 36 * len(RINGS) + i for i, v in enumerate(self.behind.tolist())}
         number, triangles = [FACE_OVAL], self.model.triangles.tolist()
+        for i, triangle in enumerate(triangles):
+            if any(set(triangle) <= set(ring) for ring in openings):  # what fills an eye or mouth lies behind its rim
+                triangles[i] = [behind[v] for v in triangle]
         for k in range(len(RINGS)):
             number.append([N_SKIN + k * 36 + i for i in range(36)])
         for inner, outer in zip(number, number[1:]):
@@ -174,11 +186,12 @@ class FaceMotion:
                 j = (i + 1) % 36
                 triangles += [[inner[i], inner[j], outer[i]], [outer[i], inner[j], outer[j]]]
         self.triangles = torch.tensor(triangles, device=self.device)
-        self.mesh_source = torch.cat([self.points[:N_SKIN], self.rings.flatten(0, 1)])
+        self.mesh_source = torch.cat([self.points[:N_SKIN], self.rings.flatten(0, 1), self.points[self.behind]])
         uv = self.model.uv[:N_SKIN]
-        outside = torch.cat([uv[FACE_OVAL]] * len(RINGS))
-        onface = torch.cat([torch.ones(N_SKIN, 1), torch.zeros(len(outside), 1)]).to(self.device)
-        self.attributes = torch.cat([self.mesh_source[:, :2], torch.cat([uv, outside]), onface], 1)
+        uv = torch.cat([uv, *[uv[FACE_OVAL]] * len(RINGS), uv[self.behind]])
+        onface = torch.ones_like(uv[:, :1])
+        onface[N_SKIN : N_SKIN + 36 * len(RINGS)] = 0
+        self.attributes = torch.cat([self.mesh_source[:, :2], uv, onface], 1)
 
     def _build_contacts(self) -> None:
         mean = self.model.mean.cpu()
@@ -202,14 +215,14 @@ class FaceMotion:
         # the upper lip's own height says where its teeth are; widths differ between people more than teeth do
         width = ((rest[:, 0].max() - rest[:, 0].min()) / (mean[:, 0].max() - mean[:, 0].min())).clamp(0.88, 1.12)
         self.mouth_scale, self.mouth_centre = width, mean.mean(0)
-        self.mouth_offset = rest.mean(0) - mean.mean(0)
+        self.mouth_offset = rest.mean(0) - mean.mean(0) - torch.tensor([0.0, TEETH_DROP, 0.0], device=self.device)
         skin = self.model.uv[:N_SKIN]
         tone = self.image[0][:, self.points[:N_SKIN, 1].long().clamp(0, 511), self.points[:N_SKIN, 0].long().clamp(0, 511)]
         near = (skin[:, 1] > 0.5) & (skin[:, 1] < 0.85)
         light = tone[:, near].median(1).values
         grey = light.mean()
         tint = (light / light.mean().clamp_min(0.05)).clamp(0.6, 1.5) ** 0.25
-        self.mouth_light = tint * (0.25 + 1.05 * grey).clamp(0.3, 1.05)
+        self.mouth_light = tint * (0.45 + grey).clamp(0.4, 1.12)
 
     def _build_shading(self) -> None:
         size = self.model.dims.relief_size
@@ -254,7 +267,7 @@ class FaceMotion:
         error = wanted - self._gaps(points, self.lips)
         shift = LIP_SHARE * error @ self.lip_up.T - (1 - LIP_SHARE) * error @ self.lip_down.T
         for column, (_, pairs, upper, lower) in enumerate(self.lids):
-            gap = self._gaps(points, pairs).clamp_min(0) * blink[:, column, None]
+            gap = (self._gaps(points, pairs).clamp_min(0) + LID_OVERLAP) * blink[:, column, None]
             shift = shift - LID_SHARE * gap @ upper.T + (1 - LID_SHARE) * gap @ lower.T
         return points + shift[..., None] * self.up
 
@@ -265,11 +278,12 @@ class FaceMotion:
         return points + weight * (moved - points)
 
     def mesh(self, expressed: Tensor, pose: Tensor) -> Tensor:
-        """Face and rings as driven: [B,468+216,3] px."""
+        """Face, rings and the rims' copies as driven: [B,468+216+52,3] px."""
         push = (expressed - self.points)[:, FACE_OVAL]
         rings = self.rings[None] + self.ring_expression[..., None] * push[:, None]
         rings = self._rigid(rings.flatten(1, 2), pose, self.ring_rigid.reshape(-1, 1))
-        return torch.cat([self._rigid(expressed[:, :N_SKIN], pose), rings], 1)
+        skin = self._rigid(expressed[:, :N_SKIN], pose)
+        return torch.cat([skin, rings, skin[:, self.behind] + skin.new_tensor([0.0, 0.0, BEHIND])], 1)
 
     @torch.inference_mode()
     def frame(self, beta: Tensor, pose: Tensor) -> Geometry:
@@ -290,8 +304,8 @@ class FaceMotion:
         onface = found[:, 4:]
         ratio, rendered = self._shaded(beta, pose, uv, onface)
         large = {"size": (CROP_SIZE, CROP_SIZE), "mode": "bilinear", "align_corners": False}
-        flow = F.interpolate(flow, **large)
-        flow, eyes = self._eyes(flow, points, pose)
+        flow = self._sharpen(F.interpolate(flow, **large), mesh, points)
+        flow, eyes = self._eyes(flow, points)
         warped = sample(self.image, flow)
         mouth, interior = self._mouth(beta, pose, points, warped)
         soft = ((onface - 0.02) / 0.5).clamp(0, 1)
@@ -314,7 +328,19 @@ class FaceMotion:
         albedo = F.grid_sample(albedo, uv, align_corners=False, padding_mode="border").clamp(0, 1)
         return torch.lerp(torch.ones_like(ratio), ratio, inside), albedo * inside
 
-    def _eyes(self, flow: Tensor, points: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+    def _sharpen(self, flow: Tensor, mesh: Tensor, points: Tensor) -> Tensor:
+        """Full resolution around lids and lips: between two that touch, an average would point into the eye or mouth."""
+        for ring in (LEFT_EYE, RIGHT_EYE, OUTER_LIPS):
+            rows, columns = _boxed(points[:, ring, :2], 4, CROP_SIZE)
+            height, width = rows.stop - rows.start, columns.stop - columns.start
+            corner = mesh.new_tensor([columns.start, rows.start, 0.0])
+            face, weights = rasterize(mesh - corner, self.triangles, height, width)
+            found = interpolate(face, weights, self.triangles, self.mesh_source[:, :2] - corner[:2])
+            found = found - pixel_grid(height, width, self.device).permute(2, 0, 1)
+            flow[:, :, rows, columns] = torch.where((face < 0)[:, None], flow[:, :, rows, columns], found)
+        return flow
+
+    def _eyes(self, flow: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """The eyeball does not stretch with its lids: inside a narrowing eye the flow is the head's own."""
         eyes = torch.zeros_like(flow[:, :1])
         flow = flow.clone()
@@ -350,13 +376,14 @@ class FaceMotion:
         jaw = self.model.mouth_vertices(beta)
         jaw = (jaw - self.mouth_centre) * self.mouth_scale + self.mouth_centre + self.mouth_offset
         jaw = self._rigid(self.pose.project(jaw), pose)
-        jaw = jaw - torch.tensor([columns.start, rows.start, 0.0], device=self.device)
-        face, weights = rasterize(jaw, self.model.mouth_triangles, *inside.shape[2:])
+        jaw = (jaw - torch.tensor([columns.start, rows.start, 0.0], device=self.device)) * MOUTH_SAMPLES
+        height, width = (MOUTH_SAMPLES * n for n in inside.shape[2:])
+        face, weights = rasterize(jaw, self.model.mouth_triangles, height, width)
         drawn = interpolate(face, weights, self.model.mouth_triangles, self.model.mouth_color)
         cavity = torch.tensor(CAVITY, device=self.device)[:, None, None]
-        drawn = torch.where((face < 0)[:, None], cavity, drawn)
-        reach = 0.45 * self.pose.scale[0]  # cm of shadow that the lips cast inwards
-        shadow = 0.35 + 0.65 * (distance / reach).clamp(0, 1)[:, None].sqrt()
+        drawn = F.avg_pool2d(torch.where((face < 0)[:, None], cavity, drawn), MOUTH_SAMPLES)
+        reach = 0.35 * self.pose.scale[0]  # cm of shadow that the lips cast inwards
+        shadow = 0.45 + 0.55 * (distance / reach).clamp(0, 1)[:, None].sqrt()
         drawn = (drawn * shadow * self.mouth_light[:, None, None]).clamp(0, 1)
         own = self._own_interior(opening)[:, None, None, None]
         mouth[:, :, rows, columns] = inside

@@ -262,7 +262,18 @@ def learn_texture(model: FaceModel, data: Path, held_out: dict, size: int) -> di
     centred = ((both - mean) * mask).flatten(1)
     _, s, v = torch.pca_lowrank(centred, N_TEXTURE, center=False, niter=6)
     basis = (v * (s / len(centred) ** 0.5)).T.reshape(N_TEXTURE, 3, size, size)
-    return {"texture_mean": mean[0], "texture_basis": basis, "texture_mask": mask[None]}
+    maps = fill_holes(torch.cat([mean, basis]), mask[None, None], steps=8)  # so that the rim has no seam
+    return {"texture_mean": maps[0], "texture_basis": maps[1:], "texture_mask": mask[None]}
+
+
+def resting_expression(model: FaceModel, data: Path, held_out: dict) -> torch.Tensor:
+    """Mean fitted β of people asked to look neutral, left and right alike: [64]."""
+    labels = np.load(data / "faces/labels.npz")
+    rows = [i for i, n in enumerate(labels["name"]) if n.startswith(("london_neutral", "canada"))]
+    rows = [i for i in rows if labels["name"][i] not in held_out["faces"]]
+    beta = fit.fit_shape(model, torch.tensor(labels["landmarks"][rows]))[1].mean(0)
+    swap = [EXPRESSION_NAMES.index(n.replace("Left", "~").replace("Right", "Left").replace("~", "Right")) for n in EXPRESSION_NAMES]
+    return (beta + beta[swap]) / 2
 
 
 def main() -> None:
@@ -296,6 +307,7 @@ def main() -> None:
     state["expression"][:53] = torch.tensor(basis["expression"])
     model.load_state_dict(state, strict=False)
     model.expression[53:] = torch.tensor(expression_residuals(model, options.data, held_out)).float()
+    model.expression_rest[:] = resting_expression(model, options.data, held_out)
     model.load_state_dict(learn_texture(model, options.data, held_out, dims.texture_size), strict=False)
     path = checkpoints.save(
         "face_model",
