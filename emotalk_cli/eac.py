@@ -1,0 +1,177 @@
+"""EAC, the emotion-aware audio-to-3DMM converter (Sec. 3.3): speech + emotion + intensity -> expression.
+
+A Transformer over one intensity token and one token per video frame (eq. 3), then an MLP (eq. 4).
+It works on windows of 32 frames; longer audio runs through overlapping windows that are blended, in
+constant memory, so that neither seams nor the way the audio was cut into blocks can be seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from . import checkpoints
+from .audio import MELS_PER_FRAME, N_MELS
+from .errors import UsageError, WeightsError
+
+INTENSITY = (1.0, 3.0)
+ENCODERS = ("transformer", "gru", "mlp")
+LARGEST = 1.2  # of a named coefficient; fitted faces stay below 1
+
+_QUIETEST = -55.0  # dBFS: below this a recording is silence, not quiet speech
+_MEL_TO_LEVEL = 1.93  # log10 mel power of speech minus its level in bel
+
+
+@dataclass(frozen=True)
+class Dims:
+    """Sizes of an EAC; `space` names the emotion space (AME checkpoint) that it was trained in."""
+
+    n_mels: int = N_MELS
+    width: int = 192
+    heads: int = 4
+    layers: int = 4
+    hidden: int = 512
+    emotion: int = 512
+    components: int = 64
+    window: int = 32
+    encoder: str = "transformer"
+    space: str = ""
+
+
+def normalise(mel: Tensor, level: float | Tensor) -> Tensor:
+    """Log-mel relative to the recording's speech level (dBFS): about 0..2, 0 is silence. Any shape [..., 80, 4 T]."""
+    level = torch.as_tensor(level, dtype=mel.dtype).clamp(min=_QUIETEST)
+    return ((mel - level / 10 - _MEL_TO_LEVEL + 5) / 3).clamp(min=0)
+
+
+class EAC(nn.Module):
+    """mel [B,80,4T] (see `normalise`), z_emo [B,512], mu [B] in 1..3 -> beta [B,T,64], sigma [B,width]."""
+
+    def __init__(self, dims: Dims = Dims()) -> None:
+        super().__init__()
+        if dims.encoder not in ENCODERS:
+            raise UsageError(f"Unknown EAC encoder {dims.encoder!r}; choose one of {', '.join(ENCODERS)}.")
+        self.dims = dims
+        width = dims.width
+        self.audio = nn.Sequential(
+            nn.Conv1d(dims.n_mels, width // 2, 5, 2, 2),
+            nn.GELU(),
+            nn.Conv1d(width // 2, width, 5, 2, 2),
+            nn.GELU(),
+            nn.Conv1d(width, width, 3, 1, 1),
+        )
+        self.emotion = nn.Sequential(nn.Linear(dims.emotion, width), nn.GELU(), nn.Linear(width, width))
+        self.intensity = nn.Parameter(torch.randn(width) * 0.02)
+        self.position = nn.Parameter(torch.randn(dims.window + 1, width) * 0.02)
+        if dims.encoder == "transformer":
+            layer = nn.TransformerEncoderLayer(
+                width, dims.heads, dims.hidden, 0.0, "gelu", batch_first=True, norm_first=True
+            )
+            self.encoder = nn.TransformerEncoder(layer, dims.layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        elif dims.encoder == "gru":
+            self.encoder = nn.GRU(width, width // 2, dims.layers, batch_first=True, bidirectional=True)
+        else:
+            blocks = [
+                nn.Sequential(
+                    nn.LayerNorm(width), nn.Linear(width, dims.hidden), nn.GELU(), nn.Linear(dims.hidden, width)
+                )
+                for _ in range(dims.layers)
+            ]
+            self.encoder = nn.Sequential(*blocks)
+        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, dims.components))
+
+    @classmethod
+    def load(cls, weights: str | os.PathLike | None = None, space: str | None = None) -> EAC:
+        """The shipped network, in eval mode. Raises WeightsError, also if it was trained in another emotion `space`."""
+        checkpoint = checkpoints.load("eac", weights)
+        model = cls(Dims(**checkpoint.dims))
+        if space is not None and model.dims.space != space:
+            raise WeightsError(
+                f"{checkpoint.path} was trained in emotion space {model.dims.space!r}, not {space!r}; "
+                "train EAC again with this AME checkpoint."
+            )
+        model.load_state_dict(checkpoint.tensors)
+        return model.eval()
+
+    def forward(self, mel: Tensor, z: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
+        """One window: normalised mel [B,80,4T] with T <= 32, z [B,512], mu [B] -> beta [B,T,64], sigma [B,width]."""
+        sigma = mu[:, None] * self.intensity
+        tokens = torch.cat([sigma[:, None], self.audio(mel).transpose(1, 2)], 1)
+        tokens = tokens + self.position[: tokens.shape[1]] + self.emotion(z)[:, None]
+        if self.dims.encoder == "mlp":
+            for block in self.encoder:
+                tokens = tokens + block(tokens)
+        else:
+            tokens = self.encoder(tokens)
+        if self.dims.encoder == "gru":
+            tokens = tokens[0]
+        return self.head(tokens[:, 1:]), tokens[:, 0]
+
+    @torch.inference_mode()
+    def stream(
+        self, mels: Iterable[Tensor], z: Tensor, mu: float, level: float, batch: int = 16
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Motion for audio of any length.
+
+        mels: log-mel blocks [80, 4 n] of any size (`audio.Recording.mels`). z: [512]. mu: 1..3. level: dBFS
+        (`audio.Recording.level`). Yields beta [n,64] and sigma [n,width] blocks, one row a video frame at
+        25 frames/s; their content does not depend on how the mels were cut. Raises UsageError for mu outside 1..3.
+        """
+        if not INTENSITY[0] <= mu <= INTENSITY[1]:
+            raise UsageError(f"Intensity {mu:g} is outside 1..3; choose a value between them.")
+        window, device = self.dims.window, self.intensity.device
+        hop = window // 2
+        fade = torch.sin(torch.pi * (torch.arange(window) + 0.5) / window).square()[:, None].to(device)
+        edge = torch.zeros(self.dims.n_mels, hop * MELS_PER_FRAME, device=device)
+        buffer, carry, seen, given = edge, None, 0, -hop  # `given`: frames that have left, the lead-in counted
+
+        def padded() -> Iterator[tuple[Tensor, bool]]:
+            nonlocal seen
+            for mel in mels:
+                seen += mel.shape[1] // MELS_PER_FRAME
+                yield normalise(mel.to(device), level), False
+            missing = -seen % hop + hop
+            yield torch.zeros(self.dims.n_mels, missing * MELS_PER_FRAME, device=device), True
+
+        for mel, last in padded():
+            buffer = torch.cat([buffer, mel], 1)
+            windows = buffer.shape[1] // MELS_PER_FRAME // hop - 1
+            while windows > 0:
+                count = min(windows, batch)
+                length = (count + 1) * hop * MELS_PER_FRAME
+                inputs = buffer[:, :length].unfold(1, window * MELS_PER_FRAME, hop * MELS_PER_FRAME).transpose(0, 1)
+                beta, sigma = self(inputs, z.to(device).expand(count, -1), torch.full((count,), mu, device=device))
+                rows = torch.cat([beta, sigma[:, None].expand(-1, window, -1)], 2) * fade
+                mixed = torch.zeros((count + 1) * hop, rows.shape[2], device=device)
+                for i in range(count):
+                    mixed[i * hop : i * hop + window] += rows[i]
+                if carry is not None:
+                    mixed[:hop] += carry
+                carry = mixed[-hop:].clone()
+                buffer = buffer[:, count * hop * MELS_PER_FRAME :]
+                windows -= count
+                ready = mixed[: count * hop]
+                start = max(0, -given)
+                stop = len(ready) if not last else min(len(ready), seen - given)
+                given += len(ready)
+                if stop > start:
+                    motion = ready[start:stop]
+                    yield self._limited(motion[:, : self.dims.components]), motion[:, self.dims.components :]
+
+    def predict(self, mel: Tensor, z: Tensor, mu: float, level: float) -> tuple[Tensor, Tensor]:
+        """`stream` for a whole log-mel [80, 4 T] at once: beta [T,64], sigma [T,width]."""
+        motion = list(self.stream([mel], z, mu, level))
+        return torch.cat([beta for beta, _ in motion]), torch.cat([sigma for _, sigma in motion])
+
+    @staticmethod
+    def _limited(beta: Tensor) -> Tensor:
+        named = 53  # blendshapes are never negative, residual components may be
+        return torch.cat([beta[:, :named].clamp(0, LARGEST), beta[:, named:]], 1)
+
+    def save(self, directory: str | os.PathLike, **provenance) -> None:
+        """Write `eac.safetensors` (see `checkpoints.save` for the provenance to give)."""
+        checkpoints.save("eac", self.state_dict(), asdict(self.dims), directory, **provenance)
