@@ -1,0 +1,303 @@
+"""High-fidelity Emotional Face generator (Sec. 3.4, eq. 7–10), started from the geometry.
+
+The paper's blocks warp source features, modulate generated ones by the style code and read the rendered driving
+face, refining a flow and an image from coarse to fine. Here both start from the geometry instead of from zero:
+φ_i = Down(φ_geo) + ψ_i, and the image adds to the full-resolution warped source. An untrained network therefore
+returns the geometry's frame. Only a fixed window of the portrait crop passes through the network, and only the
+neighbourhood of the face is ever changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import checkpoints
+from .face.fit import CROP_LIFT, CROP_SIZE, Portrait
+from .face.model import INNER_LIPS, N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
+from .face.motion import Geometry, pixel_grid, polygon_distance
+
+FLOW_UNIT = 2.0  # px of flow per unit of network output
+SPLIT = 3  # blocks 0..3 (6 to 48 px) always see the whole window; finer ones may be restricted to a region
+DRIVEN_CHANNELS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class HEFDims:
+    """Sizes and variants that rebuild a HEF; stored in its checkpoint.
+
+    window: side in px of the square of the 512-px crop that the network sees; its grids are
+    window/64 .. window. source, style, rendered: channels of F^s_i, StyleConv and F^rd_i, coarse to fine
+    (the last source and rendered levels are raw pixels). residual, hierarchy, geometry: False gives the rows
+    "w/o res.", "w/o hie." (one flow field, window/8) of Tab. 3, and a flow that starts from zero.
+    """
+
+    window: int = 384
+    source: tuple[int, ...] = (48, 48, 48, 40, 24, 16, 4)
+    style: tuple[int, ...] = (96, 96, 64, 48, 32, 24, 12)
+    rendered: tuple[int, ...] = (32, 32, 32, 24, 16, 12, DRIVEN_CHANNELS)
+    code: int = 128
+    sigma: int = 192
+    residual: bool = True
+    hierarchy: bool = True
+    geometry: bool = True
+
+    def __post_init__(self):
+        for name in ("source", "style", "rendered"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Top and left of the window in the portrait crop, centred on the landmarks' box."""
+        margin = (CROP_SIZE - self.window) // 2
+        return min(margin + round(CROP_LIFT * CROP_SIZE), CROP_SIZE - self.window), margin
+
+
+@dataclasses.dataclass
+class Source:
+    """What HEF keeps of a portrait: window pixels [1,3,w,w], soft open-mouth mask [1,1,w,w], the feature pyramid
+    F^s_0..F^s_6, and [α, δ, γ] as [1,187]."""
+
+    image: Tensor
+    mouth: Tensor
+    pyramid: list[Tensor]
+    identity: Tensor
+
+
+@dataclasses.dataclass
+class Drive:
+    """Geometry inside the window: flow [B,2,w,w] px; rendered, interior [B,3,w,w]; the others [B,1,w,w]."""
+
+    flow: Tensor
+    rendered: Tensor
+    interior: Tensor
+    ratio: Tensor
+    mouth: Tensor
+    face: Tensor
+    eyes: Tensor
+
+
+def warp(image: Tensor, flow: Tensor, extent: float, origin: Tensor | None = None) -> Tensor:
+    """Sample image [B or 1,C,H,W], which spans `extent` px a side, at pixel + flow [B,2,h,w] px.
+
+    The flow's grid spans the image, or with origin [B,2] (x, y px) a region of it at the image's resolution.
+    """
+    height, width = flow.shape[2:]
+    step = extent / (width if origin is None else image.shape[-1])
+    base = pixel_grid(height, width, flow.device).permute(2, 0, 1)[None] * step
+    if origin is not None:
+        base = base + origin[:, :, None, None]
+    grid = ((base + flow) * (2 / extent) - 1).permute(0, 2, 3, 1)
+    image = image.expand(len(flow), -1, -1, -1)
+    return F.grid_sample(image, grid, align_corners=False, padding_mode="border")
+
+
+def region(tensor: Tensor, corners: list[tuple[int, int]], size: int) -> Tensor:
+    """Squares of `size` cells of [B,C,H,W], one (top, left) for each row."""
+    return torch.stack([row[:, y : y + size, x : x + size] for row, (y, x) in zip(tensor, corners, strict=True)])
+
+
+def upsample(tensor: Tensor) -> Tensor:
+    """Bilinear doubling."""
+    return F.interpolate(tensor, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class StyleConv(nn.Module):
+    """StyleGAN2's modulated convolution with demodulation, bias and leaky ReLU; with `up` it doubles the grid."""
+
+    def __init__(self, inputs: int, outputs: int, code: int, up: bool):
+        super().__init__()
+        self.up = up
+        shape = (inputs, outputs, 4, 4) if up else (outputs, inputs, 3, 3)
+        self.weight = nn.Parameter(torch.randn(shape))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.affine = nn.Linear(code, inputs)
+        nn.init.normal_(self.affine.weight, std=0.1 / math.sqrt(code))
+        nn.init.ones_(self.affine.bias)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """x [B,inputs,h,w], code [B,code] -> [B,outputs,h or 2h,...]."""
+        style = self.affine(code)
+        power = self.weight.square().sum((2, 3))
+        if self.up:  # each output cell meets a quarter of the 4x4 kernel
+            norm = (style.square() @ power / 4 + 1e-6).rsqrt()
+            x = F.conv_transpose2d(x * style[:, :, None, None], self.weight, stride=2, padding=1)
+        else:
+            norm = (style.square() @ power.T + 1e-6).rsqrt()
+            x = F.conv2d(x * style[:, :, None, None], self.weight, padding=1)
+        x = x * norm[:, :, None, None] + self.bias[:, None, None]
+        return F.leaky_relu(x, 0.2) * math.sqrt(2)
+
+
+class Pyramid(nn.Module):
+    """E_src or E_rd: strided convolutions from pixels to window/64, features returned coarse to fine."""
+
+    def __init__(self, inputs: int, channels: tuple[int, ...]):
+        super().__init__()
+        widths = [inputs, *reversed(channels[:-1])]
+        first = nn.Conv2d(inputs, widths[1], 4, stride=2, padding=1)
+        rest = [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths[1:-1], widths[2:], strict=True)]
+        self.layers = nn.ModuleList([first, *rest])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """[B,inputs,w,w] -> features at w/64 .. w/2, then x itself."""
+        levels = [x]
+        x = x.contiguous(memory_format=torch.channels_last)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2)
+            levels.append(x)
+        return levels[::-1]
+
+
+class HEF(nn.Module):
+    """Source features once a portrait, then frames from geometry and style (see module)."""
+
+    def __init__(self, dims: HEFDims | None = None):
+        super().__init__()
+        self.dims = d = dims or HEFDims()
+        self.identity_size = N_IDENTITY + N_TEXTURE + N_ILLUMINATION
+        self.style = nn.Linear(self.identity_size + N_EXPRESSION + N_POSE + d.sigma, d.code)
+        nn.init.normal_(self.style.weight, std=0.05)
+        with torch.no_grad():  # stills leave p_d and σ̂ at zero in training; untrained, they must do nothing
+            self.style.weight[:, -(N_POSE + d.sigma) :] = 0
+        self.encode_source = Pyramid(4, d.source)
+        self.encode_rendered = Pyramid(DRIVEN_CHANNELS, d.rendered)
+        self.start = nn.Parameter(torch.randn(1, d.style[0], d.window // 64, d.window // 64))
+        widths = [sum(level) for level in zip(d.source, d.style, d.rendered, strict=True)]
+        before = [d.style[0], *widths[:-1]]
+        self.convs = nn.ModuleList(
+            StyleConv(a, b, d.code, up=i > 0) for i, (a, b) in enumerate(zip(before, d.style, strict=True))
+        )
+        # F_flow (2), F_rgb (3) and, in the last block, the blend mask (1) read the same features: one convolution.
+        self.heads = nn.ModuleList(nn.Conv2d(w, 6 if i == 6 else 5, 3, padding=1) for i, w in enumerate(widths))
+        for head in self.heads:
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+
+    @classmethod
+    def load(cls, weights=None, device="cpu") -> HEF:
+        """The shipped generator in evaluation mode. Raises WeightsError."""
+        checkpoint = checkpoints.load("hef", weights)
+        model = cls(HEFDims(**checkpoint.dims))
+        model.load_state_dict(checkpoint.tensors)
+        return model.to(device, memory_format=torch.channels_last).eval()
+
+    def window(self, tensor: Tensor) -> Tensor:
+        """The window of a portrait-crop tensor [B,C,512,512]."""
+        top, left = self.dims.origin
+        return tensor[..., top : top + self.dims.window, left : left + self.dims.window]
+
+    def encode(self, image: Tensor, mouth: Tensor, identity: Tensor) -> Source:
+        """Window pixels [B,3,w,w] 0..1, open-mouth mask [B,1,w,w], [α, δ, γ] [B,187] -> Source."""
+        return Source(image, mouth, self.encode_source(torch.cat([image, mouth], 1)), identity)
+
+    @torch.inference_mode()
+    def source(self, portrait: Portrait) -> Source:
+        """Everything that does not change from frame to frame."""
+        device = self.start.device
+        top, left = self.dims.origin
+        image = self.window(portrait.image[None].to(device))
+        mouth = self.open_mouth(portrait.landmarks[None].to(device))
+        identity = torch.cat([portrait.alpha, portrait.delta, portrait.gamma])[None].to(device)
+        return self.encode(image, mouth, identity)
+
+    def open_mouth(self, landmarks: Tensor) -> Tensor:
+        """Soft inner-lip mask [B,1,w,w] of landmarks [B,478,2+] crop px."""
+        top, left = self.dims.origin
+        lips = landmarks[:, INNER_LIPS, :2] - landmarks.new_tensor([left, top])
+        distance = polygon_distance(lips, pixel_grid(self.dims.window, self.dims.window, lips.device))
+        return (distance / 1.5 + 0.5).clamp(0, 1)[:, None]
+
+    def drive(self, geometry: Geometry) -> Drive:
+        """The window's part of a geometry; without the geometry start, flow 0 and ratio 1."""
+        keep = float(self.dims.geometry)
+        cut = {f.name: self.window(getattr(geometry, f.name)) for f in dataclasses.fields(Drive)}
+        return Drive(**cut | {"flow": cut["flow"] * keep, "ratio": 1 + (cut["ratio"] - 1) * keep})
+
+    def support(self, drive: Drive) -> Tensor:
+        """[B,1,w,w]: 1 on the face and a little around it, fading to 0 before the background and the window's rim."""
+        face = torch.maximum(torch.maximum(drive.face, drive.mouth), drive.eyes)
+        grown = F.max_pool2d(F.avg_pool2d(face, 4), 3, 1, 1)
+        rim = torch.linspace(0, 1, self.dims.window // 4, device=face.device)
+        rim = (torch.minimum(rim, rim.flip(0)) * 12).clamp(0, 1)
+        return F.interpolate(grown * rim * rim[:, None], scale_factor=4, mode="bilinear", align_corners=False)
+
+    def refine(
+        self,
+        source: Source,
+        drive: Drive,
+        beta: Tensor,
+        pose: Tensor,
+        sigma: Tensor | None = None,
+        corners: list[tuple[int, int]] | None = None,
+        size: int = 0,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The network inside the window: image [B,3,w,w] (not clamped) and its parts.
+
+        With corners (top, left in px, multiples of 8) and size the fine blocks compute only those squares:
+        [B,3,size,size]. Parts: `flow` (ψ_N, px), `mask`, `support`, `hidden` (mouth that the source does not show).
+        """
+        d, batch = self.dims, len(drive.flow)
+        if sigma is None:
+            sigma = drive.flow.new_zeros(batch, d.sigma)
+        code = self.style(torch.cat([source.identity.expand(batch, -1), beta, pose, sigma], 1)).tanh()
+        hidden = drive.mouth * (1 - warp(source.mouth, drive.flow, d.window))
+        support = self.support(drive)
+        driven = torch.cat([drive.rendered, drive.ratio - 1, drive.mouth, drive.eyes, drive.face, hidden], 1)
+        rendered = self.encode_rendered(driven)
+        flows, shown = [drive.flow], [1 - hidden]
+        for _ in range(6):
+            flows.append(F.avg_pool2d(flows[-1], 2))
+            shown.append(F.avg_pool2d(shown[-1], 2))
+        flows, shown = flows[::-1], shown[::-1]
+        features, psi, image = self.start.expand(batch, -1, -1, -1), None, None
+        origin = None
+        for i, (conv, head) in enumerate(zip(self.convs, self.heads, strict=True)):
+            scale = 2 ** (6 - i)
+            if corners is not None and i == SPLIT + 1:
+                cells = [(y // (scale * 2), x // (scale * 2)) for y, x in corners]
+                features, psi, image = (region(t, cells, size // scale // 2) for t in (features, psi, image))
+                origin = drive.flow.new_tensor([[x, y] for y, x in corners])
+            base, show, guide = flows[i], shown[i], rendered[i]
+            if origin is not None:
+                cells = [(y // scale, x // scale) for y, x in corners]
+                base, show, guide = (region(t, cells, size // scale) for t in (base, show, guide))
+            psi = torch.zeros_like(base) if psi is None else upsample(psi)
+            warped = warp(source.pyramid[i], base + psi, d.window, origin) * show
+            features = torch.cat([warped, conv(features, code), guide], 1)
+            features = features.contiguous(memory_format=torch.channels_last)
+            out = head(features)
+            step = out[:, :2] * FLOW_UNIT if d.hierarchy or i == SPLIT else torch.zeros_like(psi)
+            previous = 0 if image is None else upsample(image)
+            psi = psi + step if d.residual or not d.hierarchy and i != SPLIT else step
+            image = previous + out[:, 2:5] if d.residual else out[:, 2:5]
+        finest = drive.flow, drive.ratio, drive.interior, drive.mouth, support, hidden
+        if corners is not None:
+            finest = tuple(region(t, corners, size) for t in finest)
+        base, ratio, interior, mouth, support, hidden = finest
+        psi = psi * support
+        shaded = (warp(source.image, base + psi, d.window, origin) * ratio).clamp(0, 1)
+        mask = support * out[:, 5:].sigmoid()
+        parts = {"flow": psi, "mask": mask, "support": support, "hidden": hidden}
+        return torch.lerp(shaded, interior, mouth) + mask * image, parts
+
+    @torch.inference_mode()
+    def forward(
+        self, source: Source, geometry: Geometry, beta: Tensor, pose: Tensor, sigma: Tensor | None = None
+    ) -> Tensor:
+        """Frames [B,3,512,512] in 0..1.
+
+        beta [B,64] driving expression, pose [B,6] relative to the portrait's, sigma [B,192] the updated
+        intensity token of eq. 3 (None: zero). Outside the neighbourhood of the face the geometry's frame is kept.
+        """
+        drive = self.drive(geometry)
+        image, parts = self.refine(source, drive, beta, pose, sigma)
+        frame = geometry.composite()
+        top, left = self.dims.origin
+        part = frame[..., top : top + self.dims.window, left : left + self.dims.window]
+        part.copy_(torch.lerp(part, image, parts["support"]))
+        return frame.clamp(0, 1)
