@@ -207,11 +207,11 @@ class EmoTalk:
         Raises InputError if it is no readable picture or shows no face of at least MIN_FACE px.
         """
         if isinstance(face, np.ndarray):
-            name, key, pixels = "picture", hashlib.sha256(face.tobytes() + str(face.shape).encode()).hexdigest(), face
+            name, key = "picture", hashlib.sha256(face.tobytes() + str(face.shape).encode()).hexdigest()
         else:
-            name, key, pixels = str(face), _digest(face), None
+            name, key = str(face), _digest(face)
         if key not in self._subjects:
-            self._subjects[key] = self._prepare(name, image.load(face) if pixels is None else pixels)
+            self._subjects[key] = self._prepare(name, face.copy() if isinstance(face, np.ndarray) else image.load(face))
             while len(self._subjects) > _KEPT:
                 self._subjects.popitem(last=False)
         self._subjects.move_to_end(key)

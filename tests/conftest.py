@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTRAIT = ROOT / "examples" / "portrait.png"
@@ -74,3 +75,23 @@ def short_speech(inputs) -> Path:
     """The first 1.2 s of the example speech (30 frames)."""
     ffmpeg("-i", SPEECH, "-t", "1.2", inputs / "short.wav")
     return inputs / "short.wav"
+
+
+@pytest.fixture(scope="session")
+def portrait_picture() -> np.ndarray:
+    """The example portrait, uint8 [512,512,3]; its face is about 100 px high."""
+    return np.asarray(Image.open(PORTRAIT).convert("RGB"))
+
+
+@pytest.fixture(scope="session")
+def silence(inputs) -> Path:
+    """2 s without a sound."""
+    return write_wav(inputs / "silence.wav", np.zeros(32000))
+
+
+@pytest.fixture(scope="session")
+def talker():
+    """One loaded pipeline, geometry only, for all tests that do not need the neural generator."""
+    from emotalk_cli import EmoTalk
+
+    return EmoTalk.load(device="cpu", generator="geometry")

@@ -1,0 +1,84 @@
+"""The animated crop goes back into its picture without a seam; the contact sheet shows the whole video."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from emotalk_cli.framing import MAX_FULL_SIDE, CropFraming, FullFraming
+from emotalk_cli.preview import ContactSheet
+
+CPU = torch.device("cpu")
+
+
+def smooth_picture(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 200 / width, y * 200 / height, (x + y) * 100 / (width + height)], -1).astype(np.uint8)
+
+
+def crop_of(picture: np.ndarray, affine: np.ndarray, side: int = 512) -> torch.Tensor:
+    """What the portrait crop of a picture holds: [1,3,side,side], edges repeated."""
+    at = np.stack(np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5), -1) @ affine[:, :2].T + affine[:, 2]
+    limits = np.array([picture.shape[1], picture.shape[0]])
+    grid = torch.tensor(at / limits * 2 - 1)[None].float()
+    pixels = torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
+    return torch.nn.functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+
+AFFINES = {
+    "inside, enlarged": [[0.4, 0, 100], [0, 0.4, 60]],
+    "beyond the edges": [[0.9, 0, -80], [0, 0.9, -50]],
+    "turned": [[0.35, 0.1, 90], [-0.1, 0.35, 110]],
+}
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_an_unchanged_crop_changes_nothing(name):
+    picture, affine = smooth_picture(301, 403), np.array(AFFINES[name])
+    framing = FullFraming(picture, affine, 512, CPU)
+    frame = framing(crop_of(picture, affine))[0]
+    assert framing.size == (404, 300) or framing.size == (402, 300) or framing.size == (404, 302)
+    assert frame.shape == (framing.size[1], framing.size[0], 3)
+    assert np.abs(frame.astype(int) - framing.still).max() <= 3
+
+
+def test_a_changed_crop_fades_out_before_its_border():
+    picture, affine = smooth_picture(400, 400), np.array([[0.4, 0, 100], [0, 0.4, 60]])
+    framing = FullFraming(picture, affine, 512, CPU)
+    frame = framing(torch.ones(2, 3, 512, 512))[1].astype(int)
+    x0, y0, x1, y1 = framing.box
+    outside = np.ones((400, 400), bool)
+    outside[y0:y1, x0:x1] = False
+    assert (frame[outside] == picture[outside]).all()
+    assert (frame[(y0 + y1) // 2, (x0 + x1) // 2] == 255).all()
+    steps = np.abs(np.diff(frame[(y0 + y1) // 2, :, 0])).max()
+    assert steps < 30  # 255 levels spread over the feather; an edge would be one step of more than 100
+
+
+def test_large_pictures_are_scaled_to_an_even_size():
+    framing = FullFraming(np.zeros((1333, 3001, 3), np.uint8), np.array([[1.0, 0, 900], [0, 1.0, 300]]), 512, CPU)
+    assert framing.size[0] == MAX_FULL_SIDE and framing.size[1] % 2 == 0
+    assert abs(framing.size[1] - 1333 * MAX_FULL_SIDE / 3001) <= 1
+    assert framing(torch.zeros(1, 3, 512, 512)).shape == (1, framing.size[1], framing.size[0], 3)
+
+
+@pytest.mark.parametrize("size", [64, 512, 720])
+def test_crop_of_any_size(size):
+    crops = torch.linspace(0, 1, 512).expand(2, 3, 512, 512)
+    frames = CropFraming(size)(crops)
+    assert frames.shape == (2, size, size, 3) and frames.dtype == np.uint8
+    np.testing.assert_allclose(frames[0, size // 2, :, 0], np.linspace(0, 255, size), atol=3)
+
+
+@pytest.mark.parametrize("frames,tiles", [(1, 1), (5, 5), (8, 8), (200, 8)])
+def test_contact_sheet_shows_moments_of_the_whole_video(tmp_path, frames, tiles):
+    sheet = ContactSheet(frames, fps=25)
+    for k in range(frames):
+        sheet.add(k, np.full((64, 64, 3), 10 + k % 200, np.uint8))
+    sheet.save(tmp_path / "sheet.png", "sadly surprised")
+    pixels = np.asarray(Image.open(tmp_path / "sheet.png"))
+    shown = [k for k in range(frames) if (pixels == 10 + k % 200).all(-1).sum() >= 64 * 64]
+    assert len(shown) == tiles
+    assert shown[0] <= frames / 8 and shown[-1] >= frames * 7 / 8 - 1
