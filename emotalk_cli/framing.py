@@ -1,4 +1,8 @@
-"""From animated crop to finished frame: the crop alone, or the crop pasted back into the whole picture."""
+"""From animated 512-px crop to finished frame: the crop at any size, or pasted back into the whole picture.
+
+Where the frame has more pixels than the crop, the picture's own fine detail is added again, moved by the same flow:
+frame = Up(crop) + warp(picture - Up(still crop)). Where nothing moves this is the picture itself, so no seam shows.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from .face.fit import CROP_SIZE, Portrait, cut
+from .face.motion import Geometry
+
 MAX_FULL_SIDE = 1920  # px; larger pictures are scaled down for `full`, so that the video plays everywhere
 FEATHER = 0.12  # width of the blend at each border of the crop, as a part of its side
 
@@ -15,62 +22,99 @@ FEATHER = 0.12  # width of the blend at each border of the crop, as a part of it
 class CropFraming:
     """The animated crop itself, `size` x `size` px."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, portrait: Portrait, size: int, device: torch.device) -> None:
         self.size = (size, size)
+        self._enlarged = None
+        if size > CROP_SIZE:
+            (zoom, _, left), (_, _, top) = portrait.to_source
+            picture = cut(portrait.source, (left, top, zoom * CROP_SIZE), size)
+            affine = np.array([[size / CROP_SIZE, 0, 0], [0, size / CROP_SIZE, 0]])
+            self._enlarged = _Placed(portrait.image, picture, affine, device)
 
-    def __call__(self, crops: Tensor) -> np.ndarray:
-        """crops: [B,3,h,h] in 0..1 -> uint8 [B,size,size,3]."""
-        if crops.shape[-1] != self.size[0]:
+    def __call__(self, crops: Tensor, geometry: Geometry) -> np.ndarray:
+        """crops [B,3,512,512] in 0..1 and the geometry behind them -> uint8 [B,size,size,3]."""
+        if self._enlarged is not None:
+            crops = self._enlarged(crops, geometry)
+        elif crops.shape[-1] != self.size[0]:
             crops = F.interpolate(crops, self.size, mode="bicubic", antialias=True, align_corners=False)
         return _bytes(crops)
 
 
 class FullFraming:
-    """The whole picture at an even size, with the animated crop blended into its place.
+    """The whole picture at an even size, with the animated crop blended into its place."""
 
-    picture: uint8 [H,W,3]. to_source: affine [2,3] from crop px to picture px. crop: side of the crop in px.
-    """
-
-    def __init__(self, picture: np.ndarray, to_source: np.ndarray, crop: int, device: torch.device) -> None:
-        height, width = picture.shape[:2]
+    def __init__(self, portrait: Portrait, device: torch.device) -> None:
+        height, width = portrait.source.shape[:2]
         scale = min(1.0, MAX_FULL_SIDE / max(height, width))
         self.size = (_even(width * scale), _even(height * scale))
-        image = Image.fromarray(picture).resize(self.size, Image.Resampling.LANCZOS)
-        zoom = np.array([self.size[0] / width, self.size[1] / height])
-        affine = to_source * zoom[:, None]
-        (x0, x1), (y0, y1) = (_span(affine[i], crop, self.size[i]) for i in (0, 1))
+        self.still = np.asarray(Image.fromarray(portrait.source).resize(self.size, Image.Resampling.LANCZOS))
+        affine = portrait.to_source * np.array([[self.size[0] / width], [self.size[1] / height]])
+        (x0, x1), (y0, y1) = (_span(affine[i], self.size[i]) for i in (0, 1))
         self.box = (x0, y0, x1, y1)
-        self.still = np.asarray(image)
-        x, y = torch.meshgrid(torch.arange(x0, x1) + 0.5, torch.arange(y0, y1) + 0.5, indexing="xy")
-        back = torch.linalg.inv(torch.tensor(affine[:, :2]))
-        at = (torch.stack([x, y], -1).double() - torch.tensor(affine[:, 2])) @ back.T  # crop px of each picture px
-        self._grid = (at / crop * 2 - 1).float().to(device)[None]
-        inside = torch.minimum(at, crop - at).amin(-1) / (FEATHER * crop)
-        self._alpha = (0.5 - 0.5 * torch.cos(inside.clamp(0, 1) * torch.pi)).float().to(device)
-        self._under = torch.tensor(self.still[y0:y1, x0:x1]).to(device).permute(2, 0, 1).float() / 255
-        per_px = np.sqrt(np.linalg.det(affine[:, :2]))  # picture px per crop px
-        self._reduced = round(crop * per_px) if per_px < 1 else crop  # shrink first, or the sampling would alias
+        affine = affine - np.array([[0, 0, x0], [0, 0, y0]])
+        self._placed = _Placed(portrait.image, self.still[y0:y1, x0:x1], affine, device)
+        inside = torch.minimum(self._placed.at, CROP_SIZE - self._placed.at).amin(-1) / (FEATHER * CROP_SIZE)
+        self._alpha = 0.5 - 0.5 * torch.cos(inside.clamp(0, 1) * torch.pi)
 
-    def __call__(self, crops: Tensor) -> np.ndarray:
-        """crops: [B,3,h,h] in 0..1 -> uint8 [B,H,W,3]."""
-        if self._reduced < crops.shape[-1]:
+    def __call__(self, crops: Tensor, geometry: Geometry) -> np.ndarray:
+        """crops [B,3,512,512] in 0..1 and the geometry behind them -> uint8 [B,H,W,3]."""
+        x0, y0, x1, y1 = self.box
+        pasted = self._placed(crops, geometry)
+        frames = np.repeat(self.still[None], len(crops), 0)
+        frames[:, y0:y1, x0:x1] = _bytes(torch.lerp(self._placed.picture, pasted, self._alpha))
+        return frames
+
+
+class _Placed:
+    """Crops resampled to a part of a picture, with the picture's finer detail.
+
+    image: the still crop [3,512,512]. picture: uint8 [h,w,3]. affine: [2,3] from crop px to px of `picture`.
+    """
+
+    def __init__(self, image: Tensor, picture: np.ndarray, affine: np.ndarray, device: torch.device) -> None:
+        height, width = picture.shape[:2]
+        self.picture = torch.tensor(picture).to(device).permute(2, 0, 1)[None].float() / 255
+        y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+        forth, shift = torch.tensor(affine[:, :2]), torch.tensor(affine[:, 2])
+        at = (torch.stack([x, y], -1).double() - shift) @ torch.linalg.inv(forth).T
+        self.at = at.float().to(device)  # [h,w,2], crop px of each px of the picture
+        self._forth, self._shift = forth.float().to(device), shift.float().to(device)
+        scale = float(np.sqrt(np.linalg.det(affine[:, :2])))  # picture px per crop px
+        self._reduced = round(CROP_SIZE * scale) if scale < 1 else 0  # shrink first, or the sampling would alias
+        self._detail = self.picture - self._resampled(image[None].to(device)) if scale > 1 else None
+
+    def __call__(self, crops: Tensor, geometry: Geometry) -> Tensor:
+        """[B,3,512,512] -> [B,3,h,w]."""
+        frames = self._resampled(crops)
+        if self._detail is None:
+            return frames
+        kept = geometry.ratio * (1 - geometry.mouth)
+        flow, kept = F.grid_sample(
+            torch.cat([geometry.flow, kept], 1), self._grid(len(crops)), padding_mode="border", align_corners=False
+        ).split([2, 1], 1)
+        source = (self.at + flow.permute(0, 2, 3, 1)) @ self._forth.T + self._shift
+        limits = source.new_tensor([self.picture.shape[3], self.picture.shape[2]])
+        detail = self._detail.expand(len(crops), -1, -1, -1)
+        moved = F.grid_sample(detail, source / limits * 2 - 1, padding_mode="zeros", align_corners=False)
+        return frames + kept * moved
+
+    def _grid(self, count: int) -> Tensor:
+        return (self.at / CROP_SIZE * 2 - 1).expand(count, -1, -1, -1)
+
+    def _resampled(self, crops: Tensor) -> Tensor:
+        if self._reduced:
             size = (self._reduced, self._reduced)
             crops = F.interpolate(crops, size, mode="bicubic", antialias=True, align_corners=False)
-        grid = self._grid.expand(len(crops), -1, -1, -1)
-        pasted = F.grid_sample(crops, grid, mode="bicubic", padding_mode="border", align_corners=False)
-        x0, y0, x1, y1 = self.box
-        frames = np.repeat(self.still[None], len(crops), 0)
-        frames[:, y0:y1, x0:x1] = _bytes(self._under + self._alpha * (pasted - self._under))
-        return frames
+        return F.grid_sample(crops, self._grid(len(crops)), mode="bicubic", padding_mode="border", align_corners=False)
 
 
 def _even(side: float) -> int:
     return max(2, round(side / 2) * 2)
 
 
-def _span(row: np.ndarray, crop: int, limit: int) -> tuple[int, int]:
+def _span(row: np.ndarray, limit: int) -> tuple[int, int]:
     """First and last + 1 picture px that the crop touches along one axis."""
-    ends = [row[0] * x + row[1] * y + row[2] for x in (0, crop) for y in (0, crop)]
+    ends = [row[0] * x + row[1] * y + row[2] for x in (0, CROP_SIZE) for y in (0, CROP_SIZE)]
     return max(0, int(np.floor(min(ends)))), min(limit, int(np.ceil(max(ends))))
 
 

@@ -330,8 +330,8 @@ class EmoTalk:
 
     def _framing(self, subject: Subject, settings: Settings) -> CropFraming | FullFraming:
         if settings.framing == "crop":
-            return CropFraming(settings.size)
-        return FullFraming(subject.fit.source, subject.fit.to_source, CROP_SIZE, self.device)
+            return CropFraming(subject.fit, settings.size, self.device)
+        return FullFraming(subject.fit, self.device)
 
     @torch.inference_mode()
     def _frames(
@@ -359,7 +359,7 @@ class EmoTalk:
                 else:
                     crops = self.hef(subject.source, geometry, beta, pose, sigma)
             with watch("framing"):
-                images = framing(crops)
+                images = framing(crops, geometry)
             yield from images
 
     def _motion(self, recording: Recording, z: Tensor, intensity: float, watch: Stopwatch) -> Iterator[Tensor]:

@@ -7,6 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from emotalk_cli.face.fit import Portrait
+from emotalk_cli.face.motion import Geometry
 from emotalk_cli.framing import MAX_FULL_SIDE, CropFraming, FullFraming
 from emotalk_cli.preview import ContactSheet
 
@@ -18,17 +20,36 @@ def smooth_picture(height: int, width: int) -> np.ndarray:
     return np.stack([x * 200 / width, y * 200 / height, (x + y) * 100 / (width + height)], -1).astype(np.uint8)
 
 
-def crop_of(picture: np.ndarray, affine: np.ndarray, side: int = 512) -> torch.Tensor:
-    """What the portrait crop of a picture holds: [1,3,side,side], edges repeated."""
-    at = np.stack(np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5), -1) @ affine[:, :2].T + affine[:, 2]
+def detailed_picture(side: int) -> np.ndarray:
+    """Stripes of 4 px, too fine for the crop when it is enlarged four times."""
+    picture = smooth_picture(side, side) // 2
+    picture[:, ::4] += 60
+    picture[:, 1::4] += 60
+    return picture
+
+
+def portrait(picture: np.ndarray, affine: np.ndarray) -> Portrait:
+    """A portrait whose crop is that part of the picture (edges repeated); all that framing uses of one."""
+    at = np.stack(np.meshgrid(np.arange(512) + 0.5, np.arange(512) + 0.5), -1) @ affine[:, :2].T + affine[:, 2]
     limits = np.array([picture.shape[1], picture.shape[0]])
     grid = torch.tensor(at / limits * 2 - 1)[None].float()
     pixels = torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
-    return torch.nn.functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+    step = max(1, round(affine[0, 0]))
+    pixels = torch.nn.functional.avg_pool2d(pixels, step, 1, step // 2, count_include_pad=False)
+    crop = torch.nn.functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)[0]
+    none = torch.zeros(0)
+    return Portrait(crop, none, none, none, none, none, None, affine, picture)
+
+
+def geometry(count: int, shift: float = 0.0) -> Geometry:
+    """A motion that moves everything `shift` crop px to the right."""
+    zeros, ones = torch.zeros(count, 1, 512, 512), torch.ones(count, 1, 512, 512)
+    flow = torch.cat([zeros - shift, zeros], 1)
+    return Geometry(flow, zeros, ones, zeros, zeros, zeros, zeros, zeros)
 
 
 AFFINES = {
-    "inside, enlarged": [[0.4, 0, 100], [0, 0.4, 60]],
+    "inside, reduced": [[0.4, 0, 100], [0, 0.4, 60]],
     "beyond the edges": [[0.9, 0, -80], [0, 0.9, -50]],
     "turned": [[0.35, 0.1, 90], [-0.1, 0.35, 110]],
 }
@@ -36,18 +57,18 @@ AFFINES = {
 
 @pytest.mark.parametrize("name", AFFINES)
 def test_an_unchanged_crop_changes_nothing(name):
-    picture, affine = smooth_picture(301, 403), np.array(AFFINES[name])
-    framing = FullFraming(picture, affine, 512, CPU)
-    frame = framing(crop_of(picture, affine))[0]
-    assert framing.size == (404, 300) or framing.size == (402, 300) or framing.size == (404, 302)
+    subject = portrait(smooth_picture(301, 403), np.array(AFFINES[name]))
+    framing = FullFraming(subject, CPU)
+    frame = framing(subject.image[None], geometry(1))[0]
+    assert framing.size[0] in (402, 404) and framing.size[1] in (300, 302)
     assert frame.shape == (framing.size[1], framing.size[0], 3)
     assert np.abs(frame.astype(int) - framing.still).max() <= 3
 
 
 def test_a_changed_crop_fades_out_before_its_border():
-    picture, affine = smooth_picture(400, 400), np.array([[0.4, 0, 100], [0, 0.4, 60]])
-    framing = FullFraming(picture, affine, 512, CPU)
-    frame = framing(torch.ones(2, 3, 512, 512))[1].astype(int)
+    picture = smooth_picture(400, 400)
+    framing = FullFraming(portrait(picture, np.array([[0.4, 0, 100], [0, 0.4, 60]])), CPU)
+    frame = framing(torch.ones(2, 3, 512, 512), geometry(2))[1].astype(int)
     x0, y0, x1, y1 = framing.box
     outside = np.ones((400, 400), bool)
     outside[y0:y1, x0:x1] = False
@@ -58,16 +79,33 @@ def test_a_changed_crop_fades_out_before_its_border():
 
 
 def test_large_pictures_are_scaled_to_an_even_size():
-    framing = FullFraming(np.zeros((1333, 3001, 3), np.uint8), np.array([[1.0, 0, 900], [0, 1.0, 300]]), 512, CPU)
+    subject = portrait(np.zeros((1333, 3001, 3), np.uint8), np.array([[1.0, 0, 900], [0, 1.0, 300]]))
+    framing = FullFraming(subject, CPU)
     assert framing.size[0] == MAX_FULL_SIDE and framing.size[1] % 2 == 0
     assert abs(framing.size[1] - 1333 * MAX_FULL_SIDE / 3001) <= 1
-    assert framing(torch.zeros(1, 3, 512, 512)).shape == (1, framing.size[1], framing.size[0], 3)
+    assert framing(torch.zeros(1, 3, 512, 512), geometry(1)).shape == (1, framing.size[1], framing.size[0], 3)
+
+
+def test_detail_finer_than_the_crop_is_kept_and_moves_along():
+    picture, affine = detailed_picture(1600), np.array([[2.0, 0, 240], [0, 2.0, 240]])
+    subject = portrait(picture, affine)
+    still = FullFraming(subject, CPU)(subject.image[None], geometry(1))[0].astype(int)
+    assert np.abs(still - picture).mean() < 1.5
+    moved = torch.roll(subject.image, 10, 2)[None]
+    frame = FullFraming(subject, CPU)(moved, geometry(1, shift=10))[0].astype(int)
+    centre = (slice(500, 1000), slice(500, 1000))
+    assert np.abs(frame[centre] - np.roll(picture, 20, 1)[centre]).mean() < 3
+    large = CropFraming(subject, 1024, CPU)(subject.image[None], geometry(1))[0].astype(int)
+    assert np.abs(large - picture[240:1264, 240:1264]).mean() < 1.5
 
 
 @pytest.mark.parametrize("size", [64, 512, 720])
 def test_crop_of_any_size(size):
+    subject = portrait(smooth_picture(512, 512), np.array([[1.0, 0, 0], [0, 1.0, 0]]))
     crops = torch.linspace(0, 1, 512).expand(2, 3, 512, 512)
-    frames = CropFraming(size)(crops)
+    subject.image = crops[0]
+    subject.source = (crops[0].permute(1, 2, 0) * 255).byte().numpy()
+    frames = CropFraming(subject, size, CPU)(crops, geometry(2))
     assert frames.shape == (2, size, size, 3) and frames.dtype == np.uint8
     np.testing.assert_allclose(frames[0, size // 2, :, 0], np.linspace(0, 255, size), atol=3)
 
