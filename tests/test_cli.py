@@ -39,7 +39,7 @@ def test_the_main_job(tmp_path, short_speech):
     done = subprocess.run([*command, "--seed", "7", "--intensity", "3"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     described = json.loads(done.stdout)
-    out = tmp_path / "mé - 'my' face--the -speech---sadly surprised.mp4"
+    out = tmp_path / "mé - 'my' face--the -speech--sadly surprised.mp4"
     assert Path(described["out"]) == out and out.is_file()
     assert described["frames"] == 30 == len(video_frames(out, (512, 512)))
     assert described["seconds"] == pytest.approx(1.2) and described["seed"] == 7 and described["intensity"] == 3
