@@ -96,7 +96,9 @@ def align(source: Tensor, target: Tensor, weight: Tensor | None = None) -> Pose:
 
 def expression_ridge(names: list[str]) -> Tensor:
     """Prior precision of each expression component."""
-    strongest = [max([v for k, v in CAUTIOUS_RIDGE.items() if n.startswith(k)], default=EXPRESSION_RIDGE) for n in names]
+    strongest = [
+        max([v for k, v in CAUTIOUS_RIDGE.items() if n.startswith(k)], default=EXPRESSION_RIDGE) for n in names
+    ]
     return torch.tensor(strongest)
 
 
@@ -152,7 +154,9 @@ def fit_illumination(texture: Tensor, normals: Tensor, albedo: Tensor, mask: Ten
     return torch.stack(out, 1).flatten(1)
 
 
-def fit_appearance(model: FaceModel, image: Tensor, landmarks: Tensor, beta: Tensor, pose: Pose) -> tuple[Tensor, Tensor]:
+def fit_appearance(
+    model: FaceModel, image: Tensor, landmarks: Tensor, beta: Tensor, pose: Pose
+) -> tuple[Tensor, Tensor]:
     """δ [1,80] and γ [1,27] from the pixels under the mesh. image [3,h,w], landmarks [478,3] px."""
     size = model.dims.texture_size
     flat = torch.cat([model.uv[:N_SKIN] * size, torch.zeros_like(model.uv[:N_SKIN, :1])], 1)[None]

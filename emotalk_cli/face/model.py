@@ -130,7 +130,8 @@ class FaceModel(nn.Module):
         relief = self.relief_mean + torch.einsum("bk,kchw->bchw", beta, self.relief_basis)
         du = F.pad(relief[..., 2:] - relief[..., :-2], (1, 1, 0, 0), mode="replicate")
         dv = F.pad(relief[..., 2:, :] - relief[..., :-2, :], (0, 0, 1, 1), mode="replicate")
-        return F.normalize(torch.linalg.cross(dv, du, dim=1), dim=1, eps=1e-6)
+        (ux, uy, uz), (vx, vy, vz) = du.unbind(1), dv.unbind(1)
+        return F.normalize(torch.stack([vy * uz - vz * uy, vz * ux - vx * uz, vx * uy - vy * ux], 1), dim=1, eps=1e-6)
 
     def mouth_vertices(self, beta: Tensor) -> Tensor:
         """Teeth, gums and tongue: upper ones fixed to the skull, lower ones with the jaw. [B,64] -> [B,M,3] cm."""

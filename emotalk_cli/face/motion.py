@@ -42,10 +42,10 @@ LID_OVERLAP = 1.5  # px by which closed lids overlap, so that no sliver of the e
 BEHIND = 40.0  # px in depth
 LID_SHARE = 0.85  # part of a blink that the upper lid takes
 RATIO_LIMITS = (0.45, 1.8)
-OWN_LIGHT = 0.5  # the rest is a top-front light: under flat light folds would vanish
-TOP_FRONT = (0.62, 0.0, 0.42, 0.36, 0.0, 0.0, 0.0, 0.0, 0.0)
+OWN_LIGHT = 0.25  # the rest is a top-front light: under flat light folds would vanish
+TOP_FRONT = (0.5, 0.0, 0.6, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
 CAVITY = (0.10, 0.035, 0.035)
-TEETH_DROP = 0.14  # cm; the basis' upper teeth sit a little high behind its lip
+TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
 MOUTH_SAMPLES = 2  # per pixel and direction, for smooth teeth edges
 RATIO_SIZE = CROP_SIZE // 2  # flow and shading are smooth: rasterised at half size, then enlarged
 EYE_NAMES = [n for n in EXPRESSION_NAMES if n.startswith("eye")]
@@ -217,12 +217,14 @@ class FaceMotion:
         self.mouth_scale, self.mouth_centre = width, mean.mean(0)
         self.mouth_offset = rest.mean(0) - mean.mean(0) - torch.tensor([0.0, TEETH_DROP, 0.0], device=self.device)
         skin = self.model.uv[:N_SKIN]
-        tone = self.image[0][:, self.points[:N_SKIN, 1].long().clamp(0, 511), self.points[:N_SKIN, 0].long().clamp(0, 511)]
+        tone = self.image[0][
+            :, self.points[:N_SKIN, 1].long().clamp(0, 511), self.points[:N_SKIN, 0].long().clamp(0, 511)
+        ]
         near = (skin[:, 1] > 0.5) & (skin[:, 1] < 0.85)
         light = tone[:, near].median(1).values
         grey = light.mean()
         tint = (light / light.mean().clamp_min(0.05)).clamp(0.6, 1.5) ** 0.25
-        self.mouth_light = tint * (0.45 + grey).clamp(0.4, 1.12)
+        self.mouth_light = tint * (0.32 + grey).clamp(0.35, 1.0)
 
     def _build_shading(self) -> None:
         size = self.model.dims.relief_size
@@ -233,12 +235,9 @@ class FaceMotion:
         mask = self.model.relief_mask[None]
         rim = F.avg_pool2d(F.pad(mask, (5, 5, 5, 5)), 11, 1)
         self.feather = ((rim - 0.55) / 0.4).clamp(0, 1) * mask
-        hole = F.grid_sample(mask, self._uv_grid(size), align_corners=False)
-        self.feather = self.feather * hole
+        lips = polygon_distance(self.model.uv[INNER_LIPS][None] * size, pixel_grid(size, size, self.device))
+        self.feather = self.feather * ((-lips - 1.5) / 3).clamp(0, 1)  # the contact line has no relief of its own
         self.source_shading = self._shading(self.source_beta, None)
-
-    def _uv_grid(self, size: int) -> Tensor:
-        return (pixel_grid(size, size, self.device) / size * 2 - 1)[None]
 
     def _shading(self, beta: Tensor, turn: Tensor | None) -> Tensor:
         normals = self._camera_normals(beta, turn)
@@ -400,5 +399,3 @@ class FaceMotion:
 def still(frames: int, device=None) -> Tensor:
     """The pose that leaves the head where it is: zeros [frames,6]."""
     return torch.zeros(frames, 6, device=device)
-
-

@@ -27,63 +27,78 @@ def rasterize(
         return _rasterize_pytorch3d(vertices, triangles, height, width)
     if backend != "builtin":
         raise EmoTalkError(f"Unknown renderer {backend!r}; choose one of {', '.join(BACKENDS)}.")
+    planes = _planes(vertices, triangles)
     with torch.no_grad():
-        face = _visible(vertices.detach().float(), triangles, height, width)
-    corners = triangles[face.clamp_min(0)]
-    batch = torch.arange(len(vertices), device=vertices.device)[:, None, None, None]
-    y = torch.arange(height, device=vertices.device, dtype=vertices.dtype) + 0.5
-    x = torch.arange(width, device=vertices.device, dtype=vertices.dtype) + 0.5
-    weights = _barycentric(vertices[batch, corners], x[None, None], y[None, :, None])
-    return face, weights * (face >= 0)[..., None]
+        face = _visible(vertices.detach(), triangles, planes.detach(), height, width)
+    row = face.clamp_min(0) + torch.arange(len(face), device=face.device)[:, None, None] * len(triangles)
+    plane = planes.flatten(0, 1).index_select(0, row.flatten()).reshape(*row.shape, 9)
+    x = torch.arange(width, device=face.device, dtype=vertices.dtype) + 0.5
+    y = torch.arange(height, device=face.device, dtype=vertices.dtype)[:, None] + 0.5
+    v = plane[..., 0] * x + plane[..., 1] * y + plane[..., 2]
+    w = plane[..., 3] * x + plane[..., 4] * y + plane[..., 5]
+    return face, torch.stack([1 - v - w, v, w], -1) * (face >= 0)[..., None]
 
 
 def interpolate(face: Tensor, weights: Tensor, triangles: Tensor, values: Tensor) -> Tensor:
     """Per-vertex values [V,C] or [B,V,C] at every pixel of a raster: [B,C,H,W], zero where empty."""
-    corners = triangles[face.clamp_min(0)]
-    if values.dim() == 2:
-        picked = values[corners]
-    else:
-        picked = values[torch.arange(len(face), device=face.device)[:, None, None, None], corners]
-    return (picked * weights[..., None]).sum(-2).permute(0, 3, 1, 2)
+    count, row = len(triangles), face.clamp_min(0)
+    if values.dim() == 3:
+        row = row + torch.arange(len(face), device=face.device)[:, None, None] * count
+    channels = values.shape[-1]
+    table = values[..., triangles, :].reshape(-1, 3 * channels)
+    picked = table.index_select(0, row.flatten()).reshape(*face.shape, 3, channels)
+    return torch.einsum("bhwk,bhwkc->bchw", weights, picked)
 
 
-def _barycentric(corners: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    (ax, ay), (bx, by), (cx, cy) = (corners[..., i, :2].unbind(-1) for i in range(3))
+def _planes(vertices: Tensor, triangles: Tensor) -> Tensor:
+    """Barycentric v and w and depth z of each triangle as planes over the image: [B,T,9], a·x + b·y + c each."""
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = (vertices[:, triangles[:, i]].unbind(-1) for i in range(3))
     area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
-    area = torch.where(area.abs() < 1e-9, torch.full_like(area, 1e-9), area)
-    v = ((x - ax) * (cy - ay) - (cx - ax) * (y - ay)) / area
-    w = ((bx - ax) * (y - ay) - (x - ax) * (by - ay)) / area
-    return torch.stack([1 - v - w, v, w], -1)
+    area = torch.where(area.abs() < 1e-6, torch.full_like(area, torch.inf), area)  # edge-on: nowhere inside
+    v = [(cy - ay) / area, -(cx - ax) / area]
+    w = [-(by - ay) / area, (bx - ax) / area]
+    v.append(torch.where(area.isinf(), -1.0, -v[0] * ax - v[1] * ay))
+    w.append(torch.where(area.isinf(), -1.0, -w[0] * ax - w[1] * ay))
+    z = [v[i] * (bz - az) + w[i] * (cz - az) for i in range(3)]
+    z[2] = z[2] + az
+    return torch.stack([*v, *w, *z], -1)
 
 
-def _visible(vertices: Tensor, triangles: Tensor, height: int, width: int) -> Tensor:
+def _visible(vertices: Tensor, triangles: Tensor, planes: Tensor, height: int, width: int) -> Tensor:
     """Number of the nearest triangle at each pixel [B,H,W], -1 where none.
 
     Lists every (triangle, pixel of its bounding box) pair flat, keeps the inside ones and scatters depth.
     """
     batch, device = len(vertices), vertices.device
-    corners = vertices[:, triangles]
-    low, high = corners[..., :2].amin(2), corners[..., :2].amax(2)
+    xy = vertices[..., :2]
+    a, b, c = (xy[:, triangles[:, i]] for i in range(3))
     limit = torch.tensor([width, height], device=device)
-    first = (low - 0.5).ceil().long().clamp_min(0)
-    last = torch.minimum((high - 0.5).floor().long(), limit - 1)
-    span = (last - first + 1).clamp_min(0).flatten(0, 1)
+    first = (torch.minimum(torch.minimum(a, b), c) - 0.5).ceil().long().clamp_min(0)
+    last = torch.minimum((torch.maximum(torch.maximum(a, b), c) - 0.5).floor().long(), limit - 1)
+    span = (last - first + 1).clamp_min(0).flatten(0, 1).int()
+    first = first.flatten(0, 1).int()
     count = span[:, 0] * span[:, 1]
-    item = torch.repeat_interleave(torch.arange(len(count), device=device), count)
-    offset = torch.arange(len(item), device=device) - (count.cumsum(0) - count)[item]
-    first, corners = first.flatten(0, 1), corners.flatten(0, 1)
-    column = first[item, 0] + offset % span[item, 0].clamp_min(1)
-    row = first[item, 1] + offset // span[item, 0].clamp_min(1)
-    weights = _barycentric(corners[item], column + 0.5, row + 0.5)
-    inside = (weights > -1e-5).all(-1)
-    item, column, row, weights = item[inside], column[inside], row[inside], weights[inside]
-    depth = (weights * corners[item, :, 2]).sum(-1)
-    pixel = ((item // len(triangles)) * height + row) * width + column
+    item = torch.repeat_interleave(torch.arange(len(count), device=device, dtype=torch.int32), count)
+    offset = torch.arange(len(item), device=device, dtype=torch.int32)
+    box = torch.stack([first[:, 0], first[:, 1], span[:, 0].clamp_min(1), (count.cumsum(0) - count).int()], 1)
+    left, top, wide, start = box.index_select(0, item).unbind(1)
+    offset = offset - start
+    down = torch.div(offset, wide, rounding_mode="floor")
+    column, row = left + offset - down * wide, top + down
+    plane = planes.flatten(0, 1).float().index_select(0, item)
+    x, y = column + 0.5, row + 0.5
+    v = plane[:, 0] * x + plane[:, 1] * y + plane[:, 2]
+    w = plane[:, 3] * x + plane[:, 4] * y + plane[:, 5]
+    inside = (torch.minimum(torch.minimum(v, w), 1 - v - w) > -1e-5).nonzero()[:, 0]
+    depth = (plane[:, 6] * x + plane[:, 7] * y + plane[:, 8]).index_select(0, inside)
+    item = item.index_select(0, inside).long()
+    pixel = (item // len(triangles)) * (height * width) + (row * width + column).index_select(0, inside)
     nearest = torch.full((batch * height * width,), torch.inf, device=device)
     nearest.scatter_reduce_(0, pixel, depth, "amin")
-    front = depth <= nearest[pixel] + 1e-6
+    front = (depth <= nearest.index_select(0, pixel) + 1e-4).nonzero()[:, 0]
     face = torch.full((batch * height * width,), len(triangles), dtype=torch.long, device=device)
-    face.scatter_reduce_(0, pixel[front], item[front] % len(triangles), "amin")  # ties: the lower number, always
+    # ties: the lower number, always
+    face.scatter_reduce_(0, pixel.index_select(0, front), item.index_select(0, front) % len(triangles), "amin")
     return torch.where(face == len(triangles), -1, face).reshape(batch, height, width)
 
 

@@ -272,7 +272,10 @@ def resting_expression(model: FaceModel, data: Path, held_out: dict) -> torch.Te
     rows = [i for i, n in enumerate(labels["name"]) if n.startswith(("london_neutral", "canada"))]
     rows = [i for i in rows if labels["name"][i] not in held_out["faces"]]
     beta = fit.fit_shape(model, torch.tensor(labels["landmarks"][rows]))[1].mean(0)
-    swap = [EXPRESSION_NAMES.index(n.replace("Left", "~").replace("Right", "Left").replace("~", "Right")) for n in EXPRESSION_NAMES]
+    swap = [
+        EXPRESSION_NAMES.index(n.replace("Left", "~").replace("Right", "Left").replace("~", "Right"))
+        for n in EXPRESSION_NAMES
+    ]
     return (beta + beta[swap]) / 2
 
 

@@ -1,0 +1,118 @@
+"""Geometry motion on a synthetic picture: what must hold whatever the face."""
+
+import pytest
+import torch
+
+from emotalk_cli.face.fit import fit_portrait
+from emotalk_cli.face.model import INDEX, INNER_LIPS, FaceModel
+from emotalk_cli.face.motion import FaceMotion, pixel_grid, polygon_distance, sample
+
+STILL = torch.zeros(1, 6)
+
+
+@pytest.fixture(scope="module")
+def motion() -> FaceMotion:
+    """The mean face, lips parted a little, over a smooth colour pattern."""
+    model = FaceModel.load()
+    points = model.mean * torch.tensor([1.0, -1.0, -1.0]) * 20 + torch.tensor([300.0, 320.0, 0.0])
+    y, x = torch.meshgrid(torch.arange(640.0), torch.arange(600.0), indexing="ij")
+    picture = torch.stack([x / 600, y / 640, 0.5 + 0.3 * (x / 40).sin() * (y / 40).cos()], -1)
+    return FaceMotion(model, fit_portrait(model, (picture * 255).byte().numpy(), points.numpy()))
+
+
+def expression(**values: float) -> torch.Tensor:
+    beta = torch.zeros(1, 64)
+    for name, value in values.items():
+        for full in (name, f"{name}Left", f"{name}Right"):
+            if full in INDEX:
+                beta[0, INDEX[full]] = value
+    return beta
+
+
+def lip_gap(motion: FaceMotion, beta: torch.Tensor) -> float:
+    points = motion.vertices(beta, STILL)[0]
+    return float(points[14, 1] - points[13, 1])
+
+
+def test_source_expression_moves_nothing(motion):
+    beta = motion.source_beta
+    geometry = motion.frame(beta, STILL)
+    assert geometry.flow.shape == (1, 2, 512, 512) and geometry.ratio.shape == (1, 1, 512, 512)
+    gap = motion.source_gap.max()
+    assert geometry.flow.abs().max() < gap + 2  # only the lips may close to what β says
+    assert (geometry.ratio - 1).abs().mean() < 0.01
+
+
+def test_background_never_moves_without_pose(motion):
+    geometry = motion.frame(expression(jawOpen=0.6, mouthSmile=1, browInnerUp=1), STILL)
+    for corner in (slice(0, 40), slice(-40, None)):
+        assert geometry.flow[:, :, corner, :60].abs().max() < 1e-3
+        assert torch.allclose(geometry.composite()[0][:, corner, :60], motion.image[0][:, corner, :60], atol=1e-3)
+
+
+def test_background_stays_under_head_turns(motion):
+    pose = torch.tensor([[0.06, 0.08, 0.03, 0.005, -0.004, 0.01]])
+    geometry = motion.frame(expression(), pose)
+    rim = torch.cat([geometry.flow[..., :4, :], geometry.flow[..., -4:, :]], -2)
+    assert rim.abs().max() < 1.0
+    assert geometry.flow[..., 250, 256].norm() > 2  # while the face itself does move
+
+
+def test_lips_close_exactly_and_open_with_the_jaw(motion):
+    assert abs(lip_gap(motion, expression())) < 0.3
+    assert abs(lip_gap(motion, expression(mouthSmile=0.9, mouthFrown=0.2))) < 4
+    gaps = [lip_gap(motion, expression(jawOpen=v)) for v in (0.1, 0.2, 0.4)]
+    assert gaps[0] > 3 and gaps[0] < gaps[1] < gaps[2]
+
+
+def test_mouth_mask_follows_the_opening(motion):
+    closed = motion.frame(expression(), STILL).mouth.sum()
+    half = motion.frame(expression(jawOpen=0.15), STILL).mouth.sum()
+    wide = motion.frame(expression(jawOpen=0.4), STILL).mouth.sum()
+    assert closed == 0 and 100 < half < wide
+
+
+def test_blink_closes_the_lids(motion):
+    upper, lower = 386, 374
+    open_gap = float(motion.points[lower, 1] - motion.points[upper, 1])
+    for blink, share in ((0.5, 0.5), (1.0, 0.0)):
+        points = motion.vertices(expression(eyeBlink=blink), STILL)[0]
+        gap = float(points[lower, 1] - points[upper, 1])
+        assert gap == pytest.approx(share * open_gap, abs=2.0)
+    assert motion.frame(expression(eyeBlink=1.0), STILL).eyes.max() < 0.05
+
+
+def test_flow_has_no_tears(motion):
+    """Neighbouring pixels come from neighbouring places, except at the lips and lids."""
+    flow = motion.frame(expression(jawOpen=0.5, mouthSmile=0.6, browDown=0.8), STILL).flow[0]
+    step = (flow[:, :, 1:] - flow[:, :, :-1]).abs().amax(0)
+    contour = motion.vertices(expression(jawOpen=0.5, mouthSmile=0.6, browDown=0.8), STILL)[0]
+    box = contour[INNER_LIPS]
+    step[
+        int(box[:, 1].min()) - 25 : int(box[:, 1].max()) + 25, int(box[:, 0].min()) - 25 : int(box[:, 0].max()) + 25
+    ] = 0
+    eyes = contour[[33, 133, 362, 263]]
+    step[int(eyes[:, 1].min()) - 25 : int(eyes[:, 1].max()) + 25] = 0
+    assert step.max() < 1.5
+
+
+def test_frames_are_independent_of_their_batch(motion):
+    beta = torch.cat([expression(jawOpen=v, mouthSmile=v) for v in (0.0, 0.3, 0.5)])
+    together = motion.frame(beta, STILL.expand(3, -1)).composite()
+    alone = torch.cat([motion.frame(b[None], STILL).composite() for b in beta])
+    assert (together - alone).abs().mean() < 1e-3
+
+
+def test_sample_with_zero_flow_is_identity_and_shifts():
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(sample(image, torch.zeros(1, 2, 32, 32)), image, atol=1e-5)
+    shift = torch.zeros(1, 2, 32, 32)
+    shift[:, 0] = 3
+    assert torch.allclose(sample(image, shift)[..., :29], image[..., 3:], atol=1e-5)
+
+
+def test_polygon_distance_of_a_square():
+    square = torch.tensor([[[4.0, 4.0], [12.0, 4.0], [12.0, 12.0], [4.0, 12.0]]])
+    distance = polygon_distance(square, pixel_grid(16, 16))[0]
+    assert distance[8, 8] == pytest.approx(3.5) and distance[8, 1] == pytest.approx(-2.5)
+    assert int((distance > 0).sum()) == 64

@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+from emotalk_cli.errors import EmoTalkError
+from emotalk_cli.face.render import interpolate, rasterize
+
+SQUARE = torch.tensor([[[2.0, 2.0, 5.0], [14.0, 2.0, 5.0], [14.0, 14.0, 5.0], [2.0, 14.0, 5.0]]])
+HALVES = torch.tensor([[0, 1, 2], [0, 2, 3]])
+
+
+def test_square_covers_exactly_its_pixels():
+    face, weights = rasterize(SQUARE, HALVES, 16, 20)
+    assert face.shape == (1, 16, 20)
+    covered = face[0] >= 0
+    expected = torch.zeros(16, 20, dtype=torch.bool)
+    expected[2:14, 2:14] = True
+    assert torch.equal(covered, expected)
+    assert torch.allclose(weights.sum(-1)[face >= 0], torch.ones(144), atol=1e-5)
+    assert weights[face < 0].abs().max() == 0
+
+
+def test_interpolation_recovers_pixel_centres():
+    face, weights = rasterize(SQUARE, HALVES, 16, 16)
+    position = interpolate(face, weights, HALVES, SQUARE[0, :, :2])
+    y, x = torch.meshgrid(torch.arange(16.0) + 0.5, torch.arange(16.0) + 0.5, indexing="ij")
+    inside = face[0] >= 0
+    assert torch.allclose(position[0, 0][inside], x[inside], atol=1e-4)
+    assert torch.allclose(position[0, 1][inside], y[inside], atol=1e-4)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_nearer_triangle_wins_whatever_the_order(reverse):
+    near = SQUARE - torch.tensor([0.0, 0.0, 3.0])
+    vertices = torch.cat([near, SQUARE] if reverse else [SQUARE, near], 1)
+    face, _ = rasterize(vertices, torch.cat([HALVES, HALVES + 4]), 16, 16)
+    seen = face[face >= 0]
+    assert ((seen < 2) if reverse else (seen >= 2)).all()
+
+
+def test_batches_are_independent():
+    both = torch.cat([SQUARE, SQUARE + torch.tensor([3.0, 0.0, 0.0])])
+    face, weights = rasterize(both, HALVES, 16, 20)
+    alone, alone_weights = rasterize(both[1:], HALVES, 16, 20)
+    assert torch.equal(face[1:], alone)
+    assert torch.equal(weights[1:], alone_weights)
+    values = torch.stack([torch.zeros(4, 1), torch.ones(4, 1)])
+    painted = interpolate(face, weights, HALVES, values)
+    assert painted[0].max() == 0
+    assert torch.allclose(painted[1][0][alone[0] >= 0], torch.tensor(1.0), atol=1e-5)
+
+
+def test_gradient_matches_finite_difference():
+    vertices = SQUARE.double().clone().requires_grad_()
+    values = torch.tensor([[0.0], [1.0], [3.0], [2.0]], dtype=torch.double)
+
+    def brightness(v):
+        face, weights = rasterize(v, HALVES, 16, 16)
+        return interpolate(face, weights, HALVES, values)[0, 0, 5:9, 5:9].sum()
+
+    brightness(vertices).backward()
+    step = torch.zeros_like(vertices)
+    step[0, 1, 0] = 1e-4
+    numeric = (brightness(vertices.detach() + step) - brightness(vertices.detach() - step)) / 2e-4
+    assert vertices.grad[0, 1, 0].item() == pytest.approx(numeric.item(), rel=1e-3)
+
+
+def test_degenerate_and_outside_triangles_draw_nothing():
+    line = torch.tensor([[[1.0, 1.0, 0.0], [5.0, 5.0, 0.0], [9.0, 9.0, 0.0]]])
+    assert (rasterize(line, torch.tensor([[0, 1, 2]]), 8, 8)[0] < 0).all()
+    assert (rasterize(SQUARE + 100, HALVES, 8, 8)[0] < 0).all()
+
+
+def test_pytorch3d_backend_agrees_or_says_what_to_install():
+    try:
+        import pytorch3d  # noqa: F401
+    except ImportError:
+        with pytest.raises(EmoTalkError, match="pytorch3d"):
+            rasterize(SQUARE, HALVES, 16, 16, backend="pytorch3d")
+    else:
+        ours, theirs = (rasterize(SQUARE, HALVES, 16, 16, backend=name)[0] for name in ("builtin", "pytorch3d"))
+        assert torch.equal(ours, theirs)
+    with pytest.raises(EmoTalkError, match="builtin"):
+        rasterize(SQUARE, HALVES, 16, 16, backend="opengl")
