@@ -39,10 +39,15 @@ WORDS: dict[str, str] = {
         gracious, courteous, polite, caring, tenderhearted, warmhearted, benevolent, motivated, determined and cheerful,
         ok and smiling, a faint smile, a slight smile, smirking happily, forgiving, cooperative, accepting, harmonious,
         well, fine and dandy, agreeable, approving, approval, supportive, patient and kind, cosy, snug, at home""",
-    "happy:0.3": """relaxed, relaxation, peaceful, peace, at peace, calm and content, mindful, meditative and happy,
-        easygoing, laid-back, chilled, chilled out, restful, rested, unworried, untroubled, undisturbed and content,
-        interested, interest, engaged, alert and friendly, focused and positive, attentive and warm, thoughtful and kind""",
-    "neutral": """neutral, blank, straight-faced, straight face, a blank face, no emotion, without emotion,
+    "happy:0.3": """relaxed, relaxation, peaceful, peace, at peace, calm and content, mindful, meditative and
+        happy, easygoing, laid-back, chilled, chilled out, restful, rested, unworried, untroubled, undisturbed
+        and content, interested, interest, engaged, alert and friendly, focused and positive, attentive and
+        warm, thoughtful and kind""",
+    "neutral": """showing no emotion, showing no feeling, hiding every emotion, having little emotion, free of emotion,
+        unaffected by emotion, lacking expression, no facial expression, without strong feelings, not easily excited,
+        vacuous look, a mask-like face, keeping a straight face, giving nothing away, like a robot,
+        like a machine, cold and factual, without passion, self-controlled, steady and even, patient and calm,
+        neutral, blank, straight-faced, straight face, a blank face, no emotion, without emotion,
         without any emotion, without feeling, no feelings, unfeeling, emotionally flat, flat, flat affect, detached,
         detachment, plain, ordinary, normal, usual, average, calm, calmness, calm and collected, cool-headed,
         unperturbed, unfazed, unmoved, unaffected, unconcerned, unruffled, undisturbed, uninvolved, disinterested,
@@ -68,116 +73,142 @@ WORDS: dict[str, str] = {
         a broken heart, in mourning dress, the blues, sulking sadly, suicidal, defeated, discouraged, discouragement,
         let down, dolor, plaintive, lugubrious, saturnine, dysphoric, dysphoria, a lump in the throat, downer""",
     "sad:0.7": """disappointed, disappointment, ashamed, shame, guilt, regret, sorry for someone, apologetic,
-        embarrassed, embarrassment, nostalgic, nostalgia, homesickness, longing, yearning, pining, sympathy, sympathetic,
-        pity, empathy, moved to tears, touched and sad, insecure, inferior, inadequate, worthless, helpless, helplessness,
-        powerless, vulnerable, neglected, isolated, lonelyhearted, excluded, ignored, unwanted, misunderstood,
-        pessimistic, pessimism, resigned, resignation, submissive, contrite, penitent, repentant, self-pity, pouting,
-        pouty, sulky, sulking, drained, burnt out, overworked, frail, ill, sick in bed, unwell, repining, deprived""",
-    "angry": """angry, anger, furious, fury, rage, raging, enraged, outraged, outrage, mad, ireful, ire, hostile anger,
-        boiling, boiling with rage, burning with anger, maddened, rabid, ranting, ranting and raving, raving mad at someone,
-        yelling, shouting angrily, screaming at someone, aggressive, aggression, violent, hot under the collar,
-        seeing red, hopping mad, beside himself with rage, losing his temper, short-tempered, bad-tempered,
-        ill-tempered, hot-tempered, quick-tempered, tantrum, temper, wild with anger, ferocious, fierce, savage,
-        scowling, scowl, glaring, a death stare, glowering, growling, snarling, gritting his teeth, clenched teeth,
-        clenched fists, threatening, menacing, murderous, up in arms, ticked off, pissed, pissed off, pissed at you,
-        provoked, inflamed, angered, riled, riled up, angrily, furiously, choleric, apoplectic, at war,
-        blowing a fuse, ballistic, steaming mad, mad at everyone, losing it, going berserk, berserk, frenzied rage,
-        revenge, vengeance, vindictive, combative, confrontational, quarrelsome, bloodthirsty, pugnacious, a furious look,
-        angry as a hornet, bearing a grudge, an angry face, road rage, damn it, shut up""",
+        embarrassed, embarrassment, nostalgic, nostalgia, homesickness, longing, yearning, pining, sympathy,
+        sympathetic, pity, empathy, moved to tears, touched and sad, insecure, inferior, inadequate, worthless,
+        helpless, helplessness, powerless, vulnerable, neglected, isolated, lonelyhearted, excluded, ignored,
+        unwanted, misunderstood, pessimistic, pessimism, resigned, resignation, submissive, contrite, penitent,
+        repentant, self-pity, pouting, pouty, sulky, sulking, drained, burnt out, overworked, frail, ill, sick
+        in bed, unwell, repining, deprived""",
+    "angry": """angry, anger, furious, fury, rage, raging, enraged, outraged, outrage, mad, ireful, ire, hostile
+        anger, boiling, boiling with rage, burning with anger, maddened, rabid, ranting, ranting and raving,
+        raving mad at someone, yelling, shouting angrily, screaming at someone, aggressive, aggression, violent,
+        hot under the collar, seeing red, hopping mad, beside himself with rage, losing his temper,
+        short-tempered, bad-tempered, ill-tempered, hot-tempered, quick-tempered, tantrum, temper, wild with
+        anger, ferocious, fierce, savage, scowling, scowl, glaring, a death stare, glowering, growling,
+        snarling, gritting his teeth, clenched teeth, clenched fists, threatening, menacing, murderous, up in
+        arms, ticked off, pissed, pissed off, pissed at you, provoked, inflamed, angered, riled, riled up,
+        angrily, furiously, choleric, apoplectic, at war, blowing a fuse, ballistic, steaming mad, mad at
+        everyone, losing it, going berserk, berserk, frenzied rage, revenge, vengeance, vindictive, combative,
+        confrontational, quarrelsome, bloodthirsty, pugnacious, a furious look, angry as a hornet, bearing a
+        grudge, an angry face, road rage, damn it, shut up""",
     "angry:0.7": """annoyed, annoyance, irritated, irritation, frustrated, frustration, offended, resentful,
-        resentment, impatient, impatience, displeased, displeasure, aggravated, bothered, nettled, piqued, galled,
-        irked, testy, touchy, grouchy, crabby, surly, petulant, stern, strict, harsh, severe, defiant, defiance,
-        stubborn, disobedient, rebellious, argumentative, antagonistic, antagonized, accusing, accusatory, reproachful,
-        critical, scolding, reprimanding, disapproving, disapproval, frowning, frown, frowning angrily, antsy and annoyed,
-        put out, worked up, stressed and angry, cantankerous, ornery, bristling, huffy, in a huff, in a bad mood,
-        moody, curt, brusque, gruff, sharp-tongued, demanding, bossy, dissatisfied, dissatisfaction, cruel, ruthless,
-        malicious, malice, malevolent, evil, wicked, sinister, rude, mean, nasty, insulted, betrayed, cheated""",
-    "angry:0.5": "determined, determination, resolute, concentrating hard, straining, competitive, tough, grim, skeptical frown",
-    "fearful": """afraid, scared, fearful, fear, terrified, terror, terror-stricken, terrorized, dread, dreading,
-        horror, in horror of dying, horror film victim, scared to death, scared stiff, scared out of his wits,
-        trembling, quaking, shaking like a leaf, shaking with terror, cowardly, cowardice, intimidated, threatened,
-        haunted, hysterical with terror, phobic, phobia, afraid of the dark, fearfully, full of dread, frantic with fear,
-        frantic, in danger, hunted, chased, running for her life, screaming in terror, bloodcurdling, hair-raising,
-        scaredy cat, white as a sheet, frozen with fear, paralysed with fear, chilled to the bone, having cold feet,
-        heart in mouth, scared, terrifying, scary, menaced, creeped out, having the creeps, nightmare, nightmarish,
-        a nightmare, trepidation, fearing the worst, fearing for his life, help me, afraid and hiding, ghastly fear""",
-    "fearful:0.7": """anxious, anxiety, worried, worry, nervous, nervousness, uneasiness, tense, tension, stressed,
-        stressed out, on edge, agitated, agitation, distressed, distress, troubled, restless, insecure and afraid,
-        suspicious, wary, cautious, hesitant, unsure, uncertain, doubtful, overwhelmed, desperate, desperation,
-        jumpy, fretful, fretting, perturbed, disquieted, disquiet, unsettled, shaken, shaky, nail-biting, on tenterhooks,
-        butterflies in my stomach, stage fear, worried sick, foreboding, qualms, misgivings, freaked out, freaking out,
-        concern and worry, timid, timidity, meek, self-conscious, cornered, trapped, exposed, fear of failing, high-strung""",
-    "surprised": """surprised, surprise, astonished, astonishment, amazed, amazement, stunned, shocked and surprised,
-        speechless, surprisingly, in surprise, wide-eyed, wide-eyed with wonder, jaw dropping, jaw on the floor, open-mouthed,
-        agape, gaping, gasping, mouth agape, unexpected, unexpectedly, caught off guard, caught by surprise, out of the blue,
-        did not see that coming, I can't believe it, unbelievable, incredible, incredulous, incredulity, disbelief,
-        in disbelief, blown away, mind blown, mind-blown, mind-boggling, wow, oh my god, omg, what, no way, really,
-        raised eyebrows, eyebrows raised, jolted, nonplussed, wonderstruck, marvelling, marveling, taken by surprise,
-        surprising, astonishing, amazing news, revelation, plot twist, bolt from the blue, flummoxed, floored,
-        electrified, agog, rubbing his eyes in disbelief, bug-eyed, stupefied, stupefaction, bewilderment and surprise,
-        eye-opening, what a surprise, knocked for six, shell-shocked, double take""",
+        resentment, impatient, impatience, displeased, displeasure, aggravated, bothered, nettled, piqued,
+        galled, irked, testy, touchy, grouchy, crabby, surly, petulant, stern, strict, harsh, severe, defiant,
+        defiance, stubborn, disobedient, rebellious, argumentative, antagonistic, antagonized, accusing,
+        accusatory, reproachful, critical, scolding, reprimanding, disapproving, disapproval, frowning, frown,
+        frowning angrily, antsy and annoyed, put out, worked up, stressed and angry, cantankerous, ornery,
+        bristling, huffy, in a huff, in a bad mood, moody, curt, brusque, gruff, sharp-tongued, demanding,
+        bossy, dissatisfied, dissatisfaction, cruel, ruthless, malicious, malice, malevolent, evil, wicked,
+        sinister, rude, mean, nasty, insulted, betrayed, cheated""",
+    "angry:0.5": """determined, determination, resolute, concentrating hard, straining, competitive, tough,
+        grim, skeptical frown""",
+    "fearful": """afraid, scared, fearful, fear, terrified, terror, terror-stricken, terrorized, dread,
+        dreading, horror, in horror of dying, horror film victim, scared to death, scared stiff, scared out of
+        his wits, trembling, quaking, shaking like a leaf, shaking with terror, cowardly, cowardice,
+        intimidated, threatened, haunted, hysterical with terror, phobic, phobia, afraid of the dark, fearfully,
+        full of dread, frantic with fear, frantic, in danger, hunted, chased, running for her life, screaming in
+        terror, bloodcurdling, hair-raising, scaredy cat, white as a sheet, frozen with fear, paralysed with
+        fear, chilled to the bone, having cold feet, heart in mouth, scared, terrifying, scary, menaced, creeped
+        out, having the creeps, nightmare, nightmarish, a nightmare, trepidation, fearing the worst, fearing for
+        his life, help me, afraid and hiding, ghastly fear""",
+    "fearful:0.7": """anxious, anxiety, worried, worry, nervous, nervousness, uneasiness, tense, tension,
+        stressed, stressed out, on edge, agitated, agitation, distressed, distress, troubled, restless, insecure
+        and afraid, suspicious, wary, cautious, hesitant, unsure, uncertain, doubtful, overwhelmed, desperate,
+        desperation, jumpy, fretful, fretting, perturbed, disquieted, disquiet, unsettled, shaken, shaky,
+        nail-biting, on tenterhooks, butterflies in my stomach, stage fear, worried sick, foreboding, qualms,
+        misgivings, freaked out, freaking out, concern and worry, timid, timidity, meek, self-conscious,
+        cornered, trapped, exposed, fear of failing, high-strung""",
+    "surprised": """surprised, surprise, astonished, astonishment, amazed, amazement, stunned, shocked and
+        surprised, speechless, surprisingly, in surprise, wide-eyed, wide-eyed with wonder, jaw dropping, jaw on
+        the floor, open-mouthed, agape, gaping, gasping, mouth agape, unexpected, unexpectedly, caught off
+        guard, caught by surprise, out of the blue, did not see that coming, I can't believe it, unbelievable,
+        incredible, incredulous, incredulity, disbelief, in disbelief, blown away, mind blown, mind-blown,
+        mind-boggling, wow, oh my god, omg, what, no way, really, raised eyebrows, eyebrows raised, jolted,
+        nonplussed, wonderstruck, marvelling, marveling, taken by surprise, surprising, astonishing, amazing
+        news, revelation, plot twist, bolt from the blue, flummoxed, floored, electrified, agog, rubbing his
+        eyes in disbelief, bug-eyed, stupefied, stupefaction, bewilderment and surprise, eye-opening, what a
+        surprise, knocked for six, shell-shocked, double take""",
     "surprised:0.8+fearful:0.2": "shocked, shock, in shock, shocking, electrocuted, rattled, stunned by bad news",
-    "surprised:0.6": """confused, confusion, bewildered, bewilderment, perplexed, perplexity, baffled, mystified,
-        intrigued, intrigue, disoriented, wondering, wonder, curiosity, inquisitive, quizzical, questioning, doubting,
-        befuddled, bemused, dumb with wonder, at a loss, fascinated, fascination, impressed, awakened suddenly, puzzlement""",
-    "disgusted": """disgusted, disgust, disgusting, revulsion, repugnance, repugnant, repugnantly, gross me, yuck,
-        yucky, eww, ew, ugh, vomiting, vomit, puking, throwing up, about to throw up, sick to my stomach, foul, vile,
-        loathsome, rotten, putrid, stinking, stench, smelly, a foul smell, filthy, nasty smell, distaste, distasteful,
-        aversion, averse, detestation, abomination, abominable, abominated, odious, offensive smell, sickly revolting taste,
-        turned off, retching, gagging, makes me want to puke, wrinkled nose, wrinkling her nose, bad taste in the mouth,
-        unpalatable, unsavory, disgustedly, in disgust, tasting something awful, holding his nose, icky, slimy, gruesome,
-        stomach-churning, stomach-turning, barf, barfing, phew, maggots, cringe, cringing, bilious, ill at the sight""",
-    "contempt": """contempt, scorn, scornful, contemptuous, contemptible, disrespect, disrespectful, smirk, smirking,
-        cynical, cynicism, sardonic, sarcastic, sarcasm, arrogant, arrogance, superior, superiority, looking down on,
-        looking down on someone, patronizing, patronising, dismissive, belittling, ridicule, ridiculing, jeering, jeer,
-        scoffing, scoff, taunting, deprecating, deriding, self-important, self-satisfied smirk, holier-than-thou,
-        high and mighty, rolling her eyes, eye roll, rolling eyes, unimpressed, pompous, snobbish, snob, snobby,
-        stuck-up, conceited, conceit, lordly, imperious, scornfully, contemptuously, with contempt, pooh-pooh, whatever,
-        don't make me laugh, a lopsided smirk, one-sided smile, wry, ironic, irony, insolent, insolence, turning up his nose,
-        overbearing, cavalier, hubris, vain, vanity, narcissistic, disparaging, demeaning, judgmental, sniffy, curled lip""",
-    "contempt:0.6": "skeptical, sceptical, skepticism, distrustful, distrust, mistrust, dubious, aloof, cocky, unconvinced",
+    "surprised:0.6": """confused, confusion, bewildered, bewilderment, perplexed, perplexity, baffled,
+        mystified, intrigued, intrigue, disoriented, wondering, wonder, curiosity, inquisitive, quizzical,
+        questioning, doubting, befuddled, bemused, dumb with wonder, at a loss, fascinated, fascination,
+        impressed, awakened suddenly, puzzlement""",
+    "disgusted": """disgusted, disgust, disgusting, revulsion, repugnance, repugnant, repugnantly, gross me,
+        yuck, yucky, eww, ew, ugh, vomiting, vomit, puking, throwing up, about to throw up, sick to my stomach,
+        foul, vile, loathsome, rotten, putrid, stinking, stench, smelly, a foul smell, filthy, nasty smell,
+        distaste, distasteful, aversion, averse, detestation, abomination, abominable, abominated, odious,
+        offensive smell, sickly revolting taste, turned off, retching, gagging, makes me want to puke, wrinkled
+        nose, wrinkling her nose, bad taste in the mouth, unpalatable, unsavory, disgustedly, in disgust,
+        tasting something awful, holding his nose, icky, slimy, gruesome, stomach-churning, stomach-turning,
+        barf, barfing, phew, maggots, cringe, cringing, bilious, ill at the sight""",
+    "contempt": """contempt, scorn, scornful, contemptuous, contemptible, disrespect, disrespectful, smirk,
+        smirking, cynical, cynicism, sardonic, sarcastic, sarcasm, arrogant, arrogance, superior, superiority,
+        looking down on, looking down on someone, patronizing, patronising, dismissive, belittling, ridicule,
+        ridiculing, jeering, jeer, scoffing, scoff, taunting, deprecating, deriding, self-important,
+        self-satisfied smirk, holier-than-thou, high and mighty, rolling her eyes, eye roll, rolling eyes,
+        unimpressed, pompous, snobbish, snob, snobby, stuck-up, conceited, conceit, lordly, imperious,
+        scornfully, contemptuously, with contempt, pooh-pooh, whatever, don't make me laugh, a lopsided smirk,
+        one-sided smile, wry, ironic, irony, insolent, insolence, turning up his nose, overbearing, cavalier,
+        hubris, vain, vanity, narcissistic, disparaging, demeaning, judgmental, sniffy, curled lip""",
+    "contempt:0.6": """skeptical, sceptical, skepticism, distrustful, distrust, mistrust, dubious, aloof, cocky,
+        unconvinced""",
     "angry:0.6+disgusted:0.4": """hatred, hate, hateful, hating, detest, detesting, abhorrence, animosity, enmity,
         venomous, rancor, rancorous, hostility, despise, I hate you, hatefully, misanthropic, xenophobic, bigoted""",
     "disgusted:0.6+surprised:0.4": "appalled, appalling, scandalized, dismayed and disgusted, outrageous behaviour",
     "surprised:0.7+fearful:0.3": "awed, awe, awestruck, in awe, awe-inspired, overawed, reverent wonder",
-    "surprised:0.5+fearful:0.5": "horrified, horrifying, horror-struck, aghast, shell shock, scared witless, jump scare",
-    "happy:0.6+surprised:0.4": """excited, excitement, ecstatic surprise, pleasantly surprised, delighted surprise,
-        amazed and happy, wonderful surprise, starstruck, happy astonishment, overcome with joyful amazement, anticipation,
-        eager anticipation, marvelous, eureka, happily surprised, happily amazed""",
+    "surprised:0.5+fearful:0.5": """horrified, horrifying, horror-struck, aghast, shell shock, scared witless,
+        jump scare""",
+    "happy:0.6+surprised:0.4": """excited, excitement, ecstatic surprise, pleasantly surprised, delighted
+        surprise, amazed and happy, wonderful surprise, starstruck, happy astonishment, overcome with joyful
+        amazement, anticipation, eager anticipation, marvelous, eureka, happily surprised, happily amazed""",
     "happy:0.5+sad:0.5": "bittersweet, happy tears, crying with joy and pain, smiling through tears, happily sad",
-    "sad:0.6+fearful:0.4": "dismayed, dismay, anguish, agony, torment, in pain, pain, traumatized, tortured, panicking and crying",
-    "sad:0.6+angry:0.4": "upset, hurt and angry, bitterness, aggrieved, jealousy, envy, heartbroken and furious, indignity",
-    "sad:0.5+surprised:0.5": "sadly surprised, shocked and saddened, stunned with grief, unpleasantly surprised by loss",
-    "contempt:0.6+happy:0.4": "gloating, schadenfreude, a smug smile, self-satisfied, teasing, sly, cunning, wily, triumphal sneer",
-    "contempt:0.6+disgusted:0.4": "despising, despised, loathing contempt, disgusted and superior, utter contempt for filth",
-    "contempt:0.5+angry:0.5": "spite, insulting, jeering anger, bullying, abusive, scornful fury, scathing, vitriolic, caustic",
+    "sad:0.6+fearful:0.4": """dismayed, dismay, anguish, agony, torment, in pain, pain, traumatized, tortured,
+        panicking and crying""",
+    "sad:0.6+angry:0.4": """upset, hurt and angry, bitterness, aggrieved, jealousy, envy, heartbroken and
+        furious, indignity""",
+    "sad:0.5+surprised:0.5": """sadly surprised, shocked and saddened, stunned with grief, unpleasantly
+        surprised by loss""",
+    "contempt:0.6+happy:0.4": """gloating, schadenfreude, a smug smile, self-satisfied, teasing, sly, cunning,
+        wily, triumphal sneer""",
+    "contempt:0.6+disgusted:0.4": """despising, despised, loathing contempt, disgusted and superior, utter
+        contempt for filth""",
+    "contempt:0.5+angry:0.5": """spite, insulting, jeering anger, bullying, abusive, scornful fury, scathing,
+        vitriolic, caustic""",
     "happy:0.5+disgusted:0.5": "happily disgusted, amused disgust, laughing at something gross, fun but yucky",
-    "angry:0.5+surprised:0.5": "angrily surprised, angry disbelief, shocked and furious, outraged astonishment, how dare you",
+    "angry:0.5+surprised:0.5": """angrily surprised, angry disbelief, shocked and furious, outraged
+        astonishment, how dare you""",
     "fearful:0.5+angry:0.5": "fearfully angry, angry and afraid, defensive, hysterical, hysteria, cornered animal",
     "fearful:0.5+disgusted:0.5": "fearfully disgusted, morbid horror, sickening terror, creepy-crawly",
-    "happy:0.5+fearful:0.5": "happily fearful, thrilled and scared, on a roller coaster, excited but nervous, nervous laughter",
+    "happy:0.5+fearful:0.5": """happily fearful, thrilled and scared, on a roller coaster, excited but nervous,
+        nervous laughter""",
 }
 
-# Basic emotion words of other languages, as their speakers would type them.
+# Basic emotion words of other languages, as their speakers would type them, and signs.
 FOREIGN: dict[str, str] = {
-    "happy": """glücklich, fröhlich, froh, freudig, heureux, heureuse, joyeux, content et joyeux, feliz, alegre, contento,
-        felice, contenta, allegro, gioioso, blij, gelukkig, vrolijk, szczęśliwy, wesoły, radosny, kuaile, gaoxing, glad og lykkelig,
-        lycklig, lykkelig, mutlu, freude, joie, alegría, gioia, alegria, vreugde, radość, ureshii, senang, iloinen""",
-    "sad": """traurig, triste, tristesse, tristeza, tristezza, verdrietig, smutny, smutek, beishang, nanguo, ledsen, trist,
-        üzgün, betrübt, deprimiert, deprimido, déprimé, droevig, bedroefd, przygnębiony, kanashii, sedih, surullinen, malheureux""",
-    "angry": """wütend, zornig, verärgert, en colère, fâché, furieux, enojado, enfadado, furioso, arrabbiato, com raiva,
-        zangado, irritado, boos, kwaad, woedend, zły, wściekły, shengqi, fennu, arg, sint, vred, kızgın, wut, colère, ira, rabbia,
-        raiva, okotta, marah, vihainen, böse""",
-    "fearful": """ängstlich, verängstigt, angst, furchtsam, effrayé, apeuré, peur, asustado, temeroso, miedo, spaventato,
-        impaurito, paura, assustado, medo, bang, angstig, przestraszony, przerażony, strach, haipa, kongju, rädd, redd, bange,
-        korkmuş, kowai, takut, peloissaan""",
-    "surprised": """überrascht, erstaunt, verblüfft, surpris, étonné, sorprendido, asombrado, sorpreso, stupito, sorpresa,
-        surpreso, surpreendido, verrast, verbaasd, zaskoczony, zdziwiony, jingya, förvånad, overrasket, şaşkın, odoroita, terkejut""",
-    "disgusted": """angeekelt, angewidert, ekel, dégoûté, dégoût, asqueado, asco, disgustato, disgusto, enojado com nojo,
-        enojo e nojo, com nojo, nojo, walgend, walging, zniesmaczony, obrzydzony, wstręt, exin, äcklad, tiksinmiş, ällöttynyt""",
-    "contempt": """verächtlich, verachtung, méprisant, mépris, despectivo, desprecio, sprezzante, disprezzo, desdenhoso,
+    "happy": """😀, 😃, 😄, 😁, 😂, 🤣, 😊, 😍, 🥰, 🙂, 🎉, :), :-), :D, ^^, glücklich, fröhlich, froh, freudig,
+        heureux, heureuse, joyeux, content et joyeux, feliz, alegre, contento, felice, contenta, allegro, gioioso, blij,
+        gelukkig, vrolijk, szczęśliwy, wesoły, radosny, kuaile, gaoxing, glad og lykkelig, lycklig, lykkelig,
+        mutlu, freude, joie, alegría, gioia, alegria, vreugde, radość, ureshii, senang, iloinen""",
+    "sad": """😢, 😭, 😞, 😔, 🙁, ☹, 💔, :(, :-(, ;(, traurig, triste, tristesse, tristeza, tristezza, verdrietig,
+        smutny, smutek, beishang, nanguo, ledsen, trist, üzgün, betrübt, deprimiert, deprimido, déprimé,
+        droevig, bedroefd, przygnębiony, kanashii, sedih, surullinen, malheureux""",
+    "angry": """😠, 😡, 🤬, >:(, wütend, zornig, verärgert, en colère, fâché, furieux, enojado, enfadado, furioso,
+        arrabbiato, com raiva, zangado, irritado, boos, kwaad, woedend, zły, wściekły, shengqi, fennu, arg,
+        sint, vred, kızgın, wut, colère, ira, rabbia, raiva, okotta, marah, vihainen, böse""",
+    "fearful": """😨, 😱, 😰, ängstlich, verängstigt, angst, furchtsam, effrayé, apeuré, peur, asustado, temeroso,
+        miedo, spaventato, impaurito, paura, assustado, medo, bang, angstig, przestraszony, przerażony, strach,
+        haipa, kongju, rädd, redd, bange, korkmuş, kowai, takut, peloissaan""",
+    "surprised": """😲, 😮, 😯, 🤯, :O, O_O, überrascht, erstaunt, verblüfft, surpris, étonné, sorprendido,
+        asombrado, sorpreso, stupito, sorpresa, surpreso, surpreendido, verrast, verbaasd, zaskoczony,
+        zdziwiony, jingya, förvånad, overrasket, şaşkın, odoroita, terkejut""",
+    "disgusted": """🤢, 🤮, angeekelt, angewidert, ekel, dégoûté, dégoût, asqueado, asco, disgustato, disgusto,
+        enojado com nojo, enojo e nojo, com nojo, nojo, walgend, walging, zniesmaczony, obrzydzony, wstręt,
+        exin, äcklad, tiksinmiş, ällöttynyt""",
+    "contempt": """😏, 🙄,
+        verächtlich, verachtung, méprisant, mépris, despectivo, desprecio, sprezzante, disprezzo, desdenhoso,
         desprezo, minachtend, minachting, pogardliwy, pogarda, miaoshi, föraktfull, förakt""",
-    "neutral": """neutro, neutre, neutraal, neutrale, neutralny, ruhig, gelassen, calme, tranquilo, calmo, rustig, spokojny,
+    "neutral": """😐, 😑, 😶, :|,
+        neutro, neutre, neutraal, neutrale, neutralny, ruhig, gelassen, calme, tranquilo, calmo, rustig, spokojny,
         zhongxing, pingjing, lugn, rolig, sakin, gleichgültig, indifférent, indiferente""",
 }
 
@@ -453,36 +484,46 @@ SCENES: dict[str, str] = {
 # Ways of saying that somebody looks like an emotion; {} is an adjective or an adverb phrase.
 FACES: dict[str, str] = {
     "happy": """the corners of her mouth turned up, dimples and laughing eyes, showing all his teeth in a smile,
-        eyes sparkling with laughter, a face lit up with joy, smiling from ear to ear, smiles warmly, laughs, smile, laugh, grin""",
-    "sad": """the corners of his mouth turned down, tears rolling down her cheeks, a trembling lower lip, red eyes from crying,
-        hanging her head, a quivering chin, sad puppy eyes, cries, weeps, a frown of sorrowful pain, eyes full of tears""",
-    "angry": """a clenched jaw, furrowed brows, knitted eyebrows, flared nostrils, bared teeth, veins standing out on his neck,
-        a glare, eyes narrowed in anger, lips pressed together in anger, shouts, yells, screams at him, barking orders""",
-    "surprised": """eyes wide open, raised brows, a dropped jaw, mouth wide open, an open mouth, gasps, eyebrows shot up""",
-    "fearful": """eyes wide with terror, shaking hands, a pale and trembling face, screams in terror, hiding under the bed,
-        cold sweat, hair standing on end, begging for mercy, wide frightened eyes, recoiling in fear""",
+        eyes sparkling with laughter, a face lit up with joy, smiling from ear to ear, smiles warmly, laughs,
+        smile, laugh, grin""",
+    "sad": """the corners of his mouth turned down, tears rolling down her cheeks, a trembling lower lip, red
+        eyes from crying, hanging her head, a quivering chin, sad puppy eyes, cries, weeps, a frown of sorrowful
+        pain, eyes full of tears""",
+    "angry": """a clenched jaw, furrowed brows, knitted eyebrows, flared nostrils, bared teeth, veins standing
+        out on his neck, a glare, eyes narrowed in anger, lips pressed together in anger, shouts, yells, screams
+        at him, barking orders""",
+    "surprised": """eyes wide open, raised brows, a dropped jaw, mouth wide open, an open mouth, gasps, eyebrows
+        shot up""",
+    "fearful": """eyes wide with terror, shaking hands, a pale and trembling face, screams in terror, hiding
+        under the bed, cold sweat, hair standing on end, begging for mercy, wide frightened eyes, recoiling in
+        fear""",
     "disgusted": """a wrinkled nose and a raised lip, sticking out her tongue at the taste, turning away from the smell,
         upper lip raised in disgust, covering his nose, spitting out food, a face as if smelling something bad""",
     "contempt": """one corner of the mouth raised, a raised chin and half-closed eyes, looking down his nose, one raised
         eyebrow and a smirk, tutting, a snort of contempt, a mocking half smile""",
-    "neutral": "a relaxed face, lips closed, looking straight ahead, a passport photo, a resting expression, a calm and even voice",
+    "neutral": """a relaxed face, lips closed, looking straight ahead, a passport photo, a resting expression, a
+        calm and even voice""",
 }
 
 # Things that are no emotion, besides WordNet's nouns.
-UNRELATED = """a red car, the blue sky, green, red, yellow, purple, orange, brown, black, white, grey, pink, turquoise, a wooden
-    table, the Eiffel tower, Paris, London, New York, a mountain lake, a bowl of soup, a cup of coffee, pizza, spaghetti, a
-    bicycle, a train station, two hundred, 42, seven, http, javascript, python code, a database, an integral equation, the stock
-    market, a spreadsheet, Monday, October, tomorrow morning, at noon, north, left, a triangle, square, round, vertical, copper,
-    steel, plastic, a keyboard, a mobile phone, a laptop, the city of Berlin, a football stadium, a tree, grass, an oak, a cat, a
-    dog, a horse, a sparrow, fish, potatoes, tomato salad, bread, a chair, a door, the ceiling, a window, kitchen, a hospital, a
-    library, a suspension bridge, the moon, a planet, stars, an atom, electricity, a hammer, screwdriver, a shoe, jeans, a green
-    shirt, a hat, a coin, a ten dollar bill, the constitution, an election, a tax form, page 12, a map of Europe, a satellite, the
-    weather in Spain, snow, rain, wind from the west, geology, chemistry, the number pi, x squared, asdfgh, qwerty, lorem ipsum,
-    foo bar, a man with glasses, a woman in a blue dress, an old man, a young woman, a beard, long hair, a portrait, a photo, high
-    resolution, 4k, oil painting, a sculpture, anime style, a video of a person talking, speech, a microphone, a violin, jazz, a
-    song, the news, an office building, airplane, a truck on a highway, a sandy beach, a desert, a glass of water, sugar, a knife,
-    a garden hose, parking lot, bus stop, a suitcase, a clock, half past three, kilometres, ten percent, engineering, the
-    parliament, football, tennis, chess, a recipe for pancakes, washing machine, a stone wall, brick, carpet, paint, a blueprint"""
+UNRELATED = """a red car, the blue sky, green, red, yellow, purple, orange, brown, black, white, grey, pink,
+        turquoise, a wooden table, the Eiffel tower, Paris, London, New York, a mountain lake, a bowl of soup, a
+        cup of coffee, pizza, spaghetti, a bicycle, a train station, two hundred, 42, seven, http, javascript,
+        python code, a database, an integral equation, the stock market, a spreadsheet, Monday, October,
+        tomorrow morning, at noon, north, left, a triangle, square, round, vertical, copper, steel, plastic, a
+        keyboard, a mobile phone, a laptop, the city of Berlin, a football stadium, a tree, grass, an oak, a
+        cat, a dog, a horse, a sparrow, fish, potatoes, tomato salad, bread, a chair, a door, the ceiling, a
+        window, kitchen, a hospital, a library, a suspension bridge, the moon, a planet, stars, an atom,
+        electricity, a hammer, screwdriver, a shoe, jeans, a green shirt, a hat, a coin, a ten dollar bill, the
+        constitution, an election, a tax form, page 12, a map of Europe, a satellite, the weather in Spain,
+        snow, rain, wind from the west, geology, chemistry, the number pi, x squared, asdfgh, qwerty, lorem
+        ipsum, foo bar, a man with glasses, a woman in a blue dress, an old man, a young woman, a beard, long
+        hair, a portrait, a photo, high resolution, 4k, oil painting, a sculpture, anime style, a video of a
+        person talking, speech, a microphone, a violin, jazz, a song, the news, an office building, airplane, a
+        truck on a highway, a sandy beach, a desert, a glass of water, sugar, a knife, a garden hose, parking
+        lot, bus stop, a suitcase, a clock, half past three, kilometres, ten percent, engineering, the
+        parliament, football, tennis, chess, a recipe for pancakes, washing machine, a stone wall, brick,
+        carpet, paint, a blueprint"""
 
 # Unambiguous words for measuring; neither they nor their stems occur in any labelled training text.
 HELD_OUT: dict[str, str] = {
@@ -490,7 +531,8 @@ HELD_OUT: dict[str, str] = {
     "sad": "mournful, despondent, dejected, woeful, downcast, tearful, doleful, disconsolate, sorrowful, forlorn",
     "angry": "livid, irate, infuriated, wrathful, incensed, fuming, seething, indignant, vexed",
     "fearful": "petrified, frightened, spooked, timorous, panicky, panic-stricken, apprehensive, alarmed",
-    "surprised": "flabbergasted, astounded, dumbfounded, thunderstruck, startled, taken aback, dumbstruck, bowled over",
+    "surprised": """flabbergasted, astounded, dumbfounded, thunderstruck, startled, taken aback, dumbstruck,
+        bowled over""",
     "disgusted": "revolted, repulsed, nauseated, sickened, grossed out, repelled, queasy, squeamish",
     "contempt": "disdainful, sneering, derisive, condescending, supercilious, haughty, snooty, mocking",
     "neutral": "impassive, emotionless, deadpan, unemotional, poker-faced, stoic, expressionless, dispassionate",
@@ -500,38 +542,45 @@ HELD_OUT: dict[str, str] = {
 VALENCE: dict[float, str] = {
     0.95: "on cloud nine, overjoyed, blissful, elated, jubilant, exultant",
     0.85: "gleeful, merry, mirthful, jolly, triumphant, victorious, pleased as punch, adored, cherished",
-    0.75: "chirpy, upbeat, perky, sunny, thankful, charmed, smitten, enchanted, invigorated, vivacious, fulfilled, zestful",
-    0.65: "playful, carefree, optimistic, inspired, giddy, gratified, captivated, enamored, affectionate, heartened, radiant",
+    0.75: """chirpy, upbeat, perky, sunny, thankful, charmed, smitten, enchanted, invigorated, vivacious,
+        fulfilled, zestful""",
+    0.65: """playful, carefree, optimistic, inspired, giddy, gratified, captivated, enamored, affectionate,
+        heartened, radiant""",
     0.5: "tranquil, serene, refreshed, tender, soothed, cozy",
     0.35: "placid, mellow, consoled, composed",
     0.1: "level-headed, attentive, contemplative, curious, businesslike, awake",
-    0.0: """matter-of-fact, reserved, sober, formal, impassive, emotionless, deadpan, unemotional, poker-faced, stoic,
-        expressionless, dispassionate, astounded, dumbfounded, flabbergasted, thunderstruck, startled, taken aback, dumbstruck,
-        bowled over""",
+    0.0: """matter-of-fact, reserved, sober, formal, impassive, emotionless, deadpan, unemotional, poker-faced,
+        stoic, expressionless, dispassionate, astounded, dumbfounded, flabbergasted, thunderstruck, startled,
+        taken aback, dumbstruck, bowled over""",
     -0.15: "pensive, wistful, puzzled, smug, apathetic, pitying, sluggish",
     -0.35: "weary, listless, numb, uneasy, jittery, edgy, miffed, envious, snooty, squeamish",
     -0.5: """grumpy, cranky, snappish, sullen, jealous, homesick, regretful, disillusioned, fed up, exasperated, peeved,
         disgruntled, snide, condescending, supercilious, haughty, apprehensive, queasy, vexed, spooked, timorous""",
-    -0.65: """lonesome, weepy, bitter, spiteful, hostile, belligerent, guilty, remorseful, paranoid, disdainful, sneering,
-        derisive, mocking, alarmed, panicky, frightened, downcast, indignant, repelled, grossed out, bleak, pained, wounded""",
-    -0.8: """forlorn, crestfallen, distraught, mortified, humiliated, hopeless, gutted, bereft, vengeful, abhorrent, mournful,
-        despondent, dejected, woeful, tearful, doleful, disconsolate, sorrowful, irate, infuriated, wrathful, incensed, fuming,
-        seething, livid, petrified, panic-stricken, revolted, repulsed, nauseated, sickened""",
+    -0.65: """lonesome, weepy, bitter, spiteful, hostile, belligerent, guilty, remorseful, paranoid, disdainful,
+        sneering, derisive, mocking, alarmed, panicky, frightened, downcast, indignant, repelled, grossed out,
+        bleak, pained, wounded""",
+    -0.8: """forlorn, crestfallen, distraught, mortified, humiliated, hopeless, gutted, bereft, vengeful,
+        abhorrent, mournful, despondent, dejected, woeful, tearful, doleful, disconsolate, sorrowful, irate,
+        infuriated, wrathful, incensed, fuming, seething, livid, petrified, panic-stricken, revolted, repulsed,
+        nauseated, sickened""",
     -0.95: "anguished, tormented, wretched, inconsolable, crushed, shattered, agonized",
 }
 
 # Beginnings of words that mark a text as measuring material.
-_STEMS = """jubil elat glee merr exult bliss chirp mirth overjoy joll mourn despond deject woe downcast tearful dole disconsol
-    sorrow forlorn livid irate infuriat wrath incens fuming fumed seeth indign vex petrif fright spook timor panic apprehens
-    alarmed flabbergast astound dumbf thunderst startl aback dumbst bowled revolt repuls nause sicken gross repell queas squeam
-    disdain sneer deris condescen supercil haught snoot mocking inconsol mockery impassiv emotionless deadpan unemotion poker stoic
-    expressionless dispassion cloud-nine triumphant victori pleased-as adored cherish upbeat perk sunny thankful charmed smitten enchant
-    invigorat vivaci fulfilled zest playful carefree optimistic inspired giddy gratified captivat enamor affectionate heartened radian
-    tranquil seren refreshed tender soothed cozy placid mellow consol composed level-headed attentive contemplat curious business awake
-    matter-of reserved sober formal pensive wistful puzzled smug apathet pitying slugg wear listless numb uneasy jitter edgy miff
-    envious grump crank snapp sullen jealous homesick regretful disillus fed-up exasperat peev disgruntl snide lonesome weepy bitter
-    spiteful hostile belliger guilty remorse paranoi bleak pained wounded crestfall distraught mortif humiliat hopeless gutted
-    bereft vengeful abhorren anguished torment wretch crushed shattered agoniz"""
+_STEMS = """jubil elat glee merr exult bliss chirp mirth overjoy joll mourn despond deject woe downcast tearful
+        dole disconsol sorrow forlorn livid irate infuriat wrath incens fuming fumed seeth indign vex petrif
+        fright spook timor panic apprehens alarmed flabbergast astound dumbf thunderst startl aback dumbst
+        bowled revolt repuls nause sicken gross repell queas squeam disdain sneer deris condescen supercil
+        haught snoot mocking inconsol mockery impassiv emotionless deadpan unemotion poker stoic expressionless
+        dispassion cloud-nine triumphant victori pleased-as adored cherish upbeat perk sunny thankful charmed
+        smitten enchant invigorat vivaci fulfilled zest playful carefree optimistic inspired giddy gratified
+        captivat enamor affectionate heartened radian tranquil seren refreshed tender soothed cozy placid mellow
+        consol composed level-headed attentive contemplat curious business awake matter-of reserved sober formal
+        pensive wistful puzzled smug apathet pitying slugg wear listless numb uneasy jitter edgy miff envious
+        grump crank snapp sullen jealous homesick regretful disillus fed-up exasperat peev disgruntl snide
+        lonesome weepy bitter spiteful hostile belliger guilty remorse paranoi bleak pained wounded crestfall
+        distraught mortif humiliat hopeless gutted bereft vengeful abhorren anguished torment wretch crushed
+        shattered agoniz"""
 _KEPT = "wearing wears bittersweet business number numbers woedend tranquilo"
 
 

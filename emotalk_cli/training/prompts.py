@@ -24,26 +24,37 @@ WORDNET = Path("/usr/share/wordnet")
 CONCRETE = {5, 6, 8, 13, 15, 17, 20, 21, 23, 25, 27, 28}
 RELATIONAL = 1  # adjectives such as "dental"
 
-TEMPLATES = split("""feeling {}, a {} face, {} expression, a {} person, looking {}, in a {} mood, {} voice, she is {},
-    he feels {}, I am {}, they look {}, a {} look, sounding {}, he seems {}, {} emotion, a {} woman, a {} man, feel {},
-    speaking in a {} way, with a {} expression, a face that looks {}, she looks {} today, {}!, very {}, so {}, really {}""")
-WEAKER = split("slightly, a bit, a little, somewhat, mildly, faintly, vaguely, kind of, a touch, a little bit, barely, rather")
-STRONGER = split("""very, extremely, so, really, utterly, totally, completely, absolutely, incredibly, deeply, intensely,
-    overwhelmingly, insanely, truly, super, beyond, more than, thoroughly, exceedingly, terribly, awfully, very very""")
-NEGATIONS = split("""not {}, not {} at all, not at all {}, not the least bit {}, isn't {}, is not {}, never {}, no longer {},
-    not feeling {}, doesn't look {}, he is not {}, she isn't {} anymore, I am not {}, far from {}, anything but {},
-    don't be {}, not really {}, nobody is {}, hardly {}, not particularly {}, not {} anymore, not even a little {}""")
-NOUNS = split("""{}, full of {}, filled with {}, overcome with {}, a look of {}, an expression of {}, with {}, pure {},
-    in a fit of {}, a feeling of {}, barely contained {}, suppressed {}, deep {}, trembling with {}, speaking with {}, sheer {}""")
+TEMPLATES = split("""feeling {}, a {} face, {} expression, a {} person, looking {}, in a {} mood, {} voice, she
+        is {}, he feels {}, I am {}, they look {}, a {} look, sounding {}, he seems {}, {} emotion, a {} woman,
+        a {} man, feel {}, speaking in a {} way, with a {} expression, a face that looks {}, she looks {} today,
+        {}!, very {}, so {}, really {}""")
+WEAKER = split(
+    "slightly, a bit, a little, somewhat, mildly, faintly, vaguely, kind of, a touch, a little bit, barely, rather"
+)
+STRONGER = split("""very, extremely, so, really, utterly, totally, completely, absolutely, incredibly, deeply,
+        intensely, overwhelmingly, insanely, truly, super, beyond, more than, thoroughly, exceedingly, terribly,
+        awfully, very very""")
+NEGATIONS = split("""not {}, not {} at all, not at all {}, not the least bit {}, isn't {}, is not {}, never {},
+        no longer {}, not feeling {}, doesn't look {}, he is not {}, she isn't {} anymore, I am not {}, far from
+        {}, anything but {}, don't be {}, not really {}, nobody is {}, hardly {}, not particularly {}, not {}
+        anymore, not even a little {}""")
+NOUNS = split("""{}, full of {}, filled with {}, overcome with {}, a look of {}, an expression of {}, with {},
+        pure {}, in a fit of {}, a feeling of {}, barely contained {}, suppressed {}, deep {}, trembling with
+        {}, speaking with {}, sheer {}""")
 FEW_NOUNS = split("a hint of {}, a touch of {}, a trace of {}, hiding her {}, a little {}")
 NO_NOUNS = split("without {}, no {}, without any {}, showing no {}, no sign of {}, not a trace of {}")
-EQUAL = split("{} and {}, {} but {}, {} yet {}, both {} and {}, {} mixed with {}, half {} half {}, {} but also {}, {} & {}, {} + {}, torn between {} and {}")
+EQUAL = split("""{} and {}, {} but {}, {} yet {}, both {} and {}, {} mixed with {}, half {} half {}, {} but also {},
+    {} & {}, {} + {}, torn between {} and {}""")
 MORE = split("more {} than {}, mostly {} and a bit {}, {} with a hint of being {}, mainly {} but slightly {}")
 ONLY_FIRST = split("{} but not {}, {} and not {}, {} rather than {}, {} instead of {}")
-SCENES = split("""as if she had just {}, as if he had just {}, like someone who has just {}, having just {}, she has just {},
-    he has just {}, as though they had just {}, a person who has just {}, I have just {}, the look of someone who has {}""")
-THINGS = split("{}, a {}, the {}, a photo of a {}, two of the {}, the {} on the table, a big {}, a small {}, the {} is here, an image of the {}")
-COLOURS = split("red, green, yellow, brown, black, white, orange, purple, wooden, old, new, large, metal, round, cheap, French")
+SCENES = split("""as if she had just {}, as if he had just {}, like someone who has just {}, having just {}, she
+        has just {}, he has just {}, as though they had just {}, a person who has just {}, I have just {}, the
+        look of someone who has {}""")
+THINGS = split("""{}, a {}, the {}, a photo of a {}, two of the {}, the {} on the table, a big {}, a small {},
+    the {} is here, an image of the {}""")
+COLOURS = split(
+    "red, green, yellow, brown, black, white, orange, purple, wooden, old, new, large, metal, round, cheap, French"
+)
 
 _OPPOSITE = {"happy": "sad:0.45", "sad": "happy:0.25"}
 
@@ -171,7 +182,13 @@ def build(synsets: dict[str, Synset], seed: int = 0) -> list[Prompt]:
                     add(f"{adverb} {adjective2}", both, "compound")
                     pair = rng.choice(EQUAL).format(adjective, adjective2)
                     add(pair, both, "compound")
-                    add(rng.choice((f"{noun} and {noun2}", f"a mixture of {noun} and {noun2}", f"{noun} mixed with {noun2}")), both, "compound")
+                    add(
+                        rng.choice(
+                            (f"{noun} and {noun2}", f"a mixture of {noun} and {noun2}", f"{noun} mixed with {noun2}")
+                        ),
+                        both,
+                        "compound",
+                    )
                     add(rng.choice(MORE).format(adjective, adjective2), 0.68 * target + 0.32 * label(other), "compound")
                     add(f"{adjective} with a hint of {noun2}", 0.72 * target + 0.28 * label(other), "compound")
                     add(rng.choice(ONLY_FIRST).format(adjective, adjective2), target, "negation")
@@ -219,7 +236,9 @@ def _unrelated(synsets, table, rng, add) -> None:
 def _felt_things(synsets, table, short, rng, add) -> None:
     """A feeling said of a person or animal is that feeling."""
     people = [s.lemmas[0] for k, s in synsets.items() if k[0] == "n" and s.lexfile == 18 and " " not in s.lemmas[0]]
-    common = split("boy, girl, man, woman, child, dog, clown, teacher, king, old man, baby, doctor, soldier, mother, father, cat")
+    common = split(
+        "boy, girl, man, woman, child, dog, clown, teacher, king, old man, baby, doctor, soldier, mother, father, cat"
+    )
     for word in short:
         thing = rng.choice(common if rng.random() < 0.5 else people)
         add(f"a {word} {thing}", degree(table[word], 0.9), "template")
@@ -241,7 +260,13 @@ def as_dict(prompt: Prompt) -> dict:
     unrelated = weights.pop("unrelated")
     weights["neutral"] += unrelated
     mixture = {name: round(weight, 4) for name, weight in weights.items() if weight > 0}
-    return {"prompt": prompt.text, "mixture": mixture, "unrelated": unrelated > 0.5, "kind": prompt.kind, "split": prompt.split}
+    return {
+        "prompt": prompt.text,
+        "mixture": mixture,
+        "unrelated": unrelated > 0.5,
+        "kind": prompt.kind,
+        "split": prompt.split,
+    }
 
 
 def main() -> None:

@@ -1,0 +1,230 @@
+"""The emotion space (AME, paper Sec. 3.2): a text, later an image or a sound, becomes z_emo [512].
+
+The text tower has open_clip's architecture (`open_clip.transformer.TextTransformer`) and tokenizer, in a
+small configuration. In the space "emotalk-1" the first nine coordinates of z_emo are √p of the weights p over
+`emotions.CLASSES` (8 basics, unrelated), scaled by `EMOTION`; the others carry the meaning of the words.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import open_clip
+import torch
+from open_clip.transformer import TextTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import checkpoints, emotions
+from .emotions import CLASSES
+from .errors import UsageError, WeightsError
+
+SPACE = "emotalk-1"
+WIDTH = 512
+EMOTION = 0.6**0.5  # norm of the emotion coordinates in a unit z_emo
+_BLEND = re.compile(r"\s*(?P<prompt>[^+:]*[^+:\s])\s*(?::\s*(?P<weight>\d*\.?\d+)\s*)?")
+
+
+@dataclass(frozen=True)
+class TextDims:
+    """Size of the text tower. merges: byte pairs kept of CLIP's; context: tokens; space: the space it maps to."""
+
+    merges: int
+    width: int = 160
+    layers: int = 2
+    heads: int = 5
+    context: int = 32
+    space: str = SPACE
+
+
+class Tokenizer(open_clip.SimpleTokenizer):
+    """open_clip's tokenizer with only some of CLIP's byte-pair merges, so that the vocabulary stays small."""
+
+    def __init__(self, merges: Sequence[int], context_length: int):
+        """merges: ranks (0..48893, increasing) of the merges to keep; closed, i.e. with those they build on."""
+        super().__init__(context_length=context_length)
+        pairs = list(self.bpe_ranks)
+        pairs = [pairs[rank] for rank in merges]
+        letters = list(self.byte_encoder.values())
+        special = ["<start_of_text>", "<end_of_text>"]
+        vocabulary = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in pairs), *special]
+        self.encoder = {token: i for i, token in enumerate(vocabulary)}
+        self.decoder = dict(enumerate(vocabulary))
+        self.bpe_ranks = {pair: i for i, pair in enumerate(pairs)}
+        self.cache = {token: token for token in special}
+        self.vocab_size = len(vocabulary)
+        self.all_special_ids = [self.encoder[token] for token in special]
+        self.sot_token_id, self.eot_token_id = self.all_special_ids
+
+
+class AME(nn.Module):
+    """The towers of one emotion space. `space` names it; `tokenizer` is open_clip's interface."""
+
+    def __init__(
+        self, tower: nn.Module, tokenizer: open_clip.SimpleTokenizer, space: str, anchors: Tensor | None = None
+    ):
+        """tower: tokens [B,L] -> [B,512]. anchors: unit directions [9,512] of `CLASSES`, in a space not our own."""
+        super().__init__()
+        self.text_tower, self.tokenizer, self.space = tower, tokenizer, space
+        self.register_buffer("anchors", anchors, persistent=False)
+
+    @classmethod
+    def own(cls, dims: TextDims, merges: Tensor) -> AME:
+        """The project's own small tower, untrained. merges: [dims.merges] ranks of the kept byte pairs."""
+        tokenizer = Tokenizer(merges.tolist(), dims.context)
+        tower = TextTransformer(
+            context_length=dims.context,
+            vocab_size=tokenizer.vocab_size,
+            width=dims.width,
+            heads=dims.heads,
+            layers=dims.layers,
+            output_dim=WIDTH,
+            no_causal_mask=True,
+            use_pad_mask=True,
+        )
+        tower.register_buffer("merges", merges.to(torch.int32))
+        return cls(tower, tokenizer, dims.space)
+
+    @classmethod
+    def load(cls, weights: str | os.PathLike | None = None) -> AME:
+        """The shipped space, ready for use. Raises WeightsError if it is missing, damaged or of another version."""
+        checkpoint = checkpoints.load("ame", weights)
+        dims = TextDims(**checkpoint.dims)
+        if dims.space != SPACE:
+            raise WeightsError(f"{checkpoint.path} holds the emotion space {dims.space!r}, not {SPACE!r}; restore it.")
+        model = cls.own(dims, checkpoint.tensors["text_tower.merges"])
+        model.load_state_dict(checkpoint.tensors)
+        return model.eval().requires_grad_(False)
+
+    @classmethod
+    def from_open_clip(cls, name: str, pretrained: str) -> AME:
+        """An upstream open_clip model instead, e.g. ("ViT-B-32", "openai") or ("ViT-B-32", "weights.pt").
+
+        Its space is "<name>/<pretrained>": EAC must have been trained in it. Raises UsageError for an unknown
+        model or one that is not 512 wide, WeightsError if its weights are neither cached nor downloadable.
+        """
+        if name not in open_clip.list_models():
+            raise UsageError(f"open_clip knows no model {name!r}; ViT-B-32 is one that it knows.")
+        try:
+            model = open_clip.create_model(name, pretrained=pretrained)
+        except Exception as error:  # hub, network, cache and unpickling failures share no base class
+            raise WeightsError(
+                f"The weights {name}/{pretrained} could not be loaded; download them once while online, name a local "
+                "weights file instead of the tag, or omit --clip to use the built-in emotion space."
+            ) from error
+        tower = _ClipText(model.eval().requires_grad_(False))
+        tokenizer = open_clip.get_tokenizer(name)
+        with torch.no_grad():
+            texts = [f"a {word} face" for word in CLASSES[:-1]] + ["a photo of an object"]
+            anchors = F.normalize(tower(tokenizer(texts)), dim=1)
+        if anchors.shape[1] != WIDTH:
+            raise UsageError(
+                f"{name} embeds in {anchors.shape[1]} dimensions; choose a model of {WIDTH}, such as ViT-B-32."
+            )
+        return cls(tower, tokenizer, f"{name}/{pretrained}", anchors)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.text_tower.parameters()).device
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Tokens [B,context] -> unit vectors [B,512], with gradients."""
+        if self.anchors is None:  # our own tower needs no fixed length
+            tokens = tokens[:, : int(tokens.argmax(1).max()) + 1]  # the end token has the largest id
+        return F.normalize(self.text_tower(tokens), dim=1)
+
+    @torch.no_grad()
+    def text(self, prompts: Sequence[str]) -> Tensor:
+        """z_emo [B,512], unit norm, of prompts; each may be a blend such as "happy:0.5+surprised:0.5".
+
+        Raises UsageError for an empty prompt or a blend without positive weight.
+        """
+        blends = [parse_blend(prompt) for prompt in prompts]
+        texts = [text for blend in blends for text in blend]
+        tokens = self.tokenizer(texts).to(self.device)
+        if self.anchors is None:
+            order = torch.argsort(tokens.argmax(1))  # alike lengths together: short prompts stay fast
+            parts = torch.empty(len(texts), WIDTH, device=self.device)
+            for chunk in order.split(256):
+                parts[chunk] = self.encode(tokens[chunk])
+        else:
+            parts = torch.cat([self.encode(chunk) for chunk in tokens.split(256)])
+        weights = [torch.tensor(list(blend.values()), device=self.device) for blend in blends]
+        sums = [w @ z for w, z in zip(weights, parts.split([len(blend) for blend in blends]), strict=True)]
+        return F.normalize(torch.stack(sums), dim=1)
+
+    def blend(self, weights: Mapping[str, float]) -> Tensor:
+        """z_emo [512], unit norm: the weighted average of the prompts' embeddings (paper Fig. 5)."""
+        _check_weights(weights)
+        z = self.text(list(weights))
+        return F.normalize(torch.tensor(list(weights.values()), device=z.device) @ z, dim=0)
+
+    def image(self, images: Tensor) -> Tensor:
+        """z_emo [B,512] of face images [B,3,H,W] in 0..1. Raises WeightsError while no image tower is shipped."""
+        raise WeightsError("ame.safetensors holds no image tower yet; describe the emotion in words with --emotion.")
+
+    def audio(self, mel: Tensor) -> Tensor:
+        """z_emo [B,512] of log-mel [B,80,4T]. Raises WeightsError while no audio tower is shipped."""
+        raise WeightsError("ame.safetensors holds no audio tower yet; describe the emotion in words with --emotion.")
+
+    def scores(self, z: Tensor) -> Tensor:
+        """Weights [B,9] over `emotions.CLASSES` (8 basics, then unrelated), sum 1, of z_emo [B,512]."""
+        if self.anchors is not None:
+            return (100 * F.normalize(z, dim=1) @ self.anchors.T).softmax(1)
+        squares = z[:, : len(CLASSES)].clamp(min=0).square() + 1e-6
+        return squares / squares.sum(1, keepdim=True)
+
+    def mixture(self, z: Tensor) -> dict[str, float]:
+        """Weights over the 8 basics of one z_emo [512], for `emotions.mixture`; unrelated counts as neutral."""
+        *weights, unrelated = self.scores(z[None])[0].tolist()
+        weights[0] += unrelated
+        return dict(zip(CLASSES, weights, strict=False))
+
+    def nearest(self, z: Tensor, count: int = 3) -> list[tuple[str, float]]:
+        """The categories most like z_emo [512]: (name of a prototype or "unrelated", similarity 0..1), best first."""
+        present = dict(zip(CLASSES, self.scores(z[None])[0].tolist(), strict=True))
+        ranked = [("unrelated", present["unrelated"] ** 0.5)]
+        for name in emotions.PROTOTYPES:
+            overlap = sum((share * present[basic]) ** 0.5 for basic, share in emotions.parts(name).items())
+            ranked.append((name, overlap))
+        return sorted(ranked, key=lambda item: -item[1])[:count]
+
+
+class _ClipText(nn.Module):
+    """The text side of an open_clip model as a tower."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.model.encode_text(tokens)
+
+
+def parse_blend(text: str) -> dict[str, float]:
+    """ "happy:0.5+surprised:0.5" -> {"happy": 0.5, "surprised": 0.5}; any other text -> {text: 1}.
+
+    Parts without a weight count 1. Raises UsageError if the text is empty or no weight is positive.
+    """
+    text = text.strip()
+    parts = [_BLEND.fullmatch(part) for part in text.split("+")]
+    blend: dict[str, float] = {}
+    if all(parts) and (len(parts) > 1 or parts[0]["weight"]):
+        for part in parts:
+            weight = 1.0 if part["weight"] is None else float(part["weight"])
+            blend[part["prompt"]] = blend.get(part["prompt"], 0.0) + weight
+    blend = blend or {text: 1.0}
+    _check_weights(blend)
+    return blend
+
+
+def _check_weights(weights: Mapping[str, float]) -> None:
+    if not all(prompt.strip() for prompt in weights):
+        raise UsageError("The emotion prompt is empty; name an emotion, for example --emotion happy.")
+    if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+        raise UsageError(
+            "The emotion blend needs weights that are not negative and not all zero, as in happy:0.5+sad:0.5."
+        )

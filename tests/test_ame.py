@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import shutil
+
+import open_clip
+import pytest
+import torch
+
+from emotalk_cli import checkpoints
+from emotalk_cli.ame import AME, Tokenizer, parse_blend
+from emotalk_cli.emotions import BASICS, CLASSES
+from emotalk_cli.errors import UsageError, WeightsError
+from emotalk_cli.training import lexicon
+from emotalk_cli.training.ame import measure
+
+
+@pytest.fixture(scope="module")
+def ame() -> AME:
+    return AME.load()
+
+
+@pytest.fixture(scope="module")
+def figures(ame) -> dict:
+    return measure(lambda texts: ame.scores(ame.text(texts)))
+
+
+def top(ame: AME, text: str) -> str:
+    return max(ame.mixture(ame.text([text])[0]).items(), key=lambda item: item[1])[0]
+
+
+def test_text_gives_unit_vectors_whatever_the_company(ame):
+    prompts = ["sadly surprised", "happy", "as if she had just won the lottery!", "x " * 200]
+    z = ame.text(prompts)
+    assert z.shape == (4, 512) and z.dtype == torch.float32
+    assert torch.allclose(z.norm(dim=1), torch.ones(4), atol=1e-5)
+    alone = torch.cat([ame.text([prompt]) for prompt in prompts])
+    assert torch.allclose(z, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("basic", BASICS)
+def test_basics_are_themselves(ame, basic):
+    z = ame.text([basic])[0]
+    assert ame.nearest(z)[0][0] == basic
+    assert ame.mixture(z)[basic] > 0.7
+
+
+def test_unseen_words_find_their_basic(figures):
+    assert figures["unseen words"] >= 60
+    assert figures["nearest basic"] >= 0.85, figures["wrong"]
+
+
+def test_pleasantness_follows_valence(figures):
+    assert figures["valence words"] >= 150
+    assert figures["valence r (face)"] > 0.75
+
+
+def test_unrelated_prompts_leave_the_face_neutral(figures):
+    assert figures["unrelated near neutral"] >= 0.9, figures["unrelated felt"]
+
+
+def test_measuring_words_carry_no_label():
+    from emotalk_cli.training.prompts import words
+
+    measuring = {
+        w for table in (lexicon.HELD_OUT, lexicon.VALENCE) for text in table.values() for w in lexicon.split(text)
+    }
+    assert all(lexicon.is_measuring(word) for word in measuring)
+    labelled = words()
+    assert len(labelled) >= 500
+    assert not any(f" {word} " in f" {text} " for word in measuring for text in labelled)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("sadly surprised", {"sad", "surprised"}),
+        ("happily disgusted", {"happy", "disgusted"}),
+        ("fearfully angry", {"fearful", "angry"}),
+    ],
+)
+def test_compounds_hold_both_parts(ame, text, parts):
+    mixture = ame.mixture(ame.text([text])[0])
+    assert set(sorted(mixture, key=mixture.get)[-2:]) == parts
+
+
+@pytest.mark.parametrize("word", ["happy", "angry", "afraid", "surprised", "disgusted"])
+def test_negation_takes_the_emotion_away(ame, word):
+    yes, no = (ame.scores(ame.text([text]))[0] for text in (word, f"not {word} at all"))
+    strongest = int(yes.argmax())
+    assert yes[strongest] > 0.6 and no[strongest] < 0.3
+
+
+def test_degree_shifts_towards_neutral(ame):
+    weak, plain = (ame.mixture(ame.text([text])[0])["neutral"] for text in ("slightly sad", "sad"))
+    assert weak > plain + 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "basic"),
+    [
+        ("as if she had just won the lottery", "happy"),
+        ("HAPPY!!!", "happy"),
+        ("traurig", "sad"),
+        ("enojado", "angry"),
+        ("barely contained rage", "angry"),
+        ("like someone who has just seen a ghost", "fearful"),
+    ],
+)
+def test_open_vocabulary(ame, text, basic):
+    assert top(ame, text) == basic
+
+
+def test_blend_is_the_average_of_embeddings(ame):
+    happy, surprised = ame.text(["happy", "surprised"])
+    expected = torch.nn.functional.normalize(happy + surprised, dim=0)
+    assert torch.allclose(ame.blend({"happy": 0.5, "surprised": 0.5}), expected, atol=1e-4)
+    assert torch.allclose(ame.text(["happy:0.5+surprised:0.5"])[0], expected, atol=1e-4)
+    assert ame.nearest(expected)[0][0] == "happily surprised"
+
+
+def test_blend_syntax():
+    assert parse_blend("happy:0.5+very sad: 0.25") == {"happy": 0.5, "very sad": 0.25}
+    assert parse_blend("happy+sad") == {"happy": 1, "sad": 1}
+    assert parse_blend(" note: be calm ") == {"note: be calm": 1}
+    for bad in ("", "  ", "happy:0", "happy:0+sad:0"):
+        with pytest.raises(UsageError):
+            parse_blend(bad)
+
+
+def test_scores_are_weights(ame):
+    scores = ame.scores(ame.text(["happy", "a red car"]))
+    assert scores.shape == (2, len(CLASSES))
+    assert torch.allclose(scores.sum(1), torch.ones(2))
+    assert ame.nearest(ame.text(["a red car"])[0])[0][0] in {"unrelated", "neutral"}
+
+
+def test_towers_to_come_say_so(ame):
+    for tower, shape in ((ame.image, (1, 3, 64, 64)), (ame.audio, (1, 80, 40))):
+        with pytest.raises(WeightsError, match="--emotion"):
+            tower(torch.zeros(shape))
+
+
+def test_another_space_is_refused(tmp_path):
+    checkpoint = checkpoints.load("ame")
+    dims = checkpoint.dims | {"space": "ViT-B-32/openai"}
+    checkpoints.save("ame", checkpoint.tensors, dims, tmp_path, data="", command="", seed=0)
+    with pytest.raises(WeightsError, match="ViT-B-32/openai"):
+        AME.load(tmp_path)
+
+
+def test_tokenizer_is_open_clips_with_fewer_merges(ame):
+    tokenizer = ame.tokenizer
+    assert isinstance(tokenizer, open_clip.SimpleTokenizer) and tokenizer.vocab_size < 10_000
+    tokens = tokenizer(["Ecstatic, déjà vu", "a" * 500])
+    assert tokens.shape == (2, 32) and int(tokens.max()) == tokenizer.eot_token_id == tokenizer.vocab_size - 1
+    assert tokenizer.decode(tokenizer.encode("seen a ghost")).strip() == "seen a ghost"
+    full = open_clip.SimpleTokenizer()
+    same = Tokenizer(range(len(full.bpe_ranks)), 77)
+    assert torch.equal(full(["sadly surprised"]), same(["sadly surprised"]))
+
+
+def test_upstream_clip_runs_from_a_local_file(tmp_path, monkeypatch):
+    config = {
+        "embed_dim": 512,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
+    }
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-stand-in", config)
+    torch.save(open_clip.create_model("tiny-stand-in").state_dict(), tmp_path / "tiny.pt")
+    clip = AME.from_open_clip("tiny-stand-in", str(tmp_path / "tiny.pt"))
+    z = clip.text(["happy", "sad:0.5+angry:0.5"])
+    assert z.shape == (2, 512) and torch.allclose(z.norm(dim=1), torch.ones(2), atol=1e-4)
+    assert torch.allclose(clip.scores(z).sum(1), torch.ones(2), atol=1e-5)
+    assert clip.space.startswith("tiny-stand-in/")
+    with pytest.raises(WeightsError, match="local weights file"):
+        AME.from_open_clip("tiny-stand-in", str(tmp_path / "missing.pt"))
+    with pytest.raises(UsageError, match="no model"):
+        AME.from_open_clip("tiny-unknown", "openai")
+
+
+def test_damaged_weights_are_named(tmp_path):
+    folder = checkpoints.weights_dir()
+    for name in ("ame.safetensors", "index.json"):
+        shutil.copy(folder / name, tmp_path)
+    path = tmp_path / "ame.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(WeightsError, match="damaged"):
+        AME.load(tmp_path)
