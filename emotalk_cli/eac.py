@@ -16,11 +16,15 @@ from torch import Tensor, nn
 
 from . import checkpoints
 from .audio import MELS_PER_FRAME, N_MELS
+from .emotions import COMPONENTS
 from .errors import UsageError, WeightsError
 
 INTENSITY = (1.0, 3.0)
 ENCODERS = ("transformer", "gru", "mlp")
 LARGEST = 1.2  # of a named coefficient; fitted faces stay below 1
+NAMED = 53  # blendshapes are never negative, the residual components after them may be
+CONTACT = 0.3  # cm: lips that come nearer than this are drawn together (see `EAC.contact`)
+LIKELY = (0.3, 0.7)  # probability of closed lips from which on lips are drawn together, and are closed
 
 _QUIETEST = -55.0  # dBFS: below this a recording is silence, not quiet speech
 _MEL_TO_LEVEL = 1.93  # log10 mel power of speech minus its level in bel
@@ -46,6 +50,26 @@ def normalise(mel: Tensor, level: float | Tensor) -> Tensor:
     """Log-mel relative to the recording's speech level (dBFS): about 0..2, 0 is silence. Any shape [..., 80, 4 T]."""
     level = torch.as_tensor(level, dtype=mel.dtype).clamp(min=_QUIETEST)
     return ((mel - level / 10 - _MEL_TO_LEVEL + 5) / 3).clamp(min=0)
+
+
+def _ease(x: Tensor) -> Tensor:
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def close_lips(beta: Tensor, allowed: Tensor, lips: Tensor) -> Tensor:
+    """Close lips that stand further apart than `allowed`, by mouthClose and, where that is not enough, the jaw.
+
+    beta: [..., n] coefficients in the order of `emotions.COMPONENTS`. allowed: [..., 5] cm beyond rest.
+    lips: [n, 5], by how many cm each component parts five pairs of inner-lip points.
+    """
+    close, jaw = COMPONENTS.index("mouthClose"), COMPONENTS.index("jawOpen")
+    beta = beta.clone()
+    excess = ((beta @ lips - allowed) / (-lips[close]).clamp(min=1e-6)).amax(-1).clamp(min=0)
+    beta[..., close] = (beta[..., close] + excess).clamp(max=1)
+    excess = ((beta @ lips - allowed) / lips[jaw].clamp(min=1e-6)).amax(-1).clamp(min=0)
+    beta[..., jaw] = (beta[..., jaw] - excess).clamp(min=0)
+    return beta
 
 
 class EAC(nn.Module):
@@ -82,7 +106,8 @@ class EAC(nn.Module):
                 for _ in range(dims.layers)
             ]
             self.encoder = nn.Sequential(*blocks)
-        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, dims.components))
+        self.register_buffer("lips", torch.zeros(dims.components, 5))  # cm, see `close_lips`
+        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, dims.components + 1))
 
     @classmethod
     def load(cls, weights: str | os.PathLike | None = None, space: str | None = None) -> EAC:
@@ -99,6 +124,11 @@ class EAC(nn.Module):
 
     def forward(self, mel: Tensor, z: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
         """One window: normalised mel [B,80,4T] with T <= 32, z [B,512], mu [B] -> beta [B,T,64], sigma [B,width]."""
+        beta, _, sigma = self.window(mel, z, mu)
+        return beta, sigma
+
+    def window(self, mel: Tensor, z: Tensor, mu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`forward`, and between its results the logit [B,T] of lips being closed."""
         sigma = mu[:, None] * self.intensity
         tokens = torch.cat([sigma[:, None], self.audio(mel).transpose(1, 2)], 1)
         tokens = tokens + self.position[: tokens.shape[1]] + self.emotion(z)[:, None]
@@ -109,7 +139,8 @@ class EAC(nn.Module):
             tokens = self.encoder(tokens)
         if self.dims.encoder == "gru":
             tokens = tokens[0]
-        return self.head(tokens[:, 1:]), tokens[:, 0]
+        motion = self.head(tokens[:, 1:])
+        return motion[..., :-1], motion[..., -1], tokens[:, 0]
 
     @torch.inference_mode()
     def stream(
@@ -144,8 +175,10 @@ class EAC(nn.Module):
                 count = min(windows, batch)
                 length = (count + 1) * hop * MELS_PER_FRAME
                 inputs = buffer[:, :length].unfold(1, window * MELS_PER_FRAME, hop * MELS_PER_FRAME).transpose(0, 1)
-                beta, sigma = self(inputs, z.to(device).expand(count, -1), torch.full((count,), mu, device=device))
-                rows = torch.cat([beta, sigma[:, None].expand(-1, window, -1)], 2) * fade
+                beta, closed, sigma = self.window(
+                    inputs, z.to(device).expand(count, -1), torch.full((count,), mu, device=device)
+                )
+                rows = torch.cat([beta, closed[..., None], sigma[:, None].expand(-1, window, -1)], 2) * fade
                 mixed = torch.zeros((count + 1) * hop, rows.shape[2], device=device)
                 for i in range(count):
                     mixed[i * hop : i * hop + window] += rows[i]
@@ -159,18 +192,25 @@ class EAC(nn.Module):
                 stop = len(ready) if not last else min(len(ready), seen - given)
                 given += len(ready)
                 if stop > start:
-                    motion = ready[start:stop]
-                    yield self._limited(motion[:, : self.dims.components]), motion[:, self.dims.components :]
+                    sizes = [self.dims.components, 1, self.dims.width]
+                    motion, closed, sigma = ready[start:stop].split(sizes, 1)
+                    yield self.contact(motion, closed.sigmoid()), sigma
 
     def predict(self, mel: Tensor, z: Tensor, mu: float, level: float) -> tuple[Tensor, Tensor]:
         """`stream` for a whole log-mel [80, 4 T] at once: beta [T,64], sigma [T,width]."""
         motion = list(self.stream([mel], z, mu, level))
         return torch.cat([beta for beta, _ in motion]), torch.cat([sigma for _, sigma in motion])
 
-    @staticmethod
-    def _limited(beta: Tensor) -> Tensor:
-        named = 53  # blendshapes are never negative, residual components may be
-        return torch.cat([beta[:, :named].clamp(0, LARGEST), beta[:, named:]], 1)
+    def contact(self, beta: Tensor, closed: Tensor) -> Tensor:
+        """Coefficients [n,64] in their range, with lips closed as far as `closed` [n,1] (probability) says.
+
+        A regression averages a closure with what surrounds it. Lips that are likely to be closed, or nearer than
+        `CONTACT`, are therefore drawn smoothly together.
+        """
+        beta = torch.cat([beta[:, :NAMED].clamp(0, LARGEST), beta[:, NAMED:]], 1)
+        apart = (beta @ self.lips).clamp(min=0)
+        likely = _ease((closed - LIKELY[0]) / (LIKELY[1] - LIKELY[0]))
+        return close_lips(beta, apart * _ease(apart.mean(1, keepdim=True) / CONTACT) * (1 - likely), self.lips)
 
     def save(self, directory: str | os.PathLike, **provenance) -> None:
         """Write `eac.safetensors` (see `checkpoints.save` for the provenance to give)."""

@@ -11,6 +11,7 @@ import argparse
 import csv
 import json
 import math
+import random
 import sys
 import time
 from dataclasses import dataclass, field
@@ -22,14 +23,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import audio, emotions
+from ..ame import AME, EMOTION, SPACE, WIDTH
 from ..eac import EAC, ENCODERS, Dims, normalise
-from . import alignment, motion
+from . import alignment, motion, prompts
 from .motion import Basis
 
 WINDOW = 32  # video frames, T of the paper
 BATCH = 16
 RATE = 6e-4
-SHARES = {"grid": 0.45, "emodb": 0.15, "ljspeech": 0.10, "speechocean": 0.22, "noise": 0.08}
+SHARES = {"grid": 0.55, "emodb": 0.12, "ljspeech": 0.07, "speechocean": 0.20, "noise": 0.06}
 _SILENCE = -9.0  # log10 mel power
 
 
@@ -68,11 +70,11 @@ def _clip(name: str, path: Path, beta: Tensor | None = None, phones=()) -> Clip:
 
 
 def silence_closed(track: motion.Track) -> Tensor:
-    """GRID's coefficients, faded to rest outside speech: audio cannot tell when a silent mouth opens to breathe."""
+    """GRID's coefficients, faded to rest 0.4 s before and after speech: what a silent mouth does, audio cannot tell."""
     times = (torch.arange(len(track.beta)) + 0.5) / audio.FPS
     start, end = track.speech
-    before = ((times - (start - 0.24)) / 0.16).clamp(0, 1)
-    after = ((end + 0.32 - times) / 0.16).clamp(0, 1)
+    before = ((times - (start - 0.44)) / 0.20).clamp(0, 1)
+    after = ((end + 0.40 - times) / 0.20).clamp(0, 1)
     return track.beta * (before * after)[:, None]
 
 
@@ -168,33 +170,49 @@ def noises(count: int, components: int, seed: int) -> list[Clip]:
 
 @dataclass
 class EmotionBank:
-    """Prompts' codes z [N,512] and faces beta [N,64] at full intensity; `space` names the AME checkpoint."""
+    """Codes z [N,512] of the emotion space named `space` and the faces beta [N,64] they mean at full intensity."""
 
     z: Tensor
     beta: Tensor
     space: str
 
     @classmethod
-    def from_file(cls, path: Path) -> EmotionBank:
-        """Read z, beta and space from an .npz that `training.ame` writes."""
-        with np.load(path) as file:
-            z, beta = (torch.from_numpy(file[key].astype(np.float32)) for key in ("z", "beta"))
-            return cls(F.normalize(z, dim=1), beta, str(file["space"]) if "space" in file else "")
+    def drawn(cls, count: int, seed: int) -> EmotionBank:
+        """Random points of AME's own space, whose first coordinates say the emotion: needs no trained tower."""
+        rng = np.random.default_rng(seed)
+        classes = len(emotions.CLASSES)
+        weights = np.zeros((count, classes))
+        for row in weights:  # mostly one emotion, often two, seldom three, on a little of everything
+            chosen = rng.choice(classes, rng.choice(3, p=[0.5, 0.4, 0.1]) + 1, replace=False)
+            row[chosen] = rng.dirichlet(np.full(len(chosen), 2.0))
+            leak = rng.uniform(0, 0.15)
+            row[:] = (1 - leak) * row + leak * rng.dirichlet(np.full(classes, 0.5))
+        z = np.concatenate([np.sqrt(weights), rng.standard_normal((count, WIDTH - classes))], 1)
+        share = (EMOTION**2 * rng.uniform(0.8, 1.2, count)) ** 0.5
+        z[:, :classes] *= share[:, None]
+        z[:, classes:] *= (np.sqrt(1 - share**2) / np.linalg.norm(z[:, classes:], axis=1))[:, None]
+        faces = torch.stack([_face(dict(zip(emotions.CLASSES, row.tolist()))) for row in weights])
+        return cls(torch.from_numpy(z).float(), faces, SPACE)
 
     @classmethod
-    def placeholder(cls, seed: int) -> EmotionBank:
-        """Random codes for the published prototypes: to train the speech part before AME exists."""
-        faces = torch.stack([prototype.beta for prototype in emotions.PROTOTYPES.values()])
-        generator = torch.Generator().manual_seed(seed)
-        return cls(F.normalize(torch.randn(len(faces), 512, generator=generator), dim=1), faces, "placeholder")
+    def of_prompts(cls, ame: AME, prompts: list[str]) -> EmotionBank:
+        """What a trained text tower makes of prompts."""
+        z = ame.text(prompts)
+        return cls(z, torch.stack([_face(ame.mixture(row)) for row in z]), ame.space)
+
+    def __add__(self, other: EmotionBank) -> EmotionBank:
+        return EmotionBank(torch.cat([self.z, other.z]), torch.cat([self.beta, other.beta]), other.space)
 
     def sample(self, count: int) -> tuple[Tensor, Tensor]:
-        """Codes and faces of random prompts; a third are mixtures of two, and some codes carry noise."""
-        first, second = torch.randint(len(self.z), (2, count))
-        weight = torch.where(torch.rand(count) < 0.3, torch.rand(count), torch.ones(count))[:, None]
-        z = F.normalize(weight * self.z[first] + (1 - weight) * self.z[second], dim=1)
-        z = F.normalize(z + 0.15 * torch.rand(count, 1) * F.normalize(torch.randn_like(z), dim=1), dim=1)
-        return z, weight * self.beta[first] + (1 - weight) * self.beta[second]
+        """Codes [count,512] and faces [count,64] of random members."""
+        chosen = torch.randint(len(self.z), (count,))
+        return self.z[chosen], self.beta[chosen]
+
+
+def _face(weights: dict[str, float]) -> Tensor:
+    """Face [64] of weights over the basics, `unrelated` counting as neutral."""
+    weights = {name: weight for name, weight in weights.items() if name != "unrelated" and weight > 0.02}
+    return emotions.mixture(weights)
 
 
 class Sampler:
@@ -318,20 +336,24 @@ class Objective:
         self.basis = basis
         mouth = basis.mean[:, 1] < -1
         self.mouth = basis.expression[:, mouth].flatten(1)
-        self.gap, self.width = basis.distances(motion.GAP_PAIRS, 1), basis.distances(motion.WIDTH_PAIRS, 0)
+        self.gap, self.width = basis.lips, basis.distances(motion.WIDTH_PAIRS, 0)
 
-    def __call__(self, predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Terms whose sum is the loss, for coefficients [B,T,64]."""
+    def __call__(self, predicted: Tensor, closed: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Terms whose sum is the loss, for coefficients [B,T,64] and logits [B,T] of closed lips."""
         error = predicted - target
         named = error[..., : len(self.basis.names)]
         wanted = target[..., : len(self.basis.names)] @ self.gap
-        closed = (0.08 - wanted).clamp(0, 0.08) / 0.08
+        opening = wanted.mean(2)
+        shut = ((0.12 - opening) / 0.08).clamp(0, 1)
+        nearby = F.max_pool1d(opening, 9, 1, 4).clamp(0, 1)  # a closure between open sounds is what viewers look for
+        weight = 1 + 4 * shut * nearby
         landmarks, gap, width = named @ self.mouth, named @ self.gap, named @ self.width
         return {
             "landmarks": 10 * landmarks.square().mean(),
             "gap": 1.5
-            * ((1 + 2 * closed) * F.smooth_l1_loss(gap, torch.zeros_like(gap), reduction="none", beta=0.3)).mean(),
-            "width": 2 * width.square().mean(),
+            * (weight[..., None] * F.smooth_l1_loss(gap, torch.zeros_like(gap), reduction="none", beta=0.3)).mean(),
+            "closed": 0.4 * F.binary_cross_entropy_with_logits(closed, shut, weight),
+            "width": 8 * width.square().mean(),
             "beta": 3 * error.square().mean(),
             "velocity": 10 * landmarks.diff(dim=1).square().mean() + 0.5 * gap.diff(dim=1).square().mean(),
         }
@@ -381,16 +403,17 @@ def train(
     work: Path,
     emotion: EmotionBank,
     steps: int,
+    minutes: float = math.inf,
     seed: int = 0,
     encoder: str = "transformer",
     resume: bool = False,
     start: Path | None = None,
     log=print,
 ) -> Path:
-    """Train for `steps` optimiser steps and write `out/eac.safetensors`; state, CSV and curve go to `work`.
+    """Train for `steps` optimiser steps or `minutes`, whichever ends first; write `out/eac.safetensors`.
 
-    resume: continue from `work/state.pt`. start: weights folder to begin from (its emotion MLP is replaced
-    when the emotion space differs).
+    State, CSV log and curve go to `work`. resume: continue from `work/state.pt`. start: weights folder to begin
+    from (its emotion MLP is replaced when the emotion space differs).
     """
     torch.manual_seed(seed)
     work.mkdir(parents=True, exist_ok=True)
@@ -403,29 +426,31 @@ def train(
     log({name: (len(clips), sum(len(clip.beta) for clip in clips)) for name, clips in groups.items()})
     sampler, objective, share = Sampler(groups), Objective(basis), emotions.speech_mask()[: len(basis.names)]
     model = EAC(Dims(encoder=encoder, space=emotion.space))
+    model.lips[: len(basis.names)] = basis.lips
     if start:
         older = EAC.load(start)
-        tensors = older.state_dict()
+        tensors = {name: value for name, value in older.state_dict().items() if name != "lips"}
         if older.dims.space != emotion.space:
             tensors = {name: value for name, value in tensors.items() if not name.startswith("emotion.")}
         model.load_state_dict(tensors, strict=False)
     average = {name: value.clone() for name, value in model.state_dict().items()}
     optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.01)
-    first, rows, state = 0, [], work / "state.pt"
+    first, spent, rows, state = 0, 0.0, [], work / "state.pt"
     if resume and state.exists():
         saved = torch.load(state, weights_only=True)
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
-        average, first = saved["average"], saved["step"]
+        average, first, spent = saved["average"], saved["step"], saved["seconds"]
         torch.set_rng_state(saved["random"])
         with open(work / "log.csv") as file:
             rows = [row for row in csv.DictReader(file) if int(row["step"]) <= first]
 
     rest = F.normalize(emotion.z[emotion.beta.norm(dim=1) < 0.05].mean(0), dim=0)
     averaged = EAC(model.dims)
-    began, sums = time.time(), {}
+    began, sums = time.time() - spent, {}
     for step in range(first, steps):
-        rate = RATE * min(1, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        done = min(1.0, max(step / steps, (time.time() - began) / (60 * minutes)))
+        rate = RATE * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
         for group in optimizer.param_groups:
             group["lr"] = rate
         mel, speech = sampler(BATCH)
@@ -434,8 +459,8 @@ def train(
         face = face * emotions.intensity_gain(mu)[:, None]
         named = motion.compose(speech, face[:, : len(basis.names)], share, basis)
         residual = face[:, None, len(basis.names) :].expand(-1, WINDOW, -1)
-        beta, _ = model(mel, z, mu)
-        terms = objective(beta, torch.cat([named, residual], 2))
+        beta, closed, _ = model.window(mel, z, mu)
+        terms = objective(beta, closed, torch.cat([named, residual], 2))
         loss = sum(terms.values())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -447,7 +472,8 @@ def train(
                 average[name].lerp_(value, 1 - keep)
         for name, value in {"loss": loss, **terms}.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
-        if (step + 1) % 250 == 0 or step + 1 == steps:
+        last = step + 1 == steps or done == 1
+        if (step + 1) % 250 == 0 or last:
             averaged.load_state_dict(average)
             count = (step % 250) + 1
             row = {"step": step + 1, **{name: round(value / count, 5) for name, value in sums.items()}}
@@ -457,14 +483,18 @@ def train(
             log(f"{row} {time.time() - began:.0f} s")
             _record(work, rows)
             saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
-            torch.save(saved | {"step": step + 1, "random": torch.get_rng_state()}, state)
+            torch.save(
+                saved | {"step": step + 1, "seconds": time.time() - began, "random": torch.get_rng_state()}, state
+            )
+        if last:
+            break
     averaged.load_state_dict(average)
     averaged.save(
         out,
         data="GRID s1 (CC BY 4.0), EmoDB (CC0), LJSpeech (public domain; alignments MIT), speechocean762 (Apache-2.0)",
         command=" ".join(["python -m emotalk_cli.training.eac", *sys.argv[1:]]),
         seed=seed,
-        steps=str(steps),
+        steps=str(step + 1),
     )
     return out / "eac.safetensors"
 
@@ -498,17 +528,23 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="data pack")
     parser.add_argument("--out", type=Path, default=Path("weights"), help="folder for eac.safetensors")
     parser.add_argument("--work", type=Path, default=Path("runs/eac"), help="folder for state, log.csv, curve.png")
-    parser.add_argument("--emotions", type=Path, help=".npz with z, beta, space (default: placeholder codes)")
+    parser.add_argument("--ame", type=Path, help="weights folder with ame.safetensors: learn its codes of prompts too")
     parser.add_argument("--start", type=Path, help="weights folder to start from")
     parser.add_argument("--encoder", choices=ENCODERS, default="transformer")
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=10000)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop (and anneal the rate) by then")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    bank = EmotionBank.from_file(args.emotions) if args.emotions else EmotionBank.placeholder(args.seed)
-    train(args.data, args.out, args.work, bank, args.steps, args.seed, args.encoder, args.resume, args.start)
+    bank = EmotionBank.drawn(6000, args.seed)
+    if args.ame:
+        texts = [p.text for p in prompts.build(prompts.wordnet(), args.seed) if p.split == "train"]
+        bank += EmotionBank.of_prompts(AME.load(args.ame), random.Random(args.seed).sample(texts, 6000))
+    train(
+        args.data, args.out, args.work, bank, args.steps, args.minutes, args.seed, args.encoder, args.resume, args.start
+    )
 
 
 if __name__ == "__main__":

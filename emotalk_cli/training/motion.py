@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .. import audio
+from ..eac import close_lips
 
 RIGID = (4, 6, 10, 33, 133, 168, 234, 263, 362, 454)  # skull, not jaw or lips
 GAP_PAIRS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402))  # inner lip, upper and lower
@@ -47,6 +48,11 @@ class Basis:
     def speech(self) -> list[int]:
         """Components that speech drives."""
         return [i for i, name in enumerate(self.names) if name.startswith(SPEECH)]
+
+    @property
+    def lips(self) -> Tensor:
+        """[n, 5]: by how many cm each component parts the inner lips at `GAP_PAIRS`."""
+        return self.distances(GAP_PAIRS, 1)
 
     def distances(self, pairs, axis: int) -> Tensor:
         """[n, len(pairs)]: by how many cm each component parts the two landmarks of a pair along an axis."""
@@ -164,34 +170,59 @@ def grid_tracks(data: Path, basis: Basis) -> list[Track]:
         return torch.stack([sign * (moved[:, column[a], axis] - moved[:, column[b], axis]) for a, b in pairs], 1)
 
     opening, width = parted(GAP_PAIRS, 1, 1), parted(WIDTH_PAIRS, 0, -1)
-    beta = close_lips(beta, opening.clamp(min=0), basis)
+    beta = close_lips(beta, opening.clamp(min=0), basis.lips)
     pieces = zip(names, beta.split(lengths), opening.split(lengths), width.split(lengths), spans)
     return [Track(*piece) for piece in pieces]
 
 
-# Viseme targets at full articulation; a name without its side means left and right. Shapes after JALI's
-# viseme table; amplitudes are calibrated to GRID's mean opening and width by `calibration`.
+# Viseme targets at full articulation; a name without its side means left and right. Shapes after JALI's viseme
+# table, moved towards a least-squares fit of the same model to GRID's tracked mouth (phones aligned by
+# `alignment`): opening r = 0.8, width r = 0.5 there. `calibration` sets the final amplitude.
 VISEMES: dict[str, dict[str, float]] = {
     "silence": {},
-    "bilabial": {"mouthPress": 0.30, "mouthRollLower": 0.10, "mouthRollUpper": 0.15, "jawOpen": 0.06},
-    "labiodental": {"jawOpen": 0.08, "mouthRollLower": 0.30, "mouthUpperUp": 0.20, "mouthShrugUpper": 0.15},
-    "dental": {"jawOpen": 0.16, "mouthLowerDown": 0.15, "mouthUpperUp": 0.10},
-    "alveolar": {"jawOpen": 0.16, "mouthLowerDown": 0.12, "mouthUpperUp": 0.10, "mouthStretch": 0.08},
-    "sibilant": {"jawOpen": 0.08, "mouthLowerDown": 0.25, "mouthUpperUp": 0.15, "mouthStretch": 0.22},
-    "postalveolar": {"jawOpen": 0.10, "mouthFunnel": 0.40, "mouthPucker": 0.25, "mouthUpperUp": 0.10},
-    "velar": {"jawOpen": 0.20, "mouthLowerDown": 0.08},
-    "rhotic": {"jawOpen": 0.14, "mouthFunnel": 0.22, "mouthPucker": 0.20},
-    "glide": {"jawOpen": 0.08, "mouthPucker": 0.75, "mouthFunnel": 0.15},
-    "close front": {"jawOpen": 0.16, "mouthStretch": 0.30, "mouthSmile": 0.08, "mouthLowerDown": 0.12},
-    "near front": {"jawOpen": 0.22, "mouthStretch": 0.18, "mouthLowerDown": 0.10},
-    "mid front": {"jawOpen": 0.34, "mouthStretch": 0.18, "mouthUpperUp": 0.10, "mouthLowerDown": 0.08},
-    "open front": {"jawOpen": 0.46, "mouthStretch": 0.20, "mouthUpperUp": 0.12, "mouthLowerDown": 0.10},
-    "open": {"jawOpen": 0.56, "mouthLowerDown": 0.10, "mouthUpperUp": 0.05},
-    "central": {"jawOpen": 0.28, "mouthLowerDown": 0.05},
-    "open round": {"jawOpen": 0.42, "mouthFunnel": 0.28, "mouthPucker": 0.25},
-    "mid round": {"jawOpen": 0.28, "mouthFunnel": 0.25, "mouthPucker": 0.50},
-    "close round": {"jawOpen": 0.14, "mouthFunnel": 0.20, "mouthPucker": 0.70},
-    "breath": {"jawOpen": 0.25},
+    "bilabial": {
+        "mouthPress": 0.25,
+        "mouthRollLower": 0.10,
+        "mouthRollUpper": 0.16,
+        "jawOpen": 0.08,
+        "mouthPucker": 0.08,
+    },
+    "labiodental": {"jawOpen": 0.07, "mouthRollLower": 0.20, "mouthUpperUp": 0.18, "mouthShrugUpper": 0.18},
+    "dental": {"jawOpen": 0.11, "mouthLowerDown": 0.05, "mouthUpperUp": 0.05, "mouthPucker": 0.06},
+    "alveolar": {"jawOpen": 0.15, "mouthLowerDown": 0.04, "mouthUpperUp": 0.09, "mouthShrugUpper": 0.12},
+    "sibilant": {
+        "jawOpen": 0.11,
+        "mouthLowerDown": 0.10,
+        "mouthUpperUp": 0.15,
+        "mouthShrugUpper": 0.18,
+        "mouthStretch": 0.10,
+    },
+    "postalveolar": {"jawOpen": 0.10, "mouthFunnel": 0.22, "mouthPucker": 0.15, "mouthUpperUp": 0.10},
+    "velar": {"jawOpen": 0.19, "mouthUpperUp": 0.10, "mouthShrugUpper": 0.18},
+    "rhotic": {"jawOpen": 0.10, "mouthFunnel": 0.03, "mouthPucker": 0.25},
+    "glide": {"jawOpen": 0.05, "mouthPucker": 0.62, "mouthFunnel": 0.03},
+    "close front": {
+        "jawOpen": 0.19,
+        "mouthStretch": 0.25,
+        "mouthUpperUp": 0.17,
+        "mouthLowerDown": 0.09,
+        "mouthShrugUpper": 0.15,
+    },
+    "near front": {"jawOpen": 0.21, "mouthStretch": 0.06, "mouthUpperUp": 0.12, "mouthShrugUpper": 0.22},
+    "mid front": {
+        "jawOpen": 0.31,
+        "mouthStretch": 0.14,
+        "mouthUpperUp": 0.14,
+        "mouthLowerDown": 0.08,
+        "mouthShrugUpper": 0.18,
+    },
+    "open front": {"jawOpen": 0.36, "mouthStretch": 0.10, "mouthUpperUp": 0.10, "mouthLowerDown": 0.06},
+    "open": {"jawOpen": 0.37, "mouthLowerDown": 0.08, "mouthUpperUp": 0.10, "mouthShrugUpper": 0.10},
+    "central": {"jawOpen": 0.16, "mouthUpperUp": 0.08, "mouthShrugUpper": 0.15},
+    "open round": {"jawOpen": 0.22, "mouthFunnel": 0.08, "mouthPucker": 0.30},
+    "mid round": {"jawOpen": 0.16, "mouthFunnel": 0.08, "mouthPucker": 0.42},
+    "close round": {"jawOpen": 0.08, "mouthFunnel": 0.04, "mouthPucker": 0.52},
+    "breath": {"jawOpen": 0.18},
 }
 
 # Phone labels (ARPAbet of LJSpeech and speechocean762, SAMPA of EmoDB) -> viseme, or two for a diphthong.
@@ -235,7 +266,7 @@ _SAMPA |= {"V": "labiodental", "D": "dental", "T": "dental", "OY": ("open round"
 # Dominance: how strongly a viseme insists on its own lips and jaw, and how far (s) it reaches beyond its phone.
 _STRONG = {"bilabial": 3.0, "labiodental": 2.5, "postalveolar": 1.6, "glide": 2.0, "sibilant": 1.3, "silence": 1.0}
 _WEAK = {"breath": 0.15, "alveolar": 0.6, "velar": 0.4, "dental": 0.7}
-_REACH = 0.06
+_REACH = 0.045
 _ROUND = {"glide", "postalveolar", "close round", "mid round", "open round", "rhotic"}
 _ROUND_REACH = 0.11  # rounding begins early
 
@@ -324,7 +355,7 @@ def speak(phones: list[Phone], frames: int, basis: Basis, sampa: bool = False, o
     closed = closed.amax(1) if labial.any() else torch.zeros(frames)
     opening_parts = [j for j, name in enumerate(basis.names) if name.startswith(_OPENING)]
     beta[:, opening_parts] *= 1 - 0.7 * closed[:, None]
-    return close_lips(beta, gaps(beta, basis).clamp(min=0) * (1 - closed[:, None]), basis)
+    return close_lips(beta, gaps(beta, basis).clamp(min=0) * (1 - closed[:, None]), basis.lips)
 
 
 _SPREADING = ("mouthStretch", "mouthSmile", "mouthPucker", "mouthFunnel")
@@ -333,7 +364,7 @@ _OPENING = ("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthShrugUpper", "nos
 
 def gaps(beta: Tensor, basis: Basis) -> Tensor:
     """Inner-lip distances [..., 5] in cm beyond rest, of coefficients [..., n]."""
-    return beta[..., : len(basis.names)] @ basis.distances(GAP_PAIRS, 1)
+    return beta[..., : len(basis.names)] @ basis.lips
 
 
 def widths(beta: Tensor, basis: Basis) -> Tensor:
@@ -341,24 +372,12 @@ def widths(beta: Tensor, basis: Basis) -> Tensor:
     return beta[..., : len(basis.names)] @ basis.distances(WIDTH_PAIRS, 0)
 
 
-def close_lips(beta: Tensor, allowed: Tensor, basis: Basis) -> Tensor:
-    """Close lips that stand further apart than `allowed` [..., 5] cm, by `mouthClose` and then by the jaw."""
-    i, jaw = basis["mouthClose"], basis["jawOpen"]
-    reach = -basis.distances(GAP_PAIRS, 1)
-    excess = ((gaps(beta, basis) - allowed) / reach[i]).amax(-1).clamp(min=0)
-    beta = beta.clone()
-    beta[..., i] = (beta[..., i] + excess).clamp(max=1)
-    rest = ((gaps(beta, basis) - allowed) / -reach[jaw]).amax(-1).clamp(min=0)
-    beta[..., jaw] = (beta[..., jaw] - rest).clamp(min=0)
-    return beta
-
-
 def calibration(beta: Tensor, reference: Tensor, basis: Basis) -> tuple[float, float]:
     """Factors (opening, width) that give rule-made speech [N,n] the amplitude of tracked speech [M,n]."""
     open_reference, open_own = (gaps(x, basis).mean(-1) for x in (reference, beta))
     opening = open_reference[open_reference > 0.1].mean() / open_own[open_own > 0.1].mean()
     width = widths(reference, basis).mean(-1)[open_reference > 0.1].std() / widths(beta, basis).mean(-1).std()
-    return float(opening), float(width)
+    return float(opening), min(1.4, float(width))
 
 
 _EMOTION_GAP = 0.5  # cm by which emotion may part speaking lips further
@@ -374,11 +393,11 @@ def compose(speech: Tensor, emotion: Tensor, share: Tensor, basis: Basis) -> Ten
     emotion = emotion[..., None, :]
     parted = (gaps(speech, basis).mean(-1, keepdim=True) / 0.6).clamp(0, 1)
     parted = parted * parted * (3 - 2 * parted)
-    opens = (basis.distances(GAP_PAIRS, 1).mean(1) > 0.1).float()
+    opens = (basis.lips.mean(1) > 0.1).float()
     for side in ("Left", "Right"):  # wrinkles the nose, which may not wait for the lips to part
         opens[basis[f"noseSneer{side}"]] = 0
     added = emotion * (share + (1 - share) * 0.4 * parted * opens) * (1 - 0.8 * opens * (1 - parted))
     wide = torch.tensor([float(name.startswith(("mouthSmile", "mouthStretch", "mouthDimple"))) for name in basis.names])
     added = added * (1 - 0.5 * wide * speech[..., basis["mouthPucker"], None].clamp(0, 0.8))
     allowed = gaps(speech, basis).clamp(min=0) + parted * gaps(added, basis).clamp(0, _EMOTION_GAP)
-    return close_lips((speech + added).clamp(0, 1), allowed, basis)
+    return close_lips((speech + added).clamp(0, 1), allowed, basis.lips)

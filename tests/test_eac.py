@@ -1,0 +1,276 @@
+"""EAC: windows without seams, closed lips, and what the shipped network does with speech and emotion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emotalk_cli import audio, emotions
+from emotalk_cli.eac import EAC, ENCODERS, NAMED, Dims, close_lips, normalise
+from emotalk_cli.errors import UsageError, WeightsError
+from emotalk_cli.face.model import EXPRESSION_NAMES, FaceModel
+from emotalk_cli.training import alignment, motion
+from emotalk_cli.training import eac as training
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+@pytest.fixture(scope="module", params=ENCODERS)
+def network(request):
+    torch.manual_seed(0)
+    return EAC(Dims(width=32, heads=4, layers=2, hidden=64, encoder=request.param)).eval()
+
+
+def test_forward_has_the_papers_shapes(network):
+    mel, z = torch.rand(3, 80, 4 * 32), torch.randn(3, 512)
+    beta, sigma = network(mel, z, torch.tensor([1.0, 2.0, 3.0]))
+    assert beta.shape == (3, 32, 64) and sigma.shape == (3, 32)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 15, 16, 17, 32, 75, 300])
+def test_streaming_equals_the_whole_for_any_length_and_cut(network, frames):
+    generator = torch.Generator().manual_seed(frames)
+    mel, z = torch.randn(80, 4 * frames, generator=generator) - 3, torch.randn(512, generator=generator)
+    whole, sigma = network.predict(mel, z, 2.0, -20.0)
+    assert whole.shape == (frames, 64) and sigma.shape == (frames, 32)
+    for size in (1, 7, 40):
+        blocks = list(network.stream(mel.split(4 * size, 1), z, 2.0, -20.0, batch=3))
+        torch.testing.assert_close(torch.cat([beta for beta, _ in blocks]), whole, atol=1e-4, rtol=0)
+        torch.testing.assert_close(torch.cat([s for _, s in blocks]), sigma, atol=1e-4, rtol=0)
+
+
+def test_stream_holds_only_a_few_seconds(network):
+    asked = 0
+
+    def mels():
+        nonlocal asked
+        for _ in range(200):
+            asked += 1
+            yield torch.zeros(80, 100)
+
+    given = 0
+    for beta, _ in network.stream(mels(), torch.zeros(512), 1.0, -20.0):
+        given += len(beta)
+        assert 25 * asked - given < 60
+    assert given == 200 * 25
+
+
+def test_intensity_outside_the_range_is_refused(network):
+    for mu in (0.9, 3.1, float("nan")):
+        with pytest.raises(UsageError, match="1..3"):
+            network.predict(torch.zeros(80, 40), torch.zeros(512), mu, -20.0)
+
+
+def test_unknown_encoder_is_refused():
+    with pytest.raises(UsageError, match="lstm"):
+        EAC(Dims(encoder="lstm"))
+
+
+def test_normalised_mel_does_not_depend_on_gain_but_silence_stays_silent():
+    wave = np.random.default_rng(0).standard_normal(32000).astype(np.float32) * 0.1
+    quiet = wave * np.float32(0.1)
+    loud, soft = (normalise(audio.log_mel(x), audio.level(x)) for x in (wave, quiet))
+    torch.testing.assert_close(loud, soft, atol=0.04, rtol=0)
+    hiss = wave * np.float32(1e-4)
+    assert normalise(audio.log_mel(hiss), audio.level(hiss)).mean() < 0.5 * loud.mean()
+
+
+@pytest.fixture(scope="module")
+def basis():
+    model = FaceModel.load(WEIGHTS)
+    return motion.Basis(model.mean, model.expression[:NAMED], EXPRESSION_NAMES[:NAMED])
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), scale=st.floats(0, 1))
+def test_close_lips_closes_any_mouth_and_leaves_closed_ones_alone(basis, seed, scale):
+    generator = torch.Generator().manual_seed(seed)
+    beta = torch.rand(4, NAMED, generator=generator) * scale
+    allowed = torch.rand(4, 5, generator=generator)
+    closed = close_lips(beta, allowed, basis.lips)
+    assert (motion.gaps(closed, basis) <= allowed + 1e-3).all() or (closed[:, basis["jawOpen"]] == 0).any()
+    apart = motion.gaps(beta, basis)
+    torch.testing.assert_close(close_lips(beta, apart, basis.lips), beta, atol=1e-4, rtol=0)
+
+
+def test_rule_made_speech_closes_rounds_and_opens(basis):
+    labels = [
+        ("sil", 0.4),
+        ("M", 0.1),
+        ("AA1", 0.25),
+        ("P", 0.1),
+        ("UW1", 0.25),
+        ("IY0", 0.25),
+        ("B", 0.08),
+        ("sil", 0.5),
+    ]
+    ends = np.cumsum([seconds for _, seconds in labels])
+    phones = [motion.Phone(end - seconds, end, label) for (label, seconds), end in zip(labels, ends)]
+    beta = motion.speak(phones, 48, basis)
+    gap, width = motion.gaps(beta, basis).mean(1), motion.widths(beta, basis).mean(1)
+
+    def during(series: torch.Tensor, i: int) -> torch.Tensor:
+        return series[round(phones[i].start * 25) : round(phones[i].end * 25) + 1]
+
+    for i in (1, 3, 6):
+        assert during(gap, i).min() < 0.02
+    assert during(gap, 2).max() > 0.7 > during(gap, 4).max()
+    assert during(width, 4).min() < during(width, 5).max() - 0.25
+    assert gap[:4].abs().max() < 0.08 and gap[-4:].abs().max() < 0.02
+    assert beta.min() >= 0 and beta.max() <= 1
+
+
+def test_labels_of_both_alphabets_find_their_visemes():
+    assert motion.visemes_of("AY1") == ("open", "near front")
+    assert motion.visemes_of("S") == ("sibilant",) and motion.visemes_of("S", sampa=True) == ("postalveolar",)
+    assert motion.visemes_of("!b", sampa=True) == ("bilabial",)
+    assert motion.visemes_of("+lar", sampa=True) == ()
+
+
+@pytest.mark.parametrize("emotion", emotions.PROTOTYPES)
+def test_composition_keeps_closures_and_shows_the_emotion(basis, emotion):
+    rng = torch.Generator().manual_seed(0)
+    speech = torch.zeros(60, NAMED)
+    speech[20:, basis["jawOpen"]] = torch.rand(40, generator=rng) * 0.4
+    face = emotions.PROTOTYPES[emotion].beta[:NAMED]
+    beta = motion.compose(speech, face, emotions.speech_mask()[:NAMED], basis)
+    assert motion.gaps(beta[:20], basis).max() < 0.02
+    opening, spoken = motion.gaps(beta, basis).mean(1), motion.gaps(speech, basis).mean(1)
+    assert torch.corrcoef(torch.stack([opening, spoken]))[0, 1] > 0.95
+    upper = [i for i, name in enumerate(basis.names) if name.startswith(("brow", "eye", "nose", "cheek"))]
+    torch.testing.assert_close(beta[:, upper], face[upper].expand(60, -1).clamp(max=1), atol=1e-5, rtol=0)
+
+
+def test_fit_recovers_the_mouth_of_a_moving_head(basis):
+    index = sorted(
+        {*motion.RIGID, *sum(motion.GAP_PAIRS + motion.WIDTH_PAIRS, ()), 0, 17, 37, 267, 84, 314, 152, 172, 397}
+    )
+    generator = torch.Generator().manual_seed(1)
+    truth = torch.zeros(120, NAMED)
+    for name, most in (("jawOpen", 0.4), ("mouthPucker", 0.5), ("mouthStretchLeft", 0.4), ("mouthStretchRight", 0.4)):
+        truth[30:, basis[name]] = torch.rand(90, generator=generator) * most
+    points = basis.mean[index] + torch.einsum("nk,kjc->njc", truth, basis.expression[:, index])
+    turn = torch.linspace(-0.2, 0.2, 120)
+    rotation = torch.stack(
+        [torch.stack([c, z, s, z, z + 1, z, -s, z, c]) for c, s, z in zip(turn.cos(), turn.sin(), turn * 0)]
+    )
+    points = 12 * points @ rotation.view(-1, 3, 3) * torch.tensor([1.0, -1.0, -1.0]) + torch.tensor([180.0, 150.0, 0.0])
+    beta, _ = motion.fit(points, index, torch.arange(120) < 30, basis)
+    for measure in (motion.gaps, motion.widths):
+        mine, true = measure(beta, basis).mean(1), measure(truth, basis).mean(1)
+        assert torch.corrcoef(torch.stack([mine, true]))[0, 1] > 0.97
+    assert motion.gaps(beta[:30], basis).abs().max() < 0.05
+
+
+def test_aligner_finds_the_borders_of_distinct_sounds():
+    rng = np.random.default_rng(0)
+    means = {phone: rng.standard_normal(39) * 2 for phone in ("A", "B", "C", "sil")}
+    aligner = alignment.Aligner(list(means))
+    lengths = [("sil", 20), ("A", 12), ("B", 9), ("sil", 15), ("C", 14), ("A", 10), ("sil", 8)]
+    frames = np.concatenate([means[phone] + rng.standard_normal((length, 39)) for phone, length in lengths])
+    for phone, first in aligner.index.items():
+        aligner.mean[first : first + alignment.STATES] = means[phone]
+    _, phones = aligner.align(frames, [["A", "B"], ["C", "A"]])
+    assert [(phone.label, round(100 * (phone.end - phone.start))) for phone in phones] == lengths
+
+
+def test_augmentation_keeps_shapes_and_silence_and_changes_the_voice():
+    torch.manual_seed(0)
+    clips = [training.Clip(str(i), torch.randn(80, 400) - 2, -20.0, torch.rand(100, NAMED)) for i in range(4)]
+    sampler = training.Sampler({"grid": clips, "noise": clips})
+    mel, beta = sampler(8)
+    assert mel.shape == (8, 80, 128) and beta.shape == (8, 32, NAMED)
+    assert mel.min() >= 0 and mel.isfinite().all()
+    again, _ = sampler(8)
+    assert (mel - again).abs().mean() > 0.1
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return EAC.load(WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return FaceModel.load(WEIGHTS)
+
+
+def code(**weights: float) -> torch.Tensor:
+    """z_emo of AME's own space for weights over its classes (see `ame`), without its text tower."""
+    z = torch.zeros(512)
+    for name, weight in weights.items():
+        z[emotions.CLASSES.index(name)] = (0.6 * weight) ** 0.5
+    z[100] = 0.4**0.5
+    return z
+
+
+def opening(model: FaceModel, beta: torch.Tensor) -> torch.Tensor:
+    """Inner-lip distance beyond rest, cm."""
+    return beta @ (model.expression[:, 13, 1] - model.expression[:, 14, 1])
+
+
+def speech() -> np.ndarray:
+    return audio.load(next(iter(sorted(EXAMPLES.glob("*.wav")) + sorted(EXAMPLES.glob("*.flac")))), 8)
+
+
+def test_checkpoint_of_another_emotion_space_is_refused(shipped):
+    assert shipped.dims.space == "emotalk-1"
+    with pytest.raises(WeightsError, match="ViT-B-32/openai"):
+        EAC.load(WEIGHTS, "ViT-B-32/openai")
+
+
+@pytest.mark.parametrize("emotion", emotions.BASICS)
+def test_silence_keeps_lips_closed_and_still_whatever_the_emotion(shipped, model, emotion):
+    mel = audio.log_mel(np.zeros(3 * audio.SAMPLE_RATE, np.float32))
+    gap = opening(model, shipped.predict(mel, code(**{emotion: 1.0}), 3.0, -100.0)[0])
+    assert gap.abs().max() < 0.15
+    assert gap.diff().abs().max() < 0.02
+
+
+def test_speech_opens_and_closes_the_mouth_with_the_voice(shipped, model):
+    wave = speech()
+    mel, level = audio.log_mel(wave), audio.level(wave)
+    gap = opening(model, shipped.predict(mel, code(neutral=1.0), 1.0, level)[0])
+    loud = audio.loudness(mel, level)
+    assert gap.quantile(0.9) > 0.4 and gap.quantile(0.05) < 0.1
+    assert torch.corrcoef(torch.stack([gap, loud]))[0, 1] > 0.3
+    changes = gap.diff().sign()
+    assert (changes[1:] != changes[:-1]).float().mean() < 0.6  # moves, does not tremble
+
+
+def test_emotion_shows_in_its_own_coefficients_and_grows_with_intensity(shipped):
+    wave = speech()
+    mel, level = audio.log_mel(wave), audio.level(wave)
+
+    def mean(emotion: str, mu: float) -> dict[str, float]:
+        beta = shipped.predict(mel, code(**{emotion: 1.0}), mu, level)[0].mean(0)
+        return dict(zip(EXPRESSION_NAMES, beta.tolist()))
+
+    for emotion, name in [
+        ("happy", "mouthSmileLeft"),
+        ("sad", "mouthFrownLeft"),
+        ("surprised", "browInnerUp"),
+        ("angry", "browDownLeft"),
+        ("disgusted", "noseSneerRight"),
+        ("fearful", "eyeWideLeft"),
+    ]:
+        rest, low, middle, high = mean("neutral", 3.0), mean(emotion, 1.0), mean(emotion, 2.0), mean(emotion, 3.0)
+        assert rest[name] + 0.1 < low[name] < middle[name] < high[name]
+    unrelated = mean("unrelated", 3.0)
+    assert max(abs(unrelated[name] - rest[name]) for name in rest) < 0.12
+
+
+def test_emotion_leaves_the_words_readable(shipped, model):
+    wave = speech()
+    mel, level = audio.log_mel(wave), audio.level(wave)
+    calm = opening(model, shipped.predict(mel, code(neutral=1.0), 1.0, level)[0])
+    for emotion in emotions.BASICS[1:]:
+        gap = opening(model, shipped.predict(mel, code(**{emotion: 1.0}), 3.0, level)[0])
+        assert torch.corrcoef(torch.stack([calm, gap]))[0, 1] > 0.85
+        assert gap[calm < 0.02].mean() < 0.12
