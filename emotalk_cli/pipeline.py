@@ -22,9 +22,9 @@ from . import __version__, checkpoints, image, life
 from .ame import AME
 from .audio import FPS, Recording, loudness
 from .eac import EAC
-from .errors import InputError, UsageError
+from .errors import InputError, UsageError, WeightsError
 from .face.fit import CROP_SIZE, Portrait, fit_portrait
-from .face.model import N_EXPRESSION, FaceModel
+from .face.model import INDEX, N_EXPRESSION, FaceModel
 from .face.motion import FaceMotion
 from .face.tracker import FaceTracker
 from .framing import CropFraming, FullFraming
@@ -40,6 +40,7 @@ MIN_FACE = 48  # px, longer side of the landmarks' box in the picture (at most i
 SIZES = (64, 1024)  # px, of the cropped video
 RATES = (1.0, 120.0)  # frames/s
 BATCH = 4  # frames that the generator makes at once
+SMILE = [INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]
 _KEPT = 4  # prepared portraits that stay in memory
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
@@ -178,22 +179,22 @@ class EmoTalk:
         _among("landmarks", landmarks, LANDMARKS)
         place = find_device(device)
         folder = checkpoints.weights_dir(weights)
-        model = FaceModel.load(folder)
-        if landmarks == "builtin":
-            tracker = FaceTracker.load(folder, place)
-        else:
-            from .face.alignment import AlignmentTracker
+        try:
+            model = FaceModel.load(folder)
+            if landmarks == "builtin":
+                tracker = FaceTracker.load(folder, place)
+            else:
+                from .face.alignment import AlignmentTracker
 
-            tracker = AlignmentTracker.load(folder, place)
-        ame = AME.load(folder).to(place)
-        eac = EAC.load(folder, ame.space).to(place)
-        hef = HEF.load(folder).to(place) if generator == "hef" else None
-        used = (
-            {"face_model", "ame", "eac"}
-            | ({"tracker"} if landmarks == "builtin" else set())
-            | ({"hef"} if hef else set())
-        )
-        hashes = {name: digest for name, digest in checkpoints.index(folder).items() if Path(name).stem in used}
+                tracker = AlignmentTracker.load(folder, place)
+            ame = AME.load(folder).to(place)
+            eac = EAC.load(folder, ame.space).to(place)
+            hef = HEF.load(folder, place) if generator == "hef" else None
+        except (RuntimeError, TypeError, KeyError) as error:  # tensors or sizes that the code does not expect
+            raise WeightsError(f"The weights in {folder} are of another version of EmoTalk; restore them.") from error
+        unused = {"hef"} if hef is None else set()
+        unused |= {"tracker"} if landmarks != "builtin" else set()
+        hashes = {name: digest for name, digest in checkpoints.index(folder).items() if Path(name).stem not in unused}
         return cls(model.to(place), tracker, ame, eac, hef, place, hashes)
 
     @property
@@ -228,6 +229,8 @@ class EmoTalk:
             raise InputError(f"{name} shows a face of only {side:.0f} px; at least {MIN_FACE} px are needed.")
         notes = [f"{len(faces)} faces found; the largest is animated."] if len(faces) > 1 else []
         fit = fit_portrait(self.face_model.cpu(), pixels, faces[0].landmarks)
+        seen = torch.as_tensor(faces[0].blendshapes)[SMILE]  # the fit takes part of a smile for identity
+        fit.beta[SMILE] = torch.maximum(fit.beta[SMILE], (fit.beta[SMILE] + seen) / 2)
         motion = FaceMotion(self.face_model, fit, self.device)
         source = self.hef.source(fit) if self.hef is not None else None
         return Subject(name, fit, motion, source, notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from conftest import PORTRAIT, SPEECH, ffmpeg, leftovers, sound, video_frames, write_wav
 from PIL import Image
 
-from emotalk_cli import EmoTalk
+from emotalk_cli import EmoTalk, checkpoints
 from emotalk_cli.errors import EmoTalkError, InputError, UsageError
 from emotalk_cli.pipeline import Settings, find_device, frame_count, resample
 
@@ -308,3 +309,12 @@ def test_resampling_keeps_time():
 )
 def test_frame_count(seconds, fps, count):
     assert frame_count(seconds, fps) == count
+
+
+def test_weights_of_another_version(tmp_path):
+    folder = shutil.copytree(checkpoints.weights_dir(), tmp_path / "weights")
+    model = checkpoints.load("face_model", folder)
+    tensors = {name: tensor for name, tensor in model.tensors.items() if name != "uv"}
+    checkpoints.save("face_model", tensors, model.dims, folder, data="", command="", seed=0)
+    with pytest.raises(EmoTalkError, match="another version"):
+        EmoTalk.load(folder, generator="geometry")
