@@ -273,9 +273,8 @@ class FaceTracker(nn.Module):
         """uint8 [3,H,W] -> (centre x, centre y, size, roll, score), best first."""
         found = []
         height, width = image.shape[-2:]
-        source = image[None].float()
-        while max(source.shape[-2:]) >= 4 * LEVELS[-1]:
-            source = F.avg_pool2d(source, 2, ceil_mode=True)
+        step = max(1, max(height, width) // (5 * LEVELS[-1]))  # the antialiased reduction below averages 5 x 5 of these
+        source = image[None, :, ::step, ::step].float()
         for level in sorted(LEVELS, reverse=True):
             ratio = level / max(height, width)
             rows, columns = (max(8, round(n * ratio)) for n in (height, width))
@@ -336,11 +335,15 @@ class FaceTracker(nn.Module):
         if not candidates:
             return []
         frames = torch.tensor([c[:4] for c in candidates], device=self.device)
-        points, scores, confidence = self.align([tensor] * len(frames), frames, 3)
         heat = torch.tensor([c[4] for c in candidates], device=self.device)
-        confidence = (confidence * heat).sqrt()
-        faces = [f for f in self._faces(points, scores, confidence) if f.score >= self.threshold]
-        return _distinct(faces)
+        points, _, confidence = self.align([tensor] * len(frames), frames, 1)
+        likely = (confidence * heat).sqrt() > self.threshold / 2
+        if not likely.any():
+            return []
+        frames, heat = crop_frames(points[likely]), heat[likely]
+        points, scores, confidence = self.align([tensor] * len(frames), frames, 2)
+        faces = self._faces(points, scores, (confidence * heat).sqrt())
+        return _distinct([face for face in faces if face.score >= self.threshold])
 
     @torch.inference_mode()
     def track(self, images: Sequence[np.ndarray], previous: Face | None = None, batch: int = 8) -> list[Face | None]:

@@ -569,22 +569,29 @@ def shipped(out: Path, dims: TrackerDims) -> FaceTracker:
 
 def train(part: str, args: argparse.Namespace) -> None:
     """Train one of the two networks ("landmarks", "detector") and save the tracker now and then."""
-    torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed + 1)
     dims = TrackerDims()
     run = args.run / part
     run.mkdir(parents=True, exist_ok=True)
+    log, state = run / "log.csv", None
+    if args.resume and (run / "state.pt").is_file():
+        state = torch.load(run / "state.pt", weights_only=True)
+    elif log.is_file():
+        log.unlink()
+    first = state["step"] if state else 0
+    seed = args.seed + first  # a resumed run draws new warps and changes
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
     steps = args.steps or {"landmarks": 7000, "detector": 2500}[part]
     started = time.time()
     if part == "landmarks":
-        bank = Bank(args.data, args.seed, VARIANTS, shipped(args.out, dims).eval())
+        bank = Bank(args.data, seed, VARIANTS, shipped(args.out, dims).eval())
         weights, batch_size, rate = landmark_weights(), 48, 2e-3
         net = FaceTracker(dims).landmarker
         mean, basis = bank.shape_basis(dims.components, dims.margin)
         net.mean.data.copy_(mean)
         net.basis.data.copy_(basis)
     else:
-        scenes, batch_size, rate = Scenes(args.data, args.seed), 48, 2e-3
+        scenes, batch_size, rate = Scenes(args.data, seed), 48, 2e-3
         net = FaceTracker(dims).detector
     print(f"{part}: data ready after {time.time() - started:.0f} s", flush=True)
     net = net.to(memory_format=torch.channels_last).train()
@@ -595,16 +602,11 @@ def train(part: str, args: argparse.Namespace) -> None:
     if slow:
         groups.append({"params": slow, "weight_decay": 0.0})
     optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
-    first, log = 0, run / "log.csv"
-    if args.resume and (run / "state.pt").is_file():
-        state = torch.load(run / "state.pt", weights_only=True)
+    if state:
         net.load_state_dict(state["net"])
         ema.load_state_dict(state["ema"])
         optimiser.load_state_dict(state["optimiser"])
-        first = state["step"]
-    elif log.is_file():
-        log.unlink()
-    spent = time.time()
+    spent = time.process_time()
     losses: dict[str, list[float]] = {}
     for step in range(first + 1, steps + 1):
         factor = min(1, step / 150) * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + 0.002
@@ -631,7 +633,7 @@ def train(part: str, args: argparse.Namespace) -> None:
             losses.setdefault(name, []).append(value.item())
         if step % args.every and step != steps:
             continue
-        row = {"step": step, "minutes": round((time.time() - spent) / 60, 2)}
+        row = {"step": step, "minutes": round((time.process_time() - spent) / 60, 2)}
         row |= {name: round(float(np.mean(values)), 5) for name, values in losses.items()}
         losses.clear()
         if part == "landmarks":
