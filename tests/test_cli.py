@@ -261,6 +261,11 @@ def test_version_is_fast():
     assert done.stdout.split("\n")[:2] == [f"emotalk {__version__}", "False"]
 
 
+def test_no_arguments_at_all_show_the_help(capfd):
+    assert main([]) == 0
+    assert "generate" in capfd.readouterr().out
+
+
 def test_help_names_every_option(capfd):
     assert main(["generate", "--help"]) == 0
     shown = capfd.readouterr().out

@@ -18,7 +18,6 @@ INTERRUPTED, TERMINATED = 130, 143
 
 app = typer.Typer(
     help="Emotional talking videos from one portrait and one speech recording.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -41,7 +40,7 @@ def common(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 input, 2 usage, 130 ctrl-C, 143 terminated."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads share the cores with the video encoder
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
