@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import itertools
@@ -30,7 +31,7 @@ from .face.tracker import FaceTracker
 from .framing import CropFraming, FullFraming
 from .hef import HEF
 from .preview import ContactSheet
-from .video import VideoWriter, check_output
+from .video import PartFile, VideoWriter, check_output
 
 GENERATORS = ("hef", "geometry")
 LANDMARKS = ("builtin", "face-alignment")
@@ -155,8 +156,12 @@ class EmoTalk:
         device: torch.device,
         weights: dict[str, str],
     ) -> None:
-        """hef: None animates by geometry alone. weights: file name -> SHA-256, for the record."""
+        """face_model: on the CPU, where portraits are fitted; the others: on `device`.
+
+        hef: None animates by geometry alone. weights: file name -> SHA-256, for the record.
+        """
         self.face_model, self.tracker, self.ame, self.eac, self.hef = face_model, tracker, ame, eac, hef
+        self.moving_model = face_model if device.type == "cpu" else copy.deepcopy(face_model).to(device)
         self.device = device
         self.weights = weights
         self._subjects: OrderedDict[str, Subject] = OrderedDict()
@@ -195,7 +200,7 @@ class EmoTalk:
         unused = {"hef"} if hef is None else set()
         unused |= {"tracker"} if landmarks != "builtin" else set()
         hashes = {name: digest for name, digest in checkpoints.index(folder).items() if Path(name).stem not in unused}
-        return cls(model.to(place), tracker, ame, eac, hef, place, hashes)
+        return cls(model, tracker, ame, eac, hef, place, hashes)
 
     @property
     def generator(self) -> str:
@@ -228,10 +233,10 @@ class EmoTalk:
         if side < MIN_FACE:
             raise InputError(f"{name} shows a face of only {side:.0f} px; at least {MIN_FACE} px are needed.")
         notes = [f"{len(faces)} faces found; the largest is animated."] if len(faces) > 1 else []
-        fit = fit_portrait(self.face_model.cpu(), pixels, faces[0].landmarks)
+        fit = fit_portrait(self.face_model, pixels, faces[0].landmarks)
         seen = torch.as_tensor(faces[0].blendshapes)[SMILE]  # the fit takes part of a smile for identity
         fit.beta[SMILE] = torch.maximum(fit.beta[SMILE], (fit.beta[SMILE] + seen) / 2)
-        motion = FaceMotion(self.face_model, fit, self.device)
+        motion = FaceMotion(self.moving_model, fit, self.device)
         source = self.hef.source(fit) if self.hef is not None else None
         return Subject(name, fit, motion, source, notes)
 
@@ -301,17 +306,19 @@ class EmoTalk:
         sheet = ContactSheet(total, settings.fps)
         note = {"comment": f"Synthetic video made by EmoTalk {__version__}"}
         report("frames", 0, total)
-        with VideoWriter(out, framing.size, settings.fps, audio, overwrite, note) as writer:
+        with contextlib.ExitStack() as files:  # the sheet gets its name after the video, or neither does
+            part = files.enter_context(PartFile(sheet_path)) if sheet_path is not None else None
+            writer = files.enter_context(VideoWriter(out, framing.size, settings.fps, audio, overwrite, note))
             for number, frame in enumerate(self._frames(subject, recording, z, settings, framing, watch)):
                 with watch("encoding"):
                     writer.write(frame)
-                if sheet_path is not None:
+                if part is not None:
                     sheet.add(number, frame)
                 report("frames", number + 1, total)
-            begin_closing = time.perf_counter()
-            if sheet_path is not None:
-                sheet.save(sheet_path, f"{' '.join(emotion.split())}, intensity {settings.intensity:g}")
-        watch.stages["encoding"] += time.perf_counter() - begin_closing
+            if part is not None:
+                sheet.save(part, f"{' '.join(emotion.split())}, intensity {settings.intensity:g}")
+            made = time.perf_counter()
+        watch.stages["encoding"] += time.perf_counter() - made
         return Result(
             out=out,
             preview=sheet_path,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -48,15 +46,9 @@ class ContactSheet:
             draw.text((x, y + height + 2), f"{seconds:.2f} s", INK, font)
         return sheet
 
-    def save(self, path: Path, title: str) -> None:
-        """Write the sheet as PNG, whole or not at all. Raises EmoTalkError."""
-        part = PartFile(path)
+    def save(self, part: PartFile, title: str) -> None:
+        """Write the sheet as PNG into a temporary file. Raises EmoTalkError."""
         try:
             self.image(title).save(part.path, format="PNG", optimize=True)
         except OSError as error:
-            part.discard()
-            raise write_error(path, error.strerror) from error
-        except BaseException:
-            part.discard()
-            raise
-        part.commit()
+            raise write_error(part.out, error.strerror) from error

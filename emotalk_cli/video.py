@@ -44,7 +44,10 @@ def check_output(out: str | os.PathLike, overwrite: bool = True, suffixes: tuple
 
 
 class PartFile:
-    """A hidden temporary file beside `out` that takes its name on `commit` and vanishes on `discard`."""
+    """A hidden temporary file beside `out` that takes its name on `commit` and vanishes on `discard`.
+
+    As a context manager it commits at the end of the block, or discards after an exception.
+    """
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -65,6 +68,15 @@ class PartFile:
     def discard(self) -> None:
         """Remove the temporary file."""
         self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> PartFile:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.discard()
 
 
 def write_error(out: Path, reason: str | None) -> EmoTalkError:

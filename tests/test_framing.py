@@ -11,6 +11,7 @@ from emotalk_cli.face.fit import Portrait
 from emotalk_cli.face.motion import Geometry
 from emotalk_cli.framing import MAX_FULL_SIDE, CropFraming, FullFraming
 from emotalk_cli.preview import ContactSheet
+from emotalk_cli.video import PartFile
 
 CPU = torch.device("cpu")
 
@@ -115,7 +116,8 @@ def test_contact_sheet_shows_moments_of_the_whole_video(tmp_path, frames, tiles)
     sheet = ContactSheet(frames, fps=25)
     for k in range(frames):
         sheet.add(k, np.full((64, 64, 3), 10 + k % 200, np.uint8))
-    sheet.save(tmp_path / "sheet.png", "sadly surprised")
+    with PartFile(tmp_path / "sheet.png") as part:
+        sheet.save(part, "sadly surprised")
     pixels = np.asarray(Image.open(tmp_path / "sheet.png"))
     shown = [k for k in range(frames) if (pixels == 10 + k % 200).all(-1).sum() >= 64 * 64]
     assert len(shown) == tiles
