@@ -7,11 +7,13 @@ constant memory, so that neither seams nor the way the audio was cut into blocks
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import checkpoints
@@ -24,7 +26,8 @@ ENCODERS = ("transformer", "gru", "mlp")
 LARGEST = 1.2  # of a named coefficient; fitted faces stay below 1
 NAMED = 53  # blendshapes are never negative, the residual components after them may be
 CONTACT = 0.3  # cm: lips that come nearer than this are drawn together (see `EAC.contact`)
-LIKELY = (0.3, 0.7)  # probability of closed lips from which on lips are drawn together, and are closed
+LIKELY = (0.2, 0.4)  # probability of closed lips from which on lips are drawn together, and are closed
+PEAK = 2  # video frames on either side among which a closure has its peak
 
 _QUIETEST = -55.0  # dBFS: below this a recording is silence, not quiet speech
 _MEL_TO_LEVEL = 1.93  # log10 mel power of speech minus its level in bel
@@ -55,6 +58,12 @@ def normalise(mel: Tensor, level: float | Tensor) -> Tensor:
 def _ease(x: Tensor) -> Tensor:
     x = x.clamp(0, 1)
     return x * x * (3 - 2 * x)
+
+
+def peaks(closed: Tensor) -> Tensor:
+    """Probabilities [n] of closed lips, kept where they peak and lowered around: a closure lasts a frame or two."""
+    highest = F.max_pool1d(closed[None], 2 * PEAK + 1, 1, PEAK)[0]
+    return closed * (closed / highest.clamp(min=1e-6)) ** 6
 
 
 def close_lips(beta: Tensor, allowed: Tensor, lips: Tensor) -> Tensor:
@@ -154,6 +163,20 @@ class EAC(nn.Module):
         """
         if not INTENSITY[0] <= mu <= INTENSITY[1]:
             raise UsageError(f"Intensity {mu:g} is outside 1..3; choose a value between them.")
+        sizes = [self.dims.components, 1, self.dims.width]
+        rows, done = torch.empty(0, sum(sizes), device=self.intensity.device), 0  # the first `done` rows have left
+        for block in itertools.chain(self._rows(mels, z, mu, level, batch), [None]):
+            if block is not None:
+                rows = torch.cat([rows, block])
+            ready = len(rows) - (PEAK if block is not None else 0)
+            if ready > done:
+                beta, closed, sigma = rows.split(sizes, 1)
+                beta = self.contact(beta, peaks(closed[:, 0].sigmoid())[:, None])
+                yield beta[done:ready], sigma[done:ready].clone()
+                rows, done = rows[max(0, ready - PEAK) :], min(PEAK, ready)
+
+    def _rows(self, mels: Iterable[Tensor], z: Tensor, mu: float, level: float, batch: int) -> Iterator[Tensor]:
+        """Windows blended: rows of beta, the logit of closed lips, and sigma, one a video frame."""
         window, device = self.dims.window, self.intensity.device
         hop = window // 2
         fade = torch.sin(torch.pi * (torch.arange(window) + 0.5) / window).square()[:, None].to(device)
@@ -192,9 +215,7 @@ class EAC(nn.Module):
                 stop = len(ready) if not last else min(len(ready), seen - given)
                 given += len(ready)
                 if stop > start:
-                    sizes = [self.dims.components, 1, self.dims.width]
-                    motion, closed, sigma = ready[start:stop].split(sizes, 1)
-                    yield self.contact(motion, closed.sigmoid()), sigma
+                    yield ready[start:stop]
 
     def predict(self, mel: Tensor, z: Tensor, mu: float, level: float) -> tuple[Tensor, Tensor]:
         """`stream` for a whole log-mel [80, 4 T] at once: beta [T,64], sigma [T,width]."""
