@@ -12,29 +12,32 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from .face.fit import CROP_SIZE, Portrait, cut
+from .face.fit import CROP_MARGIN, CROP_SIZE, Portrait, cut
 from .face.motion import Geometry
 
 MAX_FULL_SIDE = 1920  # px; larger pictures are scaled down for `full`, so that the video plays everywhere
+OVERHANG = 0.02  # part of the crop's side that may lie outside the picture unnoticed
 FEATHER = 0.12  # width of the blend at each border of the crop, as a part of its side
 
 
 class CropFraming:
-    """The animated crop itself, `size` x `size` px."""
+    """The animated crop, `size` x `size` px; where it reaches beyond the picture's edges, the square inside them."""
 
     def __init__(self, portrait: Portrait, size: int, device: torch.device) -> None:
         self.size = (size, size)
-        self._enlarged = None
-        if size > CROP_SIZE:
-            (zoom, _, left), (_, _, top) = portrait.to_source
-            picture = cut(portrait.source, (left, top, zoom * CROP_SIZE), size)
-            affine = np.array([[size / CROP_SIZE, 0, 0], [0, size / CROP_SIZE, 0]])
-            self._enlarged = _Placed(portrait.image, picture, affine, device)
+        left, top, side = window(portrait)
+        zoom = portrait.to_source[0, 0]
+        self._placed = None
+        if size > CROP_SIZE or side < zoom * CROP_SIZE:
+            scale = size * zoom / side  # px of the frame per crop px
+            shift = (portrait.to_source[:, 2] - [left, top]) * size / side
+            affine = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+            self._placed = _Placed(portrait.image, cut(portrait.source, (left, top, side), size), affine, device)
 
     def __call__(self, crops: Tensor, geometry: Geometry) -> np.ndarray:
         """crops [B,3,512,512] in 0..1 and the geometry behind them -> uint8 [B,size,size,3]."""
-        if self._enlarged is not None:
-            crops = self._enlarged(crops, geometry)
+        if self._placed is not None:
+            crops = self._placed(crops, geometry)
         elif crops.shape[-1] != self.size[0]:
             crops = F.interpolate(crops, self.size, mode="bicubic", antialias=True, align_corners=False)
         return _bytes(crops)
@@ -106,6 +109,22 @@ class _Placed:
             size = (self._reduced, self._reduced)
             crops = F.interpolate(crops, size, mode="bicubic", antialias=True, align_corners=False)
         return F.grid_sample(crops, self._grid(len(crops)), mode="bicubic", padding_mode="border", align_corners=False)
+
+
+def window(portrait: Portrait) -> tuple[float, float, float]:
+    """(left, top, side), source px: the largest square of the portrait crop that lies inside the picture.
+
+    It always holds the whole face; an overhang too small to be noticed is left alone.
+    """
+    side = portrait.to_source[0, 0] * CROP_SIZE
+    start = portrait.to_source[:, 2]
+    limits = np.array([portrait.source.shape[1], portrait.source.shape[0]])
+    low, high = np.maximum(start, 0), np.minimum(start + side, limits)
+    inner = max(float((high - low).min()), side * 1.1 / CROP_MARGIN)
+    if inner > side * (1 - OVERHANG):
+        return float(start[0]), float(start[1]), float(side)
+    left, top = np.clip(start + (side - inner) / 2, low, np.maximum(high - inner, low))
+    return float(left), float(top), inner
 
 
 def _even(side: float) -> int:

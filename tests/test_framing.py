@@ -9,7 +9,7 @@ from PIL import Image
 
 from emotalk_cli.face.fit import Portrait
 from emotalk_cli.face.motion import Geometry
-from emotalk_cli.framing import MAX_FULL_SIDE, CropFraming, FullFraming
+from emotalk_cli.framing import MAX_FULL_SIDE, CropFraming, FullFraming, window
 from emotalk_cli.preview import ContactSheet
 from emotalk_cli.video import PartFile
 
@@ -109,6 +109,25 @@ def test_crop_of_any_size(size):
     frames = CropFraming(subject, size, CPU)(crops, geometry(2))
     assert frames.shape == (2, size, size, 3) and frames.dtype == np.uint8
     np.testing.assert_allclose(frames[0, size // 2, :, 0], np.linspace(0, 255, size), atol=3)
+
+
+@pytest.mark.parametrize(
+    "left,top,expected", [(-60, -20, (0, 10, 452)), (0, 0, (0, 0, 512)), (400, 300, (400, 300, 400))]
+)
+def test_the_crop_stays_inside_the_picture(left, top, expected):
+    picture = smooth_picture(700, 800)
+    subject = portrait(picture, np.array([[1.0, 0, left], [0, 1.0, top]]))
+    assert window(subject) == pytest.approx(expected)
+    frame = CropFraming(subject, 256, CPU)(subject.image[None], geometry(1))[0].astype(int)
+    x, y, side = (round(v) for v in expected)
+    whole = Image.fromarray(picture[y : y + side, x : x + side]).resize((256, 256), Image.Resampling.LANCZOS)
+    assert np.abs(frame - np.asarray(whole)).mean() < 2
+
+
+def test_a_face_at_the_edge_is_shown_whole():
+    subject = portrait(smooth_picture(300, 800), np.array([[1.0, 0, 100], [0, 1.0, -106]]))
+    left, top, side = window(subject)
+    assert side == pytest.approx(512 * 1.1 / 1.8) and left >= 100 and left + side <= 612
 
 
 @pytest.mark.parametrize("frames,tiles", [(1, 1), (5, 5), (8, 8), (200, 8)])
