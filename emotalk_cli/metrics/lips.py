@@ -87,12 +87,15 @@ class Lips:
 
     def phones(self, folder: str, prompt: str, mu: float) -> dict[str, float]:
         """Closures on /p b m/ and opening on open vowels, for the phone-timed sets."""
-        closed, gaps, vowels = [], [], []
+        closed, gaps, vowels, mine, rules = [], [], [], [], []
         for clip in training.timed(self.data, folder):
             if clip.name not in self.held[folder]:
                 continue
             opening, _ = self.motion(clip, prompt, mu)
             seconds = len(opening) / audio.FPS
+            made = motion.speak(clip.phones, len(opening), self.basis, folder == "emodb")
+            mine.append(opening)
+            rules.append(motion.gaps(made, self.basis).mean(1))
             for phone in clip.phones:
                 names = motion.visemes_of(phone.label, folder == "emodb")
                 if phone.end > seconds or not names:
@@ -109,6 +112,8 @@ class Lips:
             "closed": float(np.mean(closed)),
             "gap_on_bilabials": float(np.mean(gaps)),
             "opening_on_open_vowels": float(np.mean(vowels)),
+            "open_vowels_closed": float(np.mean(np.array(vowels) < CLOSED)),
+            "r_opening_with_rules": correlation(torch.cat(mine), torch.cat(rules)),
         }
 
     def quiet(self) -> dict[str, float]:

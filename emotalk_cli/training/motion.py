@@ -16,6 +16,8 @@ from torch import Tensor
 
 from .. import audio
 from ..eac import close_lips
+from ..emotions import LIMIT
+from ..emotions import LIMIT
 
 RIGID = (4, 6, 10, 33, 133, 168, 234, 263, 362, 454)  # skull, not jaw or lips
 GAP_PAIRS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402))  # inner lip, upper and lower
@@ -400,4 +402,4 @@ def compose(speech: Tensor, emotion: Tensor, share: Tensor, basis: Basis) -> Ten
     wide = torch.tensor([float(name.startswith(("mouthSmile", "mouthStretch", "mouthDimple"))) for name in basis.names])
     added = added * (1 - 0.5 * wide * speech[..., basis["mouthPucker"], None].clamp(0, 0.8))
     allowed = gaps(speech, basis).clamp(min=0) + parted * gaps(added, basis).clamp(0, _EMOTION_GAP)
-    return close_lips((speech + added).clamp(0, 1), allowed, basis.lips)
+    return close_lips((speech + added).clamp(0, LIMIT), allowed, basis.lips)
