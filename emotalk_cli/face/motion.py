@@ -328,7 +328,7 @@ class FaceMotion:
         return torch.lerp(torch.ones_like(ratio), ratio, inside), albedo * inside
 
     def _sharpen(self, flow: Tensor, mesh: Tensor, points: Tensor) -> Tensor:
-        """Full resolution around lids and lips: between two that touch, an average would point into the eye or mouth."""
+        """Full resolution at lids and lips: between two that touch, an average would point into the eye or mouth."""
         for ring in (LEFT_EYE, RIGHT_EYE, OUTER_LIPS):
             rows, columns = _boxed(points[:, ring, :2], 4, CROP_SIZE)
             height, width = rows.stop - rows.start, columns.stop - columns.start
