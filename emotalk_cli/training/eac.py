@@ -354,7 +354,7 @@ class Objective:
             * (weight[..., None] * F.smooth_l1_loss(gap, torch.zeros_like(gap), reduction="none", beta=0.3)).mean(),
             "closed": 0.4 * F.binary_cross_entropy_with_logits(closed, shut, weight),
             "width": 8 * width.square().mean(),
-            "beta": 3 * error.square().mean(),
+            "beta": 15 * error.square().mean(),
             "velocity": 10 * landmarks.diff(dim=1).square().mean() + 0.5 * gap.diff(dim=1).square().mean(),
         }
 

@@ -17,7 +17,6 @@ from torch import Tensor
 from .. import audio
 from ..eac import close_lips
 from ..emotions import LIMIT
-from ..emotions import LIMIT
 
 RIGID = (4, 6, 10, 33, 133, 168, 234, 263, 362, 454)  # skull, not jaw or lips
 GAP_PAIRS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402))  # inner lip, upper and lower
