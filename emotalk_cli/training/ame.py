@@ -372,7 +372,7 @@ def train_tower(model: AME, curriculum: Curriculum, steps: int, batch: int = 128
         with torch.no_grad():
             for slow, fast in zip(average.parameters(), tower.parameters(), strict=True):
                 slow.lerp_(fast, 1 - keep)
-        running = 0.99 * running + 0.01 * np.array([float(cosine), float(crossed)])
+        running = 0.99 * running + 0.01 * np.array([cosine.item(), crossed.item()])
         if step % 200 == 199:
             print(f"{step + 1}/{steps} cosine {running[0]:.3f} emotion {running[1]:.3f}", flush=True)
     return average
