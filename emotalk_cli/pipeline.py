@@ -40,7 +40,7 @@ FRAMINGS = ("crop", "full")
 MIN_FACE = 48  # px, longer side of the landmarks' box in the picture (at most image.MAX_SIDE px large)
 SIZES = (64, 1024)  # px, of the cropped video
 RATES = (1.0, 120.0)  # frames/s
-BATCH = 4  # frames that the generator makes at once
+BATCH = {"cpu": 4, "mps": 8, "cuda": 16}  # frames that the generator makes at once
 SMILE = [INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]
 _KEPT = 4  # prepared portraits that stay in memory
 
@@ -356,7 +356,7 @@ class EmoTalk:
         total = frame_count(recording.seconds, settings.fps)
         living = life.Life(settings.fps, settings.blink, settings.seed, settings.pose == "natural")
         rows = resample(self._motion(recording, z, settings.intensity, watch), settings.fps, total)
-        while chunk := list(itertools.islice(rows, BATCH)):
+        while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
             beta, sigma, loud = torch.stack(chunk).split([N_EXPRESSION, self.eac.dims.width, 1], 1)
             closure, pose, gaze = living.step(loud[:, 0].cpu().numpy())
             beta = beta + torch.from_numpy(life.eyes(closure, gaze)).to(beta)
