@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from .model import EXPRESSION_NAMES, N_SKIN, FaceModel, rotation_vector, sh_basis, shade
+from .model import EXPRESSION_NAMES, LIP_PAIRS, N_SKIN, FaceModel, rotation_vector, sh_basis, shade
 from .render import interpolate, rasterize
 
 CROP_SIZE = 512
@@ -22,6 +22,8 @@ IDENTITY_RIDGE, EXPRESSION_RIDGE = 0.3, 1.0
 CAUTIOUS_RIDGE = {"brow": 12.0, "eye": 4.0, "cheek": 6.0, "noseSneer": 6.0, "jawForward": 12.0, "mouthRoll": 4.0}
 CAUTIOUS_RIDGE |= {"mouthFrown": 3.0, "mouthShrug": 4.0, "mouthPucker": 4.0, "mouthFunnel": 4.0, "mouthClose": 6.0}
 CAUTIOUS_RIDGE |= {"mouthUpperUp": 3.0, "mouthLowerDown": 2.0, "residual": 8.0}
+LIP_REACH = 0.07  # outer eye distances: how far an inner-lip landmark may be from its edge
+LIP_SLACK = 0.15  # of that, outwards: a sliver of lip lost shows less than a sliver of teeth kept
 SH_RIDGE = 0.02
 TEXTURE_RIDGE = 1.0
 
@@ -198,12 +200,49 @@ def cut(image: np.ndarray, box: tuple[float, float, float], size: int = CROP_SIZ
     return np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.LANCZOS, box=area))
 
 
+def snap_lips(image: Tensor, landmarks: Tensor) -> Tensor:
+    """Move the inner contour of an open mouth onto the colour edge between lip and teeth or cavity.
+
+    A landmarker's few pixels of error would otherwise leave a rim of teeth on a lip that closes. Lips are redder
+    (R - G) than teeth and brighter than the cavity; the strongest such step near each inner-lip landmark wins.
+    image [3,h,w] 0..1, landmarks [478,3] px -> landmarks.
+    """
+    upper, lower = torch.tensor(LIP_PAIRS).T
+    opening = landmarks[lower, :2] - landmarks[upper, :2]
+    reach = LIP_REACH * float((landmarks[33] - landmarks[263])[:2].norm())
+    if float(opening.norm(dim=1).max()) < 0.5 * reach:
+        return landmarks
+    down = F.normalize(landmarks[14, :2] - landmarks[13, :2], dim=0)
+    along = torch.stack([-down[1], down[0]])
+    steps = torch.linspace(-1, 1, 41) * reach
+    lip = (image[0] - image[1]) + 0.6 * image.mean(0).clamp(max=0.45)
+    lip = F.avg_pool2d(lip[None, None], 3, 1, 1)
+    landmarks = landmarks.clone()
+    for vertices, outward in ((upper, -down), (lower, down)):
+        start = landmarks[vertices, :2]
+        side = torch.linspace(-0.4, 0.4, 5)[:, None] * reach * along
+        at = start[:, None, None] + steps[:, None, None] * outward + side  # [pairs, steps, 5, 2]
+        limit = at.new_tensor(image.shape[:0:-1])
+        profile = F.grid_sample(lip, (at / limit * 2 - 1).flatten(0, 1)[None], align_corners=False)[0, 0]
+        profile = profile.reshape(len(vertices), len(steps), 5).mean(2)
+        outside = F.pad(profile, (0, 6), mode="replicate").unfold(1, 6, 1).mean(2)[:, 1:]
+        inside = F.pad(profile, (6, 0), mode="replicate").unfold(1, 6, 1).mean(2)[:, 1:]
+        score = outside - inside - 0.04 * (steps / reach) ** 2
+        offset = steps[score.argmax(1)]
+        padded = F.pad(offset[None, None], (2, 2), mode="replicate")
+        offset = F.avg_pool1d(padded.unfold(2, 3, 1).median(3).values, 3, 1)[0, 0]  # edges run along, not across
+        open_here = (opening.norm(dim=1) / (0.5 * reach)).clamp(0, 1)
+        landmarks[vertices, :2] = start + ((offset + LIP_SLACK * reach) * open_here)[:, None] * outward
+    return landmarks
+
+
 def fit_portrait(model: FaceModel, image: np.ndarray, landmarks: np.ndarray) -> Portrait:
     """Crop and fit a face. image: uint8 [H,W,3]; landmarks: [478,3] in its px. Runs on the CPU."""
     left, top, side = crop_box(landmarks)
     zoom = CROP_SIZE / side
     points = torch.tensor((landmarks - [left, top, 0]) * zoom, dtype=torch.float32)
     pixels = torch.tensor(cut(image, (left, top, side))).permute(2, 0, 1).float() / 255
+    points = snap_lips(pixels, points)
     with torch.no_grad():
         alpha, beta, pose = fit_shape(model, points[None])
         delta, gamma = fit_appearance(model, pixels, points, beta[0], pose)

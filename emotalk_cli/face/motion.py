@@ -41,11 +41,13 @@ LIP_SHARE = 0.3  # part of a lip-gap correction that the upper lip takes; the ja
 LID_OVERLAP = 1.5  # px by which closed lids overlap, so that no sliver of the eye shows
 BEHIND = 40.0  # px in depth
 LID_SHARE = 0.85  # part of a blink that the upper lid takes
-RATIO_LIMITS = (0.45, 1.8)
+UNFOLD = 0.4  # part of the portrait's own folds that is lit away: its light is not ours, and a full part would blotch
+RATIO_LIMITS = (0.55, 1.6)
 OWN_LIGHT = 0.25  # the rest is a top-front light: under flat light folds would vanish
 TOP_FRONT = (0.5, 0.0, 0.6, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
 CAVITY = (0.10, 0.035, 0.035)
 TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
+OWN_MARGIN = 1.0  # px inside the portrait's inner lips, where its own teeth begin
 MOUTH_SAMPLES = 2  # per pixel and direction, for smooth teeth edges
 RATIO_SIZE = CROP_SIZE // 2  # flow and shading are smooth: rasterised at half size, then enlarged
 EYE_NAMES = [n for n in EXPRESSION_NAMES if n.startswith("eye")]
@@ -56,7 +58,7 @@ class Geometry:
     """What the face model says of B frames; all [B,·,512,512].
 
     flow: backward, px (source = pixel + flow); warped: the source sampled by it, 0..1;
-    ratio: driven / source shading, 0.45..1.8; rendered: I^rd, the driven 3D face on black, 0..1;
+    ratio: driven / source shading, 0.55..1.6; rendered: I^rd, the driven 3D face on black, 0..1;
     interior: drawn (or, where the source shows it, its own) mouth interior; mouth, eyes, face: soft masks 0..1.
     """
 
@@ -202,8 +204,7 @@ class FaceMotion:
         for side, pairs in (("Left", LEFT_LID_PAIRS), ("Right", RIGHT_LID_PAIRS)):
             spread = [_spread(mean, pairs, upper, 0.55, 0.3).to(self.device) for upper in (True, False)]
             self.lids.append((INDEX[f"eyeBlink{side}"], torch.tensor(pairs, device=self.device).T, *spread))
-        gap = self._gaps(self.points[None], self.lips)[0]
-        self.source_gap = gap.clamp_min(0)
+        self.source_gap = self._gaps(self.points[None], self.lips)[0].clamp_min(0)
 
     def _gaps(self, points: Tensor, pairs: Tensor) -> Tensor:
         return ((points[:, pairs[0]] - points[:, pairs[1]]) * self.up).sum(-1)
@@ -215,6 +216,10 @@ class FaceMotion:
         # the upper lip's own height says where its teeth are; widths differ between people more than teeth do
         width = ((rest[:, 0].max() - rest[:, 0].min()) / (mean[:, 0].max() - mean[:, 0].min())).clamp(0.88, 1.12)
         self.mouth_scale, self.mouth_centre = width, mean.mean(0)
+        self.lip_centre = self.points[INNER_LIPS].mean(0)[None, None]
+        contour = self.points[INNER_LIPS, :2][None]
+        shown = polygon_distance(contour, pixel_grid(CROP_SIZE, CROP_SIZE, self.device))[:, None]
+        self.own_mouth = torch.cat([self.image, ((shown - OWN_MARGIN) / 1.5).clamp(0, 1)], 1)
         self.mouth_offset = rest.mean(0) - mean.mean(0) - torch.tensor([0.0, TEETH_DROP, 0.0], device=self.device)
         skin = self.model.uv[:N_SKIN]
         tone = self.image[0][
@@ -237,7 +242,8 @@ class FaceMotion:
         self.feather = ((rim - 0.55) / 0.4).clamp(0, 1) * mask
         lips = polygon_distance(self.model.uv[INNER_LIPS][None] * size, pixel_grid(size, size, self.device))
         self.feather = self.feather * ((-lips - 1.5) / 3).clamp(0, 1)  # the contact line has no relief of its own
-        self.source_shading = self._shading(self.source_beta, None)
+        rest = self._shading(torch.zeros_like(self.source_beta), None)
+        self.source_shading = rest * (self._shading(self.source_beta, None) / rest) ** UNFOLD
 
     def _shading(self, beta: Tensor, turn: Tensor | None) -> Tensor:
         normals = self._camera_normals(beta, turn)
@@ -306,7 +312,7 @@ class FaceMotion:
         flow = self._sharpen(F.interpolate(flow, **large), mesh, points)
         flow, eyes = self._eyes(flow, points)
         warped = sample(self.image, flow)
-        mouth, interior = self._mouth(beta, pose, points, warped)
+        mouth, interior = self._mouth(beta, pose, points)
         soft = ((onface - 0.02) / 0.5).clamp(0, 1)
         maps = F.interpolate(torch.cat([ratio, rendered, soft], 1), **large)
         ratio, rendered, soft = maps[:, :1], maps[:, 1:4], maps[:, 4:]
@@ -359,9 +365,10 @@ class FaceMotion:
             flow[:, :, rows, columns] = part + keep * (rigid - part)
         return flow, eyes
 
-    def _mouth(self, beta: Tensor, pose: Tensor, points: Tensor, warped: Tensor) -> tuple[Tensor, Tensor]:
+    def _mouth(self, beta: Tensor, pose: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Soft mask of the driven inner lips, and what is seen between them."""
-        mouth, interior = torch.zeros_like(warped[:, :1]), torch.zeros_like(warped)
+        mouth = points.new_zeros(len(points), 1, CROP_SIZE, CROP_SIZE)
+        interior = mouth.expand(-1, 3, -1, -1).clone()
         gaps = self._gaps(points, self.lips)
         opening = gaps.amax(1)
         if float(opening.max()) < 0.6:
@@ -384,16 +391,18 @@ class FaceMotion:
         reach = 0.35 * self.pose.scale[0]  # cm of shadow that the lips cast inwards
         shadow = 0.45 + 0.55 * (distance / reach).clamp(0, 1)[:, None].sqrt()
         drawn = (drawn * shadow * self.mouth_light[:, None, None]).clamp(0, 1)
-        own = self._own_interior(opening)[:, None, None, None]
         mouth[:, :, rows, columns] = inside
-        interior[:, :, rows, columns] = torch.lerp(drawn, warped[:, :, rows, columns], own)
+        interior[:, :, rows, columns] = self._own_teeth(drawn, pose, rows, columns)
         return mouth, interior
 
-    def _own_interior(self, opening: Tensor) -> Tensor:
-        """How much of the source's own open mouth to keep: all while it need not stretch, none when it is shut."""
-        source = self.source_gap.max()
-        shown = ((source / self.pose.scale[0] - 0.15) / 0.2).clamp(0, 1)
-        return shown * ((2.0 - opening / source.clamp_min(1.0)) / 0.8).clamp(0, 1)
+    def _own_teeth(self, drawn: Tensor, pose: Tensor, rows: slice, columns: slice) -> Tensor:
+        """What the portrait itself shows between its lips is fixed to the skull; the rest is drawn."""
+        shift = (self._rigid(self.lip_centre, pose) - self.lip_centre)[:, 0, :2]
+        flow = -shift[:, :, None, None].expand(-1, -1, CROP_SIZE, CROP_SIZE)[:, :, rows, columns]
+        at = pixel_grid(CROP_SIZE, CROP_SIZE, self.device)[rows, columns].permute(2, 0, 1) + flow
+        at = at.permute(0, 2, 3, 1) / CROP_SIZE * 2 - 1
+        own = F.grid_sample(self.own_mouth.expand(len(at), -1, -1, -1), at, align_corners=False)
+        return torch.lerp(drawn, own[:, :3], own[:, 3:])
 
 
 def still(frames: int, device=None) -> Tensor:
