@@ -132,6 +132,11 @@ def bad(tmp_path_factory, short_speech) -> Path:
     (folder / "text.png").write_text("no picture")
     (folder / "text.wav").write_text("no sound")
     (folder / "folder").mkdir()
+    tags = b"II*\0\x08\0\0\0\x04\0" + b"".join(
+        tag.to_bytes(2, "little") + b"\x03\0\x01\0\0\0" + value.to_bytes(4, "little")
+        for tag, value in ((256, 9), (257, 9), (262, 2), (277, 67))
+    )
+    (folder / "samples.tiff").write_bytes(tags + bytes(99))
     (folder / "cut.png").write_bytes(PORTRAIT.read_bytes()[:100_000])
     Image.new("RGB", (300, 300), (90, 120, 150)).save(folder / "no face.png")
     Image.open(PORTRAIT).resize((200, 200)).save(folder / "small face.png")
@@ -152,6 +157,7 @@ FAILURES = {
     "text as face": ({"face": "text.png"}, 1, "text.png is not a picture"),
     "text as audio": ({"audio": "text.wav"}, 1, "text.wav"),
     "truncated face": ({"face": "cut.png"}, 1, "cut.png is damaged"),
+    "impossible face": ({"face": "samples.tiff"}, 1, "samples.tiff is not a picture"),
     "truncated audio": ({"audio": "cut.m4a"}, 1, "cut.m4a"),
     "folder as face": ({"face": "folder"}, 1, "folder is a folder"),
     "folder as audio": ({"audio": "folder"}, 1, "folder is a folder"),

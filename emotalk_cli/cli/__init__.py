@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 input, 2 usage, 130 ctrl-C, 143 terminated."""
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads share the cores with the video encoder
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # our own sentence says what is wrong with a picture
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         code = typer.main.get_command(app).main(arguments, "emotalk", standalone_mode=False) or 0
