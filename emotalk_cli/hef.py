@@ -24,6 +24,11 @@ from .face.motion import Geometry, pixel_grid, polygon_distance
 FLOW_UNIT = 2.0  # px of flow per unit of network output
 SPLIT = 3  # blocks 0..3 (6 to 48 px) always see the whole window; finer ones may be restricted to a region
 DRIVEN_CHANNELS = 8
+# In a mouth that the source hides, teeth are repainted and the dark between them stays dark: the generated residual
+# grows from nothing to all between these brightnesses of the drawn interior, relative to its brightest point.
+DARK = (0.35, 0.6)
+LIT_TEETH = 0.35  # an interior without a point as bright as this shows no teeth
+STRETCH = (1.1, 1.6)  # driven / source mouth area up to which all, and from which none, of the source's own is used
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +109,11 @@ def region(tensor: Tensor, corners: list[tuple[int, int]], size: int) -> Tensor:
 def upsample(tensor: Tensor) -> Tensor:
     """Bilinear doubling."""
     return F.interpolate(tensor, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def soften(tensor: Tensor) -> Tensor:
+    """Binomial 3x3 blur: removes the one-pixel pattern that strided kernels leave."""
+    return F.avg_pool2d(F.avg_pool2d(tensor, 2, 1, 1), 2, 1)
 
 
 class StyleConv(nn.Module):
@@ -226,6 +236,12 @@ class HEF(nn.Module):
         rim = (torch.minimum(rim, rim.flip(0)) * 12).clamp(0, 1)
         return F.interpolate(grown * rim * rim[:, None], scale_factor=4, mode="bilinear", align_corners=False)
 
+    def hidden(self, source: Source, drive: Drive) -> Tensor:
+        """[B,1,w,w]: driven mouth that the source does not show, or only by stretching what it shows."""
+        growth = drive.mouth.sum((1, 2, 3)) / source.mouth.sum((1, 2, 3)).clamp_min(1)
+        own = ((STRETCH[1] - growth) / (STRETCH[1] - STRETCH[0])).clamp(0, 1)[:, None, None, None]
+        return drive.mouth * (1 - own * warp(source.mouth, drive.flow, self.dims.window))
+
     def refine(
         self,
         source: Source,
@@ -245,7 +261,10 @@ class HEF(nn.Module):
         if sigma is None:
             sigma = drive.flow.new_zeros(batch, d.sigma)
         code = self.style(torch.cat([source.identity.expand(batch, -1), beta, pose, sigma], 1)).tanh()
-        hidden = drive.mouth * (1 - warp(source.mouth, drive.flow, d.window))
+        hidden = self.hidden(source, drive)
+        lit = drive.interior.mean(1, keepdim=True)
+        lit = lit / lit.amax((2, 3), keepdim=True).clamp_min(LIT_TEETH)
+        free = 1 - hidden * (1 - ((lit - DARK[0]) / (DARK[1] - DARK[0])).clamp(0, 1))
         support = self.support(drive)
         driven = torch.cat([drive.rendered, drive.ratio - 1, drive.mouth, drive.eyes, drive.face, hidden], 1)
         rendered = self.encode_rendered(driven)
@@ -274,14 +293,15 @@ class HEF(nn.Module):
             step = out[:, :2] * FLOW_UNIT if d.hierarchy or i == SPLIT else torch.zeros_like(psi)
             previous = 0 if image is None else upsample(image)
             psi = psi + step if d.residual or not d.hierarchy and i != SPLIT else step
-            image = previous + out[:, 2:5] if d.residual else out[:, 2:5]
-        finest = drive.flow, drive.ratio, drive.interior, drive.mouth, support, hidden
+            color = out[:, 2:5] if i < 6 else soften(out[:, 2:5])
+            image = previous + color if d.residual else color
+        finest = drive.flow, drive.ratio, drive.interior, drive.mouth, support, hidden, free
         if corners is not None:
             finest = tuple(region(t, corners, size) for t in finest)
-        base, ratio, interior, mouth, support, hidden = finest
+        base, ratio, interior, mouth, support, hidden, free = finest
         psi = psi * support
         shaded = (warp(source.image, base + psi, d.window, origin) * ratio).clamp(0, 1)
-        mask = support * out[:, 5:].sigmoid()
+        mask = support * free * out[:, 5:].sigmoid()
         parts = {"flow": psi, "mask": mask, "support": support, "hidden": hidden}
         return torch.lerp(shaded, interior, mouth) + mask * image, parts
 

@@ -28,10 +28,11 @@ from ..face.model import EXPRESSION_NAMES, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
 from ..hef import HEF, Drive, HEFDims, region
 from .hef_pairs import COLORED, OPEN, prepare, unpack
 
-DATA_CREDIT = "London Set and Canada (CC BY 4.0, DeBruine & Jones), webmorphR.stim (CC0), SFHQ (MIT)"
+DATA_CREDIT = "London Set, Canada (CC BY 4.0, DeBruine & Jones), webmorphR.stim (CC0), SFHQ (MIT), GRID s1 (CC BY 4.0)"
 SQUARE = 144  # px of the portrait crop: a wide open mouth
 WEIGHT_PIXEL, WEIGHT_EDGE, WEIGHT_FEATURE, WEIGHT_ADVERSARIAL = 5.0, 5.0, 1.0, 0.25
 WEIGHT_DETAIL = 4.0  # how much more mouth and eyes count than skin
+HIDDEN_SHARP, HIDDEN_COLOR, HIDDEN_PATCH = 0.12, 1.0, 3.0  # an unseen mouth: colour is known, tooth places are not
 WEIGHT_FLOW = 0.002  # per px² of learned flow
 EMA = 0.997
 VALIDATION = ("001", "011", "037", "034", "062", "101")  # people of the training split kept for validation
@@ -73,9 +74,10 @@ class Pairs:
         self.paths = sorted(p for p in cache.glob("*.npz") if kept_back(p) == validation)
         opening = np.array([float(np.load(p)["opening"]) for p in self.paths])
         real = np.array([p.name.startswith("pair") for p in self.paths])
+        talk = np.array([p.name.startswith("talk") for p in self.paths])
         london = np.array([".london" in p.name for p in self.paths])
         weight = np.where(opening >= OPEN, 3.0, 0.6) * np.where(opening >= 0.06, 1.7, 1.0)
-        weight *= np.where(real, 1.5, 1.0) * np.where(london, 1.5, 1.0)
+        weight *= np.where(real, 1.5, 1.0) * np.where(london, 1.5, 1.0) * np.where(talk, 0.7, 1.0)
         self.probability = weight / weight.sum()
 
     def load(self, number: int, colors: np.ndarray | None = None) -> dict[str, Tensor]:
@@ -163,6 +165,12 @@ def detail_weight(mouth: Tensor, eyes: Tensor, support: Tensor) -> Tensor:
     return support * (1 + WEIGHT_DETAIL * detail)
 
 
+def patch_focus(masks: Tensor, hidden: Tensor, scores: Tensor) -> Tensor:
+    """How much each patch's verdict counts: skin little, eyes and mouths more, mouths that the source hides most."""
+    weight = 0.3 + masks.amax(1, keepdim=True) + HIDDEN_PATCH * hidden
+    return F.adaptive_max_pool2d(weight, scores.shape[-2:])
+
+
 class Trainer:
     """Model, discriminator, their optimisers, the moving average and the random state: all that a resume needs."""
 
@@ -211,8 +219,11 @@ class Trainer:
         inner = (..., slice(8, -8), slice(8, -8))  # squares know nothing of what lies beyond their rim
         weight = detail_weight(mouth, eyes, parts["support"])[inner]
         masks = torch.cat([mouth, eyes], 1)[inner]
-        image, target, support = image[inner], target[inner], parts["support"][inner]
-        pixel = (weight * (image - target).abs()).mean()
+        image, target, support, hidden = image[inner], target[inner], parts["support"][inner], parts["hidden"][inner]
+        color = F.avg_pool2d(hidden, 8) * F.avg_pool2d(image - target, 8).abs()
+        color = HIDDEN_COLOR * (1 + WEIGHT_DETAIL) * color.mean()
+        weight = weight * torch.lerp(torch.ones_like(hidden), torch.full_like(hidden, HIDDEN_SHARP), hidden)
+        pixel = (weight * (image - target).abs()).mean() + color
         edge = edge_loss(image, target, weight)
         flow = parts["flow"].square().mean()
         loss = WEIGHT_PIXEL * pixel + WEIGHT_EDGE * edge + WEIGHT_FLOW * flow
@@ -224,7 +235,7 @@ class Trainer:
             with torch.no_grad():
                 truths = self.critic(target, masks)
             feature = sum(F.l1_loss(a, b) for a, b in zip(answers[:-1], truths[:-1], strict=True))
-            focus = 0.2 + F.adaptive_max_pool2d(masks.amax(1, keepdim=True), answers[-1].shape[-2:])
+            focus = patch_focus(masks, hidden, answers[-1])
             adversarial = -(answers[-1] * focus).mean()
             loss = loss + WEIGHT_FEATURE * feature + WEIGHT_ADVERSARIAL * adversarial
             log |= {"feature": feature.item(), "adversarial": adversarial.item()}
@@ -235,7 +246,7 @@ class Trainer:
         self.optimizer.step()
         if self.step >= warm // 2:
             real, false = self.critic(target, masks)[-1], self.critic(fake.detach(), masks)[-1]
-            focus = 0.2 + F.adaptive_max_pool2d(masks.amax(1, keepdim=True), real.shape[-2:])
+            focus = patch_focus(masks, hidden, real)
             critic = (focus * (F.relu(1 - real) + F.relu(1 + false))).mean()
             self.critic_optimizer.zero_grad()
             critic.backward()

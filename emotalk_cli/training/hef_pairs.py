@@ -1,6 +1,7 @@
 """Training pairs for HEF: a source, the geometry that drives it, and a real photo as the target.
 
-Real pairs: one person neutral and smiling, both ways. Back-translation: the source is the photo warped by the
+Real pairs: one person neutral and smiling, both ways. Talk: two moments of one GRID clip, lips shut and open, because
+smiles show teeth and speech shows the dark between them. Back-translation: the source is the photo warped by the
 geometry to another expression and the driven geometry is the way back, so every target is a real photo. Geometry is
 driven by the target's own landmarks, so that it lies where the target's face lies.
 """
@@ -12,13 +13,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ..emotions import PROTOTYPES
-from ..face.fit import CROP_SIZE, Portrait, fit_portrait
+from ..face.fit import CROP_SIZE, Portrait, align, expression_ridge, fit_portrait
 from ..face.model import EXPRESSION_NAMES, INDEX, OUTER_EYE_CORNERS, FaceModel
 from ..face.motion import FaceMotion, Geometry, still
 from ..hef import HEF
@@ -30,6 +32,8 @@ COLORED = ("source", "target", "rendered", "interior")
 RATIO_LOW, RATIO_SPAN = 0.45, 1.35
 MOUTH_NAMES = [n for n in EXPRESSION_NAMES if n.startswith(("mouth", "jaw")) and "Smile" not in n]
 VARIANTS_OPEN, VARIANTS_SHUT = 2, 1
+TALK_FRAMES = 5  # open-mouthed moments taken from a clip
+SPREAD = 0.8  # cm over which a tracked point corrects its untracked neighbours
 
 
 class LandmarkMotion(FaceMotion):
@@ -112,6 +116,57 @@ def pairs(data: Path, held_out: bool) -> Iterator[tuple[Photo, Photo]]:
         if len(both) == 2:
             yield both[NEUTRAL], both[SMILING]
             yield both[SMILING], both[NEUTRAL]
+
+
+def completed(model: FaceModel, points: Tensor, index: Tensor) -> Tensor:
+    """All 478 landmarks from tracked ones, points [N,3] px of vertices index [N]: a model fit, bent to the points."""
+    count, part = len(model.identity), torch.cat([model.identity, model.expression])
+    ridge = torch.cat([torch.full((count,), 0.3), expression_ridge(EXPRESSION_NAMES)])
+    design = part[:, index].flatten(1)
+    theta = torch.zeros(1, len(part))
+    for _ in range(4):
+        shape = model.vertices(theta[:, :count], theta[:, count:])
+        pose = align(shape[:, index], points[None])
+        wanted = (pose.unproject(points[None]) - model.mean[index]).flatten()
+        theta = torch.linalg.solve(design @ design.T + ridge.diag(), design @ wanted)[None]
+    full = pose.project(model.vertices(theta[:, :count], theta[:, count:]))[0]
+    kernel = torch.exp(-0.5 * (torch.cdist(model.mean, model.mean[index]) / SPREAD) ** 2)
+    full = full + kernel @ (points - full[index]) / (kernel.sum(1, keepdim=True) + 0.2)
+    full[index] = points
+    return full
+
+
+def talk(data: Path, model: FaceModel) -> Iterator[tuple[Photo, Photo]]:
+    """(source, target) moments of GRID clips of the training split: lips shut, then open at different widths."""
+    tracks = np.load(data / "grid" / "tracks.npz")
+    held_out = set(json.loads((data / "splits.json").read_text())["grid"])
+    index = torch.tensor(tracks["landmark_index"])
+    start = np.concatenate([[0], np.cumsum(tracks["length"])])
+    rows = {str(n): slice(a, b) for n, a, b in zip(tracks["name"], start, start[1:], strict=False)}
+    where = {int(v): i for i, v in enumerate(index)}
+    landmarks = tracks["landmarks"]
+    for path in sorted((data / "grid" / "clips").glob("*.mpg")):
+        if path.stem in held_out or path.stem not in rows:
+            continue
+        points = landmarks[rows[path.stem]].astype(np.float32)
+        gap, eyes = (
+            np.linalg.norm(points[:, where[a], :2] - points[:, where[b], :2], axis=1)
+            for a, b in ((13, 14), OUTER_EYE_CORNERS)
+        )
+        opening = gap / eyes
+        opened = np.flatnonzero(opening >= OPEN)
+        if len(opened) < TALK_FRAMES or opening.min() > 0.01:
+            continue
+        opened = opened[opening[opened].argsort()][np.linspace(0, len(opened) - 1, TALK_FRAMES).astype(int)]
+        reader = imageio_ffmpeg.read_frames(str(path))
+        width, height = next(reader)["size"]
+        frames = [np.frombuffer(f, np.uint8).reshape(height, width, 3) for f in reader]
+        moments = [
+            Photo(f"grid/{path.stem}.{i:02d}", frames[i], completed(model, torch.tensor(points[i]), index).numpy())
+            for i in (int(opening.argmin()), *opened)
+            if i < len(frames)
+        ]
+        yield from ((moments[0], moment) for moment in moments[1:])
 
 
 def pair_geometry(model: FaceModel, source: Photo, target: Photo) -> tuple[Portrait, Geometry, Tensor, Tensor, Tensor]:
@@ -205,18 +260,19 @@ def unpack(sample: dict, colors: np.ndarray | None = None) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def prepare(data: Path, cache: Path, seed: int, shard: int = 0, shards: int = 1) -> None:
-    """Make every sample that is not there yet: cache/<kind>.<name>.<variant>.npz, kind pair or back."""
+    """Make every sample that is not there yet: cache/<kind>.<target>.<variant>.npz, kind pair, talk or back."""
     cache.mkdir(parents=True, exist_ok=True)
     model, hef = FaceModel.load(), HEF()
     jobs = [("pair", a, b, 0) for a, b in pairs(data, held_out=False)]
+    jobs += [("talk", a, b, 0) for a, b in talk(data, model)]
     for photo in photos(data, held_out=False):
         count = VARIANTS_OPEN if photo.opening >= OPEN else VARIANTS_SHUT
         jobs += [("back", photo, photo, variant) for variant in range(count)]
     for number, (kind, source, target, variant) in enumerate(jobs):
-        path = cache / f"{kind}.{source.name.replace('/', '.')}.{variant}.npz"
+        path = cache / f"{kind}.{target.name.replace('/', '.')}.{variant}.npz"
         if number % shards != shard or path.exists():
             continue
-        if kind == "pair":
+        if kind in ("pair", "talk"):
             made = pair_geometry(model, source, target)
         else:
             made = back_translated(model, target, np.random.default_rng([seed, number]))
