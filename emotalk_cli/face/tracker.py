@@ -232,7 +232,7 @@ class Landmarker(nn.Module):
 class FaceTracker(nn.Module):
     """Detector and landmarker behind one call."""
 
-    threshold = 0.75  # of a face's score: the geometric mean of both networks' confidences
+    threshold = 0.65  # of a face's score, see `_score`
     candidate = 0.25  # of the detector's heat: every candidate is verified by the landmarker
     kept = 0.5  # of the landmarker's confidence alone, for a face that is being followed
 
@@ -259,14 +259,14 @@ class FaceTracker(nn.Module):
     def _tensor(self, image: np.ndarray) -> Tensor:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"expected a uint8 picture [H,W,3], got {image.dtype} {list(image.shape)}")
-        return torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)
+        return torch.tensor(image, device=self.device).permute(2, 0, 1)
 
     @torch.inference_mode()
     def detect(self, image: np.ndarray) -> list[Detection]:
         """Candidate faces of a uint8 [H,W,3] picture, best first, overlaps removed."""
         return [
-            Detection((x - s / 2, y - s / 2, x + s / 2, y + s / 2), score, roll)
-            for x, y, s, roll, score in self._candidates(self._tensor(image))
+            Detection(_square(candidate), candidate[4], candidate[3])
+            for candidate in self._candidates(self._tensor(image))
         ]
 
     def _candidates(self, image: Tensor) -> list[tuple[float, ...]]:
@@ -290,12 +290,8 @@ class FaceTracker(nn.Module):
                 y = ((i + 0.5 + dy) * STRIDE - STRIDE) * height / rows
                 size = SIZE_UNIT * math.exp(min(max(size, -1.5), 1.5)) / ratio
                 found.append((x, y, size, math.atan2(sin, cos), heat[i, j].item()))
-        found.sort(key=lambda c: -c[4])
-        kept: list[tuple[float, ...]] = []
-        for c in found:
-            if all(math.hypot(c[0] - k[0], c[1] - k[1]) > 0.5 * max(c[2], k[2]) for k in kept):
-                kept.append(c)
-        return kept[:32]
+        kept = _distinct([_square(frame) for frame in found], [frame[4] for frame in found])
+        return [found[i] for i in kept[:32]]
 
     def align(self, images: Sequence[Tensor], frames: Tensor, passes: int) -> tuple[Tensor, Tensor, Tensor]:
         """Landmarks [B,478,3] px, scores [B,51] and confidence [B] in 0..1 for one crop of each uint8 image [3,H,W].
@@ -321,10 +317,8 @@ class FaceTracker(nn.Module):
         rotations = head_rotations(points[:, list(RIGID)], self.rigid).cpu().numpy()
         arrays = points.float().cpu().numpy()
         faces = []
-        for i, landmarks in enumerate(arrays):
-            low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
-            box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
-            faces.append(Face(landmarks, box, float(confidence[i]), scores[i].cpu().numpy(), rotations[i]))
+        for i, (landmarks, box) in enumerate(zip(arrays, _bounds(points), strict=True)):
+            faces.append(Face(landmarks, tuple(box), float(confidence[i]), scores[i].cpu().numpy(), rotations[i]))
         return faces
 
     @torch.inference_mode()
@@ -337,13 +331,15 @@ class FaceTracker(nn.Module):
         frames = torch.tensor([c[:4] for c in candidates], device=self.device)
         heat = torch.tensor([c[4] for c in candidates], device=self.device)
         points, _, confidence = self.align([tensor] * len(frames), frames, 1)
-        likely = (confidence * heat).sqrt() > self.threshold / 2
-        if not likely.any():
+        score = _score(confidence, heat)
+        kept = [i for i in _distinct(_bounds(points), score.tolist()) if score[i] >= self.threshold / 2]
+        if not kept:
             return []
-        frames, heat = crop_frames(points[likely]), heat[likely]
-        points, scores, confidence = self.align([tensor] * len(frames), frames, 2)
-        faces = self._faces(points, scores, (confidence * heat).sqrt())
-        return _distinct([face for face in faces if face.score >= self.threshold])
+        points, scores, confidence = self.align([tensor] * len(kept), crop_frames(points[kept]), 2)
+        faces = self._faces(points, scores, _score(confidence, heat[kept]))
+        kept = _distinct([face.box for face in faces], [face.score for face in faces])
+        faces = [faces[i] for i in kept if faces[i].score >= self.threshold]
+        return sorted(faces, key=lambda face: -face.area)
 
     @torch.inference_mode()
     def track(self, images: Sequence[np.ndarray], previous: Face | None = None, batch: int = 8) -> list[Face | None]:
@@ -380,13 +376,27 @@ def head_rotations(points: Tensor, rigid: Tensor) -> Tensor:
     return rotation_vector(rotation)
 
 
-def _distinct(faces: list[Face]) -> list[Face]:
-    """Faces by area, largest first; of overlapping ones (IoU > 0.4) only the surest."""
-    kept: list[Face] = []
-    for face in sorted(faces, key=lambda f: -f.score):
-        if all(overlap(face.box, other.box) < 0.4 for other in kept):
-            kept.append(face)
-    return sorted(kept, key=lambda f: -f.area)
+def _square(frame: Sequence[float]) -> tuple[float, float, float, float]:
+    x, y, half = frame[0], frame[1], frame[2] / 2
+    return x - half, y - half, x + half, y + half
+
+
+def _bounds(points: Tensor) -> list[tuple[float, ...]]:
+    return torch.cat([points[..., :2].amin(1), points[..., :2].amax(1)], 1).tolist()
+
+
+def _score(confidence: Tensor, heat: Tensor) -> Tensor:
+    """How surely a candidate is a face: the landmarker, which sees more pixels, counts most."""
+    return confidence.square() * heat.sqrt()
+
+
+def _distinct(boxes: Sequence[Sequence[float]], scores: Sequence[float]) -> list[int]:
+    """Indices of the boxes, best score first, without those that overlap a better one (IoU > 0.4)."""
+    kept: list[int] = []
+    for i in sorted(range(len(boxes)), key=lambda i: -scores[i]):
+        if all(overlap(boxes[i], boxes[k]) < 0.4 for k in kept):
+            kept.append(i)
+    return kept
 
 
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:

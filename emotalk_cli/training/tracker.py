@@ -446,7 +446,8 @@ class Scenes:
         for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.25, 0.5, 0.17, 0.08]))):
             index = rng.integers(len(self.faces))
             face, (x, y, size, roll) = self.faces[index], self.frames[index]
-            goal = 16 * 4.4 ** rng.uniform(-0.15, 1.05)
+            large = rng.random() < 0.2  # far beyond the detector's range: noses and mouths are no faces
+            goal = rng.uniform(95, 210) if large else 16 * 4.4 ** rng.uniform(-0.15, 1.05)
             scale, turn = goal / size, float(np.clip(rng.normal(0, 0.35), -0.95, 0.95))
             mirrored = rng.random() < 0.5
             place = rng.uniform(0.25 * goal, CANVAS - 0.25 * goal, 2)
@@ -492,7 +493,8 @@ class Scenes:
                 dx, dy = x / STRIDE - middle[None, :], y / STRIDE - middle[:, None]
                 square = dx * dx + dy * dy
                 if not 15.5 <= extent <= 68:  # other levels of the pyramid see these
-                    care[n][square < (0.6 * extent / STRIDE) ** 2] = 0
+                    if extent < 90:
+                        care[n][square < (0.6 * extent / STRIDE) ** 2] = 0
                     continue
                 blob = np.exp(-square / (2 * max(0.6, extent / STRIDE / 7) ** 2)).astype(np.float32)
                 nearest = np.unravel_index(square.argmin(), square.shape)
@@ -581,7 +583,7 @@ def train(part: str, args: argparse.Namespace) -> None:
     seed = args.seed + first  # a resumed run draws new warps and changes
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    steps = args.steps or {"landmarks": 7000, "detector": 2500}[part]
+    steps = args.steps or {"landmarks": 3000, "detector": 3000}[part]
     started = time.time()
     if part == "landmarks":
         bank = Bank(args.data, seed, VARIANTS, shipped(args.out, dims).eval())
@@ -667,7 +669,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("weights"), help="folder of tracker.safetensors")
     parser.add_argument("--run", type=Path, default=Path("runs/tracker"), help="state, log and curve")
     parser.add_argument("--part", choices=("landmarks", "detector", "both"), default="both")
-    parser.add_argument("--steps", type=int, default=0, help="0: 7000 for landmarks, 2500 for the detector")
+    parser.add_argument("--steps", type=int, default=0, help="0: 3000 each")
     parser.add_argument("--every", type=int, default=250, help="steps between saves")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
