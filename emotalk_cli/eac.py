@@ -26,7 +26,7 @@ ENCODERS = ("transformer", "gru", "mlp")
 LARGEST = 1.2  # of a named coefficient; fitted faces stay below 1
 NAMED = 53  # blendshapes are never negative, the residual components after them may be
 CONTACT = 0.3  # cm: lips that come nearer than this are drawn together (see `EAC.contact`)
-LIKELY = (0.2, 0.4)  # probability of closed lips from which on lips are drawn together, and are closed
+LIKELY = (0.15, 0.3)  # probability of closed lips from which on lips are drawn together, and are closed
 PEAK = 2  # video frames on either side among which a closure has its peak
 
 _QUIETEST = -55.0  # dBFS: below this a recording is silence, not quiet speech

@@ -229,7 +229,7 @@ def test_checkpoint_of_another_emotion_space_is_refused(shipped):
 def test_silence_keeps_lips_closed_and_still_whatever_the_emotion(shipped, model, emotion):
     mel = audio.log_mel(np.zeros(3 * audio.SAMPLE_RATE, np.float32))
     gap = opening(model, shipped.predict(mel, code(**{emotion: 1.0}), 3.0, -100.0)[0])
-    assert gap.abs().max() < 0.15
+    assert gap.max() < 0.1  # below zero lips press together
     assert gap.diff().abs().max() < 0.02
 
 

@@ -72,6 +72,7 @@ class Lips:
                 "r_opening": correlation(torch.cat(mine), torch.cat(opening)),
                 "r_opening_median_clip": float(np.median([correlation(a, b) for a, b in zip(mine, opening)])),
                 "r_width": correlation(torch.cat(wide), torch.cat(width)),
+                "r_width_median_clip": float(np.median([correlation(a, b) for a, b in zip(wide, width)])),
                 "lag_frames": lag(mine, opening),
                 "opening_in_speech": float(torch.cat(mine)[torch.cat(opening) > 0.3].mean()),
                 "opening_in_final_silence": float(torch.cat([x[-6:] for x in mine]).mean()),

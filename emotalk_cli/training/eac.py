@@ -188,7 +188,7 @@ class EmotionBank:
             leak = rng.uniform(0, 0.15)
             row[:] = (1 - leak) * row + leak * rng.dirichlet(np.full(classes, 0.5))
         z = np.concatenate([np.sqrt(weights), rng.standard_normal((count, WIDTH - classes))], 1)
-        share = (EMOTION**2 * rng.uniform(0.8, 1.2, count)) ** 0.5
+        share = (EMOTION**2 * rng.uniform(0.8, 1.6, count)) ** 0.5
         z[:, :classes] *= share[:, None]
         z[:, classes:] *= (np.sqrt(1 - share**2) / np.linalg.norm(z[:, classes:], axis=1))[:, None]
         faces = torch.stack([_face(dict(zip(emotions.CLASSES, row.tolist()))) for row in weights])
