@@ -447,7 +447,7 @@ def train(
 
     rest = F.normalize(emotion.z[emotion.beta.norm(dim=1) < 0.05].mean(0), dim=0)
     averaged = EAC(model.dims)
-    began, sums = time.time() - spent, {}
+    began, sums, since = time.time() - spent, {}, first
     for step in range(first, steps):
         done = min(1.0, max(step / steps, (time.time() - began) / (60 * minutes)))
         rate = RATE * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
@@ -475,11 +475,11 @@ def train(
         last = step + 1 == steps or done == 1
         if (step + 1) % 250 == 0 or last:
             averaged.load_state_dict(average)
-            count = (step % 250) + 1
+            count = step + 1 - since
             row = {"step": step + 1, **{name: round(value / count, 5) for name, value in sums.items()}}
             row |= {name: round(value, 4) for name, value in evaluate(averaged, test, rest, 1.0, basis).items()}
             rows.append(row)
-            sums = {}
+            sums, since = {}, step + 1
             log(f"{row} {time.time() - began:.0f} s")
             _record(work, rows)
             saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
