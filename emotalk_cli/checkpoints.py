@@ -142,6 +142,7 @@ def save(
         **extra,
     }
     save_file({k: stored(v) for k, v in tensors.items()}, part, metadata)
+    part.chmod(0o644)  # safetensors writes for its owner alone
     os.replace(part, path)
     listing = index(folder) | {path.name: sha256(path)}
     part = folder / f".{INDEX}.part"

@@ -73,11 +73,14 @@ SPEECH: dict[str, float] = {
 # published actions so that people and a FER2013 classifier read the warped, talking face; above 1 where the
 # basis' own extreme (scans of untrained subjects) is smaller than an actor's.
 CALIBRATED: dict[str, dict[str, float]] = {
-    "happy": {"mouthSmile": 0.95, "mouthUpperUp": 0.45, "mouthDimple": 0.15, "cheekRaiser": 0.60, "eyeSquint": 0.15},
-    "sad": {"browInnerUp": 1.2, "browDown": 0.50, "mouthFrown": 1.0, "mouthShrugLower": 0.65, "eyeBlink": 0.08},
-    "surprised": {"browInnerUp": 1.2, "browOuterUp": 1.2, "eyeWide": 0.90, "jawOpen": 0.45, "mouthFunnel": 0.7},
-    "angry": {"browDown": 1.10, "eyeSquint": 0.60, "noseSneer": 0.45, "mouthPress": 0.70, "mouthUpperUp": 0.22},
-    "disgusted": {"noseSneer": 1.0, "browDown": 0.60, "mouthUpperUp": 0.50, "mouthFrown": 0.44, "eyeSquint": 0.20},
+    "happy": {"mouthSmile": 1.05, "mouthUpperUp": 0.6, "mouthDimple": 0.3, "cheekRaiser": 0.50, "eyeSquint": 0.15},
+    "sad": {"browInnerUp": 1.1, "browDown": 0.70, "mouthFrown": 1.15, "mouthShrugLower": 0.65, "eyeBlink": 0.15}
+    | {"mouthStretch": 0.2, "mouthLowerDown": 0.2},
+    "surprised": {"browInnerUp": 1.2, "browOuterUp": 1.2, "eyeWide": 0.85, "jawOpen": 0.65, "mouthFunnel": 0.8}
+    | {"mouthLowerDown": 0.4},
+    "angry": {"browDown": 1.15, "eyeSquint": 0.62, "noseSneer": 0.75, "mouthPress": 0.85, "mouthUpperUp": 0.40},
+    "disgusted": {"noseSneer": 1.0, "browDown": 0.90, "mouthUpperUp": 0.65, "mouthFrown": 0.65, "eyeSquint": 0.30}
+    | {"mouthLowerDown": 0.3},
     "fearful": {"browInnerUp": 1.1, "browOuterUp": 0.30, "browDown": 0.50, "eyeWide": 0.95, "mouthStretch": 0.70},
 }
 LIMIT = 1.2  # of any component at full intensity

@@ -125,15 +125,15 @@ def confusion(
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Mean probabilities and top-1 rates [wanted 7, read 7] over faces x moments, and one row of frames a face.
 
-    faces: (picture uint8 [H,W,3], labelled landmarks [478,3] px). Moments are the widest open frames of as many
-    equal parts of the speech: the hardest, since the mouth then shapes sound, not feeling.
+    faces: (picture uint8 [H,W,3], labelled landmarks [478,3] px). Moments: one from each of as many equal parts of
+    the speech, where the mouth is as open as it is half of the time.
     """
     recording = Recording.open(audio)
     mel = torch.cat(list(recording.mels()), 1)
     spoken = {n: talker.eac.predict(mel, talker.emotion(n), intensity, recording.level) for n in BASICS}
     jaw = spoken["neutral"][0][:, INDEX["jawOpen"]]
     length = len(jaw) // moments
-    at = [k * length + int(jaw[k * length : (k + 1) * length].argsort()[int(length * 0.75)]) for k in range(moments)]
+    at = [k * length + int(jaw[k * length : (k + 1) * length].argsort()[length // 2]) for k in range(moments)]
     means, hits, rows = np.zeros((7, 7)), np.zeros((7, 7)), []
     for picture, landmarks in faces:
         motion = FaceMotion(talker.face_model, portrait := fit_portrait(talker.face_model, picture, landmarks))

@@ -34,6 +34,7 @@ from ..face.render import rasterize
 ICT_SKIN = slice(0, 9409)
 ICT_MOUTH = slice(14062, 21451)
 ICT_GUMS_END, ICT_TEETH_LOWER = 17039, 19247
+FURROW_DEPTH, FURROW_WIDTH = 0.055, 0.15  # cm
 RESIDUAL_NORM = 3.0  # cm, root sum of squares over all vertices: of the order of a named shape
 TOOTH, GUM, TONGUE = (0.86, 0.82, 0.74), (0.66, 0.36, 0.34), (0.62, 0.32, 0.31)
 ICT_TO_MODEL = {"cheekRaiser_L": "cheekRaiserLeft", "cheekRaiser_R": "cheekRaiserRight"}
@@ -117,7 +118,33 @@ def learn_relief(basis: np.lib.npyio.NpzFile, dense: np.lib.npyio.NpzFile, uv: n
     maps = F.conv2d(F.pad(maps, (2, 2, 2, 2), mode="replicate"), blur, groups=3)
     relief = torch.zeros(64, 3, size, size)
     relief[:53] = maps[1:]
+    for name, depth in furrows(maps[0]).items():
+        relief[EXPRESSION_NAMES.index(name), 2] -= depth  # these surfaces face forward
     return {"relief_mean": maps[0], "relief_basis": relief, "relief_mask": mask[0]}
+
+
+def furrows(position: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Brow furrows, which the scans of young subjects lack: depth in cm per unit of the shape that folds the skin.
+
+    position: UV position map [3,H,W] cm. Forehead lines come with raised brows, the two glabellar lines with
+    lowered ones, the line across the nose's root with a wrinkled nose.
+    """
+    x, y = position[:2]
+
+    def line(distance: torch.Tensor, width: float = FURROW_WIDTH) -> torch.Tensor:
+        inside = torch.exp(-0.5 * (distance / width) ** 2)
+        return inside - 0.5 * torch.exp(-0.5 * (distance / (2 * width)) ** 2)  # skin bulges beside its fold
+
+    wave = 0.12 * torch.sin(1.3 * x + 0.7) + 0.06 * torch.sin(2.9 * x)
+    forehead = sum(line(y - height - wave * k) for height, k in ((6.95, 1.0), (7.5, 0.8), (8.0, 1.2)))
+    root = line(y - 4.4) * torch.exp(-0.5 * (x / 0.8) ** 2)
+    depths = {"browInnerUp": 0.8 * forehead * torch.exp(-0.5 * (x / 1.8) ** 2)}
+    for side, sign in (("Left", 1), ("Right", -1)):
+        depths[f"browOuterUp{side}"] = 0.8 * forehead * torch.exp(-0.5 * ((x - sign * 2.8) / 1.5) ** 2)
+        slanted = x - sign * (0.65 + 0.15 * (y - 5.5))
+        depths[f"browDown{side}"] = line(slanted) * torch.exp(-0.5 * ((y - 5.6) / 0.8) ** 4)
+        depths[f"noseSneer{side}"] = 0.5 * root
+    return {name: FURROW_DEPTH * depth for name, depth in depths.items()}
 
 
 def learn_mouth(dense: np.lib.npyio.NpzFile) -> dict:

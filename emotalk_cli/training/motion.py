@@ -381,7 +381,7 @@ def calibration(beta: Tensor, reference: Tensor, basis: Basis) -> tuple[float, f
     return float(opening), min(1.4, float(width))
 
 
-_EMOTION_GAP = 0.5  # cm by which emotion may part speaking lips further
+_EMOTION_GAP = 0.9  # cm by which emotion may part speaking lips further
 
 
 def compose(speech: Tensor, emotion: Tensor, share: Tensor, basis: Basis) -> Tensor:
