@@ -40,7 +40,7 @@ FRAMINGS = ("crop", "full")
 MIN_FACE = 48  # px, longer side of the landmarks' box in the picture (at most image.MAX_SIDE px large)
 SIZES = (64, 1024)  # px, of the cropped video
 RATES = (1.0, 120.0)  # frames/s
-BATCH = {"cpu": 4, "mps": 8, "cuda": 16}  # frames that the generator makes at once
+BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at once
 SMILE = [INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]
 _KEPT = 4  # prepared portraits that stay in memory
 
