@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from . import checkpoints
 from .face.fit import CROP_LIFT, CROP_SIZE, Portrait
 from .face.model import INNER_LIPS, N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
-from .face.motion import Geometry, pixel_grid, polygon_distance
+from .face.motion import Geometry, pixel_grid, polygon_distance, relight
 
 FLOW_UNIT = 2.0  # px of flow per unit of network output
 SPLIT = 3  # blocks 0..3 (6 to 48 px) always see the whole window; finer ones may be restricted to a region
@@ -28,7 +28,6 @@ DRIVEN_CHANNELS = 8
 # grows from nothing to all between these brightnesses of the drawn interior, relative to its brightest point.
 DARK = (0.35, 0.6)
 LIT_TEETH = 0.35  # an interior without a point as bright as this shows no teeth
-STRETCH = (1.1, 1.6)  # driven / source mouth area up to which all, and from which none, of the source's own is used
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,8 +138,9 @@ class StyleConv(nn.Module):
         else:
             norm = (style.square() @ power.T + 1e-6).rsqrt()
             x = F.conv2d(x * style[:, :, None, None], self.weight, padding=1)
-        x = x * norm[:, :, None, None] + self.bias[:, None, None]
-        return F.leaky_relu(x, 0.2) * math.sqrt(2)
+        gain = math.sqrt(2)  # of the rectifier; it commutes with it
+        x = torch.addcmul((gain * self.bias)[:, None, None], x, (gain * norm)[:, :, None, None])
+        return F.leaky_relu(x, 0.2)
 
 
 class Pyramid(nn.Module):
@@ -155,8 +155,8 @@ class Pyramid(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """[B,inputs,w,w] -> features at w/64 .. w/2, then x itself."""
-        levels = [x]
         x = x.contiguous(memory_format=torch.channels_last)
+        levels = [x]
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)
             levels.append(x)
@@ -203,7 +203,8 @@ class HEF(nn.Module):
 
     def encode(self, image: Tensor, mouth: Tensor, identity: Tensor) -> Source:
         """Window pixels [B,3,w,w] 0..1, open-mouth mask [B,1,w,w], [α, δ, γ] [B,187] -> Source."""
-        return Source(image, mouth, self.encode_source(torch.cat([image, mouth], 1)), identity)
+        pyramid = self.encode_source(torch.cat([image, mouth], 1))
+        return Source(image, mouth, [level.contiguous() for level in pyramid], identity)  # as sampling wants them
 
     @torch.inference_mode()
     def source(self, portrait: Portrait) -> Source:
@@ -237,10 +238,8 @@ class HEF(nn.Module):
         return F.interpolate(grown * rim * rim[:, None], scale_factor=4, mode="bilinear", align_corners=False)
 
     def hidden(self, source: Source, drive: Drive) -> Tensor:
-        """[B,1,w,w]: driven mouth that the source does not show, or only by stretching what it shows."""
-        growth = drive.mouth.sum((1, 2, 3)) / source.mouth.sum((1, 2, 3)).clamp_min(1)
-        own = ((STRETCH[1] - growth) / (STRETCH[1] - STRETCH[0])).clamp(0, 1)[:, None, None, None]
-        return drive.mouth * (1 - own * warp(source.mouth, drive.flow, self.dims.window))
+        """[B,1,w,w]: driven mouth that the source does not show. Its teeth do not move with the lips; nor does this."""
+        return drive.mouth * (1 - source.mouth)
 
     def refine(
         self,
@@ -287,8 +286,8 @@ class HEF(nn.Module):
                 base, show, guide = (region(t, cells, size // scale) for t in (base, show, guide))
             psi = torch.zeros_like(base) if psi is None else upsample(psi)
             warped = warp(source.pyramid[i], base + psi, d.window, origin) * show
+            warped = warped.contiguous(memory_format=torch.channels_last)
             features = torch.cat([warped, conv(features, code), guide], 1)
-            features = features.contiguous(memory_format=torch.channels_last)
             out = head(features)
             step = out[:, :2] * FLOW_UNIT if d.hierarchy or i == SPLIT else torch.zeros_like(psi)
             previous = 0 if image is None else upsample(image)
@@ -300,7 +299,7 @@ class HEF(nn.Module):
             finest = tuple(region(t, corners, size) for t in finest)
         base, ratio, interior, mouth, support, hidden, free = finest
         psi = psi * support
-        shaded = (warp(source.image, base + psi, d.window, origin) * ratio).clamp(0, 1)
+        shaded = relight(warp(source.image, base + psi, d.window, origin), ratio).clamp(0, 1)
         mask = support * free * out[:, 5:].sigmoid()
         parts = {"flow": psi, "mask": mask, "support": support, "hidden": hidden}
         return torch.lerp(shaded, interior, mouth) + mask * image, parts

@@ -42,11 +42,13 @@ LID_OVERLAP = 1.5  # px by which closed lids overlap, so that no sliver of the e
 BEHIND = 40.0  # px in depth
 LID_SHARE = 0.85  # part of a blink that the upper lid takes
 UNFOLD = 0.4  # part of the portrait's own folds that is lit away: its light is not ours, and a full part would blotch
-RATIO_LIMITS = (0.55, 1.6)
+RATIO_LIMITS = (0.6, 1.4)
+SKIN_TINT = (0.8, 1.0, 1.1)  # of shading by colour: light that has been inside skin comes out red
 OWN_LIGHT = 0.25  # the rest is a top-front light: under flat light folds would vanish
 TOP_FRONT = (0.5, 0.0, 0.6, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
 CAVITY = (0.10, 0.035, 0.035)
 TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
+OWN_TEETH = 0.3  # cm between the portrait's lips from which on its own teeth are taken to be seen
 OWN_MARGIN = 1.0  # px inside the portrait's inner lips, where its own teeth begin
 MOUTH_SAMPLES = 2  # per pixel and direction, for smooth teeth edges
 RATIO_SIZE = CROP_SIZE // 2  # flow and shading are smooth: rasterised at half size, then enlarged
@@ -58,7 +60,7 @@ class Geometry:
     """What the face model says of B frames; all [B,·,512,512].
 
     flow: backward, px (source = pixel + flow); warped: the source sampled by it, 0..1;
-    ratio: driven / source shading, 0.55..1.6; rendered: I^rd, the driven 3D face on black, 0..1;
+    ratio: driven / source shading, 0.6..1.4; rendered: I^rd, the driven 3D face on black, 0..1;
     interior: drawn (or, where the source shows it, its own) mouth interior; mouth, eyes, face: soft masks 0..1.
     """
 
@@ -73,7 +75,7 @@ class Geometry:
 
     def composite(self) -> Tensor:
         """The animated face without a learned generator: warp x shading ratio, with the drawn mouth. 0..1."""
-        return torch.lerp((self.warped * self.ratio).clamp(0, 1), self.interior, self.mouth)
+        return torch.lerp(relight(self.warped, self.ratio).clamp(0, 1), self.interior, self.mouth)
 
 
 def pixel_grid(height: int, width: int, device=None) -> Tensor:
@@ -91,6 +93,11 @@ def sample(image: Tensor, flow: Tensor) -> Tensor:
     at = (pixel_grid(height, width, flow.device) + flow.permute(0, 2, 3, 1)) / limit * 2 - 1
     image = image.expand(len(flow), -1, -1, -1)
     return F.grid_sample(image, at, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def relight(skin: Tensor, ratio: Tensor) -> Tensor:
+    """skin [B,3,H,W] under `ratio` [B,1,H,W] times its light, warmer in folds as skin is."""
+    return skin * (1 + (ratio - 1) * skin.new_tensor(SKIN_TINT)[:, None, None])
 
 
 def polygon_distance(points: Tensor, grid: Tensor) -> Tensor:
@@ -219,6 +226,8 @@ class FaceMotion:
         self.lip_centre = self.points[INNER_LIPS].mean(0)[None, None]
         contour = self.points[INNER_LIPS, :2][None]
         shown = polygon_distance(contour, pixel_grid(CROP_SIZE, CROP_SIZE, self.device))[:, None]
+        self.own_teeth = bool(self.source_gap.max() > OWN_TEETH * self.pose.scale[0])
+        self.mouth_look = torch.cat([self.model.mouth_color, 1 - self.model.mouth_lower[:, None]], 1)
         self.own_mouth = torch.cat([self.image, ((shown - OWN_MARGIN) / 1.5).clamp(0, 1)], 1)
         self.mouth_offset = rest.mean(0) - mean.mean(0) - torch.tensor([0.0, TEETH_DROP, 0.0], device=self.device)
         skin = self.model.uv[:N_SKIN]
@@ -385,9 +394,14 @@ class FaceMotion:
         jaw = (jaw - torch.tensor([columns.start, rows.start, 0.0], device=self.device)) * MOUTH_SAMPLES
         height, width = (MOUTH_SAMPLES * n for n in inside.shape[2:])
         face, weights = rasterize(jaw, self.model.mouth_triangles, height, width)
-        drawn = interpolate(face, weights, self.model.mouth_triangles, self.model.mouth_color)
+        drawn = interpolate(face, weights, self.model.mouth_triangles, self.mouth_look)
+        empty = (face < 0)[:, None]
+        if self.own_teeth:  # a portrait that shows its own upper teeth needs no second row below them
+            centre = self._rigid(self.lip_centre, pose)[:, 0, :2] - self.up.new_tensor([columns.start, rows.start])
+            offset = pixel_grid(height, width, self.device) / MOUTH_SAMPLES - centre[:, None, None]
+            empty = empty | ((drawn[:, 3:] > 0.5) & ((offset @ self.up[:2])[:, None] < 0))
         cavity = torch.tensor(CAVITY, device=self.device)[:, None, None]
-        drawn = F.avg_pool2d(torch.where((face < 0)[:, None], cavity, drawn), MOUTH_SAMPLES)
+        drawn = F.avg_pool2d(torch.where(empty, cavity, drawn[:, :3]), MOUTH_SAMPLES)
         reach = 0.35 * self.pose.scale[0]  # cm of shadow that the lips cast inwards
         shadow = 0.45 + 0.55 * (distance / reach).clamp(0, 1)[:, None].sqrt()
         drawn = (drawn * shadow * self.mouth_light[:, None, None]).clamp(0, 1)
