@@ -27,6 +27,7 @@ DRIVEN_CHANNELS = 8
 # In a mouth that the source hides, teeth are repainted and the dark between them stays dark: the generated residual
 # grows from nothing to all between these brightnesses of the drawn interior, relative to its brightest point.
 DARK = (0.35, 0.6)
+TINT = 0.08  # most by which repainting may shift a drawn tooth's colour: lit teeth are near white in any picture
 LIT_TEETH = 0.35  # an interior without a point as bright as this shows no teeth
 
 
@@ -241,6 +242,14 @@ class HEF(nn.Module):
         """[B,1,w,w]: driven mouth that the source does not show. Its teeth do not move with the lips; nor does this."""
         return drive.mouth * (1 - source.mouth)
 
+    def free(self, drive: Drive, hidden: Tensor) -> Tensor:
+        """[B,1,w,w]: where generated pixels may show. In the mouth, only on drawn teeth: not on the portrait's own
+        teeth, which are real, nor on the dark and its rims."""
+        lit = drive.interior.mean(1, keepdim=True)
+        lit = lit / lit.amax((2, 3), keepdim=True).clamp_min(LIT_TEETH)
+        teeth = ((lit - DARK[0]) / (DARK[1] - DARK[0])).clamp(0, 1)
+        return 1 - drive.mouth + hidden * -F.max_pool2d(-teeth, 3, 1, 1)
+
     def refine(
         self,
         source: Source,
@@ -261,9 +270,7 @@ class HEF(nn.Module):
             sigma = drive.flow.new_zeros(batch, d.sigma)
         code = self.style(torch.cat([source.identity.expand(batch, -1), beta, pose, sigma], 1)).tanh()
         hidden = self.hidden(source, drive)
-        lit = drive.interior.mean(1, keepdim=True)
-        lit = lit / lit.amax((2, 3), keepdim=True).clamp_min(LIT_TEETH)
-        free = 1 - hidden * (1 - ((lit - DARK[0]) / (DARK[1] - DARK[0])).clamp(0, 1))
+        free = self.free(drive, hidden)
         support = self.support(drive)
         driven = torch.cat([drive.rendered, drive.ratio - 1, drive.mouth, drive.eyes, drive.face, hidden], 1)
         rendered = self.encode_rendered(driven)
@@ -300,6 +307,8 @@ class HEF(nn.Module):
         base, ratio, interior, mouth, support, hidden, free = finest
         psi = psi * support
         shaded = relight(warp(source.image, base + psi, d.window, origin), ratio).clamp(0, 1)
+        tint = image - image.mean(1, keepdim=True)
+        image = image - hidden * (tint - tint.clamp(-TINT, TINT))
         mask = support * free * out[:, 5:].sigmoid()
         parts = {"flow": psi, "mask": mask, "support": support, "hidden": hidden}
         return torch.lerp(shaded, interior, mouth) + mask * image, parts

@@ -15,8 +15,10 @@ from emotalk_cli.face.model import EXPRESSION_NAMES, INDEX, FaceModel
 from emotalk_cli.face.motion import FaceMotion, still
 from emotalk_cli.hef import HEF, Drive, HEFDims, region, warp
 from emotalk_cli.metrics.generator import compare
-from emotalk_cli.training.hef import MIRROR, Pairs, Trainer, augment, generate
+from emotalk_cli.training.hef import MIRROR, Pairs, Trainer, augment, generate, paled
 from emotalk_cli.training.hef_pairs import pack, similarity, unpack
+
+SMALL = HEFDims(style=(8,) * 7, source=(8, 8, 8, 8, 8, 8, 4), rendered=(8,) * 7, code=8)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +173,7 @@ def cache(tmp_path, model, portrait, geometry, beta):
     first = dataclasses.replace(
         geometry, **{f.name: getattr(geometry, f.name)[:1] for f in dataclasses.fields(geometry)}
     )
-    sample = pack(HEF(), portrait, first, portrait.image.flip(0), portrait.landmarks, beta[0])
+    sample = pack(HEF(), portrait, first, portrait.image * 0.6, portrait.landmarks, beta[0])
     for i in range(2):
         np.savez(tmp_path / f"back.sfhq.{i}.jpg.0.npz", opening=np.float32(0.1 * i), **sample)
     return tmp_path
@@ -196,21 +198,33 @@ def test_mirrored_sample_is_the_mirror_image(cache):
     assert torch.equal(turned["flow"][0], -plain["flow"][0].flip(-1))
 
 
-def test_resumed_training_takes_the_same_steps(cache):
-    dims = HEFDims(style=(8,) * 7, source=(8, 8, 8, 8, 8, 8, 4), rendered=(8, 8, 8, 8, 8, 8, 8), code=8)
+def test_grey_pictures_keep_the_drawn_mouth_coloured(cache):
     pairs = Pairs(cache, False)
-    first = Trainer(dims, 1e-3, 0, "cpu")
+    plain, grey = pairs.load(0), paled(pairs.load(0), 0.0)
+    assert (grey["source"].std(0) < 1e-6).all() and plain["source"].std(0).max() > 0.1
+    inside = plain["mouth"][0] == 1
+    assert torch.equal(grey["rendered"][:, inside], plain["rendered"][:, inside])
+
+
+def test_resumed_training_takes_the_same_steps(cache):
+    pairs = Pairs(cache, False)
+    first = Trainer(SMALL, 1e-3, 0, "cpu")
     logs = [first.train_step(pairs, 1, 10, 1) for _ in range(2)]
     state = first.state()
-    second = Trainer(dims, 1e-3, 5, "cpu")
+    second = Trainer(SMALL, 1e-3, 5, "cpu")
     second.restore(state)
     assert first.train_step(pairs, 1, 10, 1) == second.train_step(pairs, 1, 10, 1)
     assert set(logs[1]) >= {"pixel", "edge", "adversarial", "critic"}
     assert first.step == 3
 
 
+def test_half_precision_training_follows_full(cache):
+    logs = [Trainer(SMALL, 1e-3, 0, "cpu", half).train_step(Pairs(cache, False), 1, 10, 0) for half in (False, True)]
+    assert logs[0]["pixel"] == pytest.approx(logs[1]["pixel"], rel=0.02)
+
+
 def test_training_reduces_the_error(cache):
-    trainer, pairs = Trainer(HEFDims(), 1e-2, 0, "cpu"), Pairs(cache, False)
+    trainer, pairs = Trainer(HEFDims(), 4e-3, 0, "cpu"), Pairs(cache, False)
     batch = {k: v[None] for k, v in pairs.load(0).items()}
 
     def error() -> float:
@@ -219,9 +233,9 @@ def test_training_reduces_the_error(cache):
         return float((parts["support"] * (image - batch["target"]).abs()).mean())
 
     before = error()
-    for _ in range(12):
+    for _ in range(16):
         trainer.train_step(pairs, 1, 100, 100)
-    assert error() < 0.95 * before
+    assert error() < 0.8 * before
 
 
 def test_measures_know_equal_from_different():
@@ -239,8 +253,8 @@ def test_shipped_weights_are_lean_and_draw_a_mouth(portrait, geometry, beta):
     change = (frames - geometry.composite()).abs().mean(1, keepdim=True)
     assert torch.isfinite(frames).all()
     inside, light = geometry.mouth > 0.99, geometry.interior.mean(1, keepdim=True)
-    assert change[inside & (light > 0.35)].mean() > 0.02
-    assert change[inside & (light < 0.1)].mean() < 0.02
+    lit, dark = change[inside & (light > 0.35)].mean(), change[inside & (light < 0.1)].mean()
+    assert lit > 0.005 and dark < lit / 4
 
 
 def test_a_frame_takes_less_than_a_second(portrait, model, beta):

@@ -77,7 +77,7 @@ class Pairs:
         talk = np.array([p.name.startswith("talk") for p in self.paths])
         london = np.array([".london" in p.name for p in self.paths])
         weight = np.where(opening >= OPEN, 3.0, 0.6) * np.where(opening >= 0.06, 1.7, 1.0)
-        weight *= np.where(real, 1.5, 1.0) * np.where(london, 1.5, 1.0) * np.where(talk, 0.7, 1.0)
+        weight *= np.where(real, 3.0, 1.0) * np.where(london, 1.5, 1.0) * np.where(talk, 0.7, 1.0)
         self.probability = weight / weight.sum()
 
     def load(self, number: int, colors: np.ndarray | None = None) -> dict[str, Tensor]:
@@ -90,6 +90,8 @@ class Pairs:
         drawn = rng.choice(len(self.paths), size, p=self.probability)
         samples = [augment(self.load(i, recolored(rng)), rng) for i in drawn]
         for sample in samples:
+            if rng.random() < 0.3:
+                paled(sample, max(0.0, rng.uniform(-0.5, 0.8)))
             sample["corners"] = square(sample, rng)
         return {k: torch.stack([s[k] for s in samples]) for k in samples[0]}
 
@@ -99,6 +101,14 @@ def recolored(rng: np.random.Generator) -> np.ndarray:
     gain = rng.uniform(0.85, 1.15, (3, 1)) * rng.uniform(0.75, 1.2)
     levels = np.linspace(0, 1, 256) ** rng.uniform(0.75, 1.35) * gain
     return levels.clip(0, 1).astype(np.float32)
+
+
+def paled(sample: dict[str, Tensor], saturation: float) -> dict[str, Tensor]:
+    """The pictures' colours drawn towards grey; the drawn mouth keeps its own, as it does in use."""
+    for key in ("source", "target", "rendered"):
+        pale = torch.lerp(sample[key].mean(0, keepdim=True), sample[key], saturation)
+        sample[key] = torch.lerp(pale, sample[key], sample["mouth"]) if key == "rendered" else pale
+    return sample
 
 
 def augment(sample: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
@@ -120,7 +130,7 @@ def augment(sample: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Te
 def square(sample: dict[str, Tensor], rng: np.random.Generator) -> Tensor:
     """Top-left corner, a multiple of 8 px, of a square around the mouth, an eye or anywhere on the face."""
     points, window = sample["points"], sample["source"].shape[-1]
-    part = rng.choice(4, p=[0.68, 0.1, 0.1, 0.12])
+    part = rng.choice(4, p=[0.45, 0.1, 0.1, 0.35])
     ring = [OUTER_LIPS, LEFT_EYE, RIGHT_EYE, list(range(468))][part]
     low, high = points[ring].min(0).values.numpy(), points[ring].max(0).values.numpy()
     middle = rng.uniform(low, high) if part == 3 else (low + high) / 2 + rng.uniform(-16, 16, 2)
