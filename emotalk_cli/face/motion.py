@@ -2,7 +2,7 @@
 
 One mesh carries everything: the 478 detected landmarks, and rings around the face oval whose motion fades
 to nothing, so that jaw, neck and hairline bend instead of tear. Lips and lids are then made to meet exactly.
-The relief's shading under the portrait's own light gives the ratio image, and teeth, gums and tongue are drawn
+The relief's shading under a mostly top-front light gives the ratio image, and teeth, gums and tongue are drawn
 inside the driven inner-lip contour.
 """
 
