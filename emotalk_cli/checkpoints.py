@@ -21,7 +21,6 @@ from safetensors.torch import save_file
 from . import __version__
 from .errors import WeightsError
 
-NAMES = ("face_model", "tracker", "ame", "eac", "hef")
 INDEX = "index.json"
 ENVIRONMENT = "EMOTALK_WEIGHTS"
 

@@ -81,17 +81,15 @@ class Portrait:
     source: np.ndarray
 
 
-def align(source: Tensor, target: Tensor, weight: Tensor | None = None) -> Pose:
+def align(source: Tensor, target: Tensor) -> Pose:
     """Similarity that carries model points [B,V,3] to image points [B,V,3] in least squares (Umeyama)."""
     flipped = target * target.new_tensor([1.0, -1.0, -1.0])
-    w = torch.ones_like(source[..., :1]) if weight is None else weight
-    w = w / w.sum(1, keepdim=True)
-    a, b = (w * source).sum(1, keepdim=True), (w * flipped).sum(1, keepdim=True)
-    u, s, vt = torch.linalg.svd((flipped - b).transpose(1, 2) @ (w * (source - a)))
+    a, b = source.mean(1, keepdim=True), flipped.mean(1, keepdim=True)
+    u, s, vt = torch.linalg.svd((flipped - b).transpose(1, 2) @ (source - a))
     sign = torch.ones_like(s)
     sign[:, 2] = torch.det(u @ vt).sign()
     rotation = u * sign[:, None] @ vt
-    scale = (s * sign).sum(1) / (w * (source - a) ** 2).sum((1, 2))
+    scale = (s * sign).sum(1) / ((source - a) ** 2).sum((1, 2))
     offset = b[:, 0] - scale[:, None] * (rotation @ a[:, 0, :, None])[..., 0]
     return Pose(rotation, scale, offset * target.new_tensor([1.0, -1.0, -1.0]))
 
@@ -156,17 +154,22 @@ def fit_illumination(texture: Tensor, normals: Tensor, albedo: Tensor, mask: Ten
     return torch.stack(out, 1).flatten(1)
 
 
-def fit_appearance(
-    model: FaceModel, image: Tensor, landmarks: Tensor, beta: Tensor, pose: Pose
-) -> tuple[Tensor, Tensor]:
-    """δ [1,80] and γ [1,27] from the pixels under the mesh. image [3,h,w], landmarks [478,3] px."""
+def unwrap(model: FaceModel, image: Tensor, landmarks: Tensor) -> Tensor:
+    """The pixels under the mesh as a UV texture [1,3,h,h]. image [3,h,w], landmarks [478,2+] px."""
     size = model.dims.texture_size
     flat = torch.cat([model.uv[:N_SKIN] * size, torch.zeros_like(model.uv[:N_SKIN, :1])], 1)[None]
     face, weights = rasterize(flat, model.triangles, size, size)
     limit = landmarks.new_tensor(image.shape[:0:-1])
     at = interpolate(face, weights, model.triangles, landmarks[:N_SKIN, :2] / limit * 2 - 1).permute(0, 2, 3, 1)
-    texture = F.grid_sample(image[None], at, align_corners=False, padding_mode="border")
-    normals = camera_normals(model, beta[None], pose, size)
+    return F.grid_sample(image[None], at, align_corners=False, padding_mode="border")
+
+
+def fit_appearance(
+    model: FaceModel, image: Tensor, landmarks: Tensor, beta: Tensor, pose: Pose
+) -> tuple[Tensor, Tensor]:
+    """δ [1,80] and γ [1,27] from the pixels under the mesh. image [3,h,w], landmarks [478,3] px."""
+    texture = unwrap(model, image, landmarks)
+    normals = camera_normals(model, beta[None], pose, model.dims.texture_size)
     mask, basis = model.texture_mask[0], model.texture_basis.flatten(1)
     normal = (basis * model.texture_mask.expand(3, -1, -1).flatten()) @ basis.T
     delta = texture.new_zeros(1, len(basis))

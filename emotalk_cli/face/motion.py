@@ -29,6 +29,7 @@ from .model import (
     RIGHT_LID_PAIRS,
     FaceModel,
     rotation_matrix,
+    sh_basis,
     shade,
 )
 from .render import interpolate, rasterize
@@ -155,7 +156,8 @@ class FaceMotion:
         self.points = portrait.landmarks.to(self.device)
         self.source_beta = portrait.beta.to(self.device)[None].clone()
         self.source_beta[:, [INDEX[n] for n in EYE_NAMES]] = 0  # lids move from where they are in the picture
-        self.delta, self.gamma = portrait.delta.to(self.device)[None], portrait.gamma.to(self.device)[None]
+        self.gamma = portrait.gamma.to(self.device)[None]
+        self.albedo = self.model.albedo(portrait.delta.to(self.device)[None])
         pose = portrait.pose
         self.pose = Pose(*(t.to(self.device) for t in (pose.rotation, pose.scale, pose.translation)))
         self.pivot = self.pose.project(torch.tensor(PIVOT, device=self.device)[None, None])[0, 0]
@@ -244,19 +246,20 @@ class FaceMotion:
         size = self.model.dims.relief_size
         own = self.gamma.reshape(3, 9).mean(0)
         own = own / own[0].clamp_min(0.05) * TOP_FRONT[0]
-        mixed = OWN_LIGHT * own + (1 - OWN_LIGHT) * torch.tensor(TOP_FRONT, device=self.device)
-        self.light = mixed.repeat(1, 3)
+        self.light = OWN_LIGHT * own + (1 - OWN_LIGHT) * torch.tensor(TOP_FRONT, device=self.device)
         mask = self.model.relief_mask[None]
         rim = F.avg_pool2d(F.pad(mask, (5, 5, 5, 5)), 11, 1)
         self.feather = ((rim - 0.55) / 0.4).clamp(0, 1) * mask
         lips = polygon_distance(self.model.uv[INNER_LIPS][None] * size, pixel_grid(size, size, self.device))
         self.feather = self.feather * ((-lips - 1.5) / 3).clamp(0, 1)  # the contact line has no relief of its own
-        rest = self._shading(torch.zeros_like(self.source_beta), None)
-        self.source_shading = rest * (self._shading(self.source_beta, None) / rest) ** UNFOLD
+        rest, source = (
+            self._shading(self._camera_normals(beta, None))
+            for beta in (torch.zeros_like(self.source_beta), self.source_beta)
+        )
+        self.source_shading = rest * (source / rest) ** UNFOLD
 
-    def _shading(self, beta: Tensor, turn: Tensor | None) -> Tensor:
-        normals = self._camera_normals(beta, turn)
-        return shade(normals, self.light.expand(len(beta), -1))[:, :1].clamp_min(0.12)
+    def _shading(self, normals: Tensor) -> Tensor:
+        return torch.einsum("bnhw,n->bhw", sh_basis(normals), self.light)[:, None].clamp_min(0.12)
 
     def _camera_normals(self, beta: Tensor, turn: Tensor | None) -> Tensor:
         flip = torch.tensor([1.0, -1.0, -1.0], device=self.device)
@@ -331,12 +334,11 @@ class FaceMotion:
 
     def _shaded(self, beta: Tensor, pose: Tensor, uv: Tensor, onface: Tensor) -> tuple[Tensor, Tensor]:
         normals = self._camera_normals(beta, rotation_matrix(pose[:, :3]))
-        driven = shade(normals, self.light.expand(len(beta), -1))[:, :1].clamp_min(0.12)
-        ratio = (driven / self.source_shading).clamp(*RATIO_LIMITS)
+        ratio = (self._shading(normals) / self.source_shading).clamp(*RATIO_LIMITS)
         ratio = 1 + (ratio - 1) * self.feather
         size = self.model.dims.texture_size
         small = F.interpolate(normals, size=(size, size), mode="bilinear", align_corners=False)
-        albedo = self.model.albedo(self.delta) * shade(small, self.gamma.expand(len(beta), -1)).clamp_min(0.1)
+        albedo = self.albedo * shade(small, self.gamma.expand(len(beta), -1)).clamp_min(0.1)
         inside = (onface > 0.5).float()
         ratio = F.grid_sample(ratio, uv, align_corners=False, padding_mode="border")
         albedo = F.grid_sample(albedo, uv, align_corners=False, padding_mode="border").clamp(0, 1)

@@ -37,7 +37,6 @@ ICT_GUMS_END, ICT_TEETH_LOWER = 17039, 19247
 FURROW_DEPTH, FURROW_WIDTH = 0.055, 0.15  # cm
 RESIDUAL_NORM = 3.0  # cm, root sum of squares over all vertices: of the order of a named shape
 TOOTH, GUM, TONGUE = (0.86, 0.82, 0.74), (0.66, 0.36, 0.34), (0.62, 0.32, 0.31)
-ICT_TO_MODEL = {"cheekRaiser_L": "cheekRaiserLeft", "cheekRaiser_R": "cheekRaiserRight"}
 
 
 def ict_basis(dense: np.lib.npyio.NpzFile, part: slice) -> np.ndarray:
@@ -266,15 +265,12 @@ def learn_texture(model: FaceModel, data: Path, held_out: dict, size: int) -> di
     """De-lit UV albedo of every training photo -> mean and PCA (eq. 1). Two passes refine light against albedo."""
     labels = np.load(data / "faces/labels.npz")
     rows = [i for i, n in enumerate(labels["name"]) if n not in held_out["faces"]]
-    picked, weight = barycentric_map(model.uv[:N_SKIN], model.triangles, size)
-    corners, mask = model.triangles[picked.clamp_min(0)[0]], (picked[0] >= 0).float()
+    mask = (barycentric_map(model.uv[:N_SKIN], model.triangles, size)[0][0] >= 0).float()
     textures, normals = [], []
     for i in rows:
         image = np.asarray(Image.open(data / "faces" / labels["name"][i]).convert("RGB"), np.float32) / 255
         points = torch.tensor(labels["landmarks"][i])
-        at = (points[corners][..., :2] * weight[0][..., None]).sum(2) / torch.tensor(image.shape[1::-1]) * 2 - 1
-        pixels = torch.tensor(image).permute(2, 0, 1)[None]
-        textures.append(F.grid_sample(pixels, at[None], align_corners=False, padding_mode="border")[0])
+        textures.append(fit.unwrap(model, torch.tensor(image).permute(2, 0, 1), points)[0])
         alpha, beta, pose = fit.fit_shape(model, points[None])
         normals.append(fit.camera_normals(model, beta, pose, size)[0])
     textures, normals = torch.stack(textures), torch.stack(normals)
