@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import open_clip
 import torch
 from open_clip.transformer import TextTransformer
@@ -163,13 +164,13 @@ class AME(nn.Module):
         z = self.text(list(weights))
         return F.normalize(torch.tensor(list(weights.values()), device=z.device) @ z, dim=0)
 
-    def image(self, images: Tensor) -> Tensor:
-        """z_emo [B,512] of face images [B,3,H,W] in 0..1. Raises WeightsError while no image tower is shipped."""
-        raise WeightsError("ame.safetensors holds no image tower yet; describe the emotion in words with --emotion.")
+    def image(self, pixels: np.ndarray, landmarks: np.ndarray) -> Tensor:
+        """z_emo [512] of a face with landmarks [478,3] px in uint8 [H,W,3]. Raises WeightsError without that tower."""
+        raise WeightsError("The weights hold no image tower; describe the emotion in words with --emotion.")
 
-    def audio(self, mel: Tensor) -> Tensor:
-        """z_emo [B,512] of log-mel [B,80,4T]. Raises WeightsError while no audio tower is shipped."""
-        raise WeightsError("ame.safetensors holds no audio tower yet; describe the emotion in words with --emotion.")
+    def audio(self, mels: Iterable[Tensor], level: float) -> Tensor:
+        """z_emo [512] of log-mel blocks [80,4n] with their level, dBFS. Raises WeightsError without that tower."""
+        raise WeightsError("The weights hold no audio tower; describe the emotion in words with --emotion.")
 
     def scores(self, z: Tensor) -> Tensor:
         """Weights [B,9] over `emotions.CLASSES` (8 basics, then unrelated), sum 1, of z_emo [B,512]."""

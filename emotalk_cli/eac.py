@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import checkpoints
-from .audio import MELS_PER_FRAME, N_MELS
+from .audio import FPS, MELS_PER_FRAME, N_MELS
+from .emotion import INTENSITY, between
 from .emotions import COMPONENTS
 from .errors import UsageError, WeightsError
 
-INTENSITY = (1.0, 3.0)
 ENCODERS = ("transformer", "gru", "mlp")
 LARGEST = 1.2  # of a named coefficient; fitted faces stay below 1
 NAMED = 53  # blendshapes are never negative, the residual components after them may be
@@ -153,19 +153,30 @@ class EAC(nn.Module):
 
     @torch.inference_mode()
     def stream(
-        self, mels: Iterable[Tensor], z: Tensor, mu: float, level: float, batch: int = 16
+        self,
+        mels: Iterable[Tensor],
+        z: Tensor,
+        mu: float | Tensor,
+        level: float,
+        batch: int = 16,
+        times: Tensor | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Motion for audio of any length.
 
         mels: log-mel blocks [80, 4 n] of any size (`audio.Recording.mels`). z: [512]. mu: 1..3. level: dBFS
-        (`audio.Recording.level`). Yields beta [n,64] and sigma [n,width] blocks, one row a video frame at
-        25 frames/s; their content does not depend on how the mels were cut. Raises UsageError for mu outside 1..3.
+        (`audio.Recording.level`). With times [K] in s, z [K,512] and mu [K] are keyframes: each window takes what
+        lies at its middle, and the blending of windows makes the change smooth. Yields beta [n,64] and sigma
+        [n,width] blocks, one row a video frame at 25 frames/s; their content does not depend on how the mels were
+        cut. Raises UsageError for mu outside 1..3.
         """
-        if not INTENSITY[0] <= mu <= INTENSITY[1]:
-            raise UsageError(f"Intensity {mu:g} is outside 1..3; choose a value between them.")
+        mu = torch.as_tensor(mu, dtype=torch.float32, device="cpu").reshape(-1)
+        if not bool(((mu >= INTENSITY[0]) & (mu <= INTENSITY[1])).all()):
+            raise UsageError(f"Intensity {mu.tolist()} is outside 1..3; choose a value between them.")
+        times = torch.zeros(1) if times is None else times.cpu()
+        z = z.cpu().reshape(len(times), -1)
         sizes = [self.dims.components, 1, self.dims.width]
         rows, done = torch.empty(0, sum(sizes), device=self.intensity.device), 0  # the first `done` rows have left
-        for block in itertools.chain(self._rows(mels, z, mu, level, batch), [None]):
+        for block in itertools.chain(self._rows(mels, z, mu, times, level, batch), [None]):
             if block is not None:
                 rows = torch.cat([rows, block])
             ready = len(rows) - (PEAK if block is not None else 0)
@@ -175,13 +186,16 @@ class EAC(nn.Module):
                 yield beta[done:ready], sigma[done:ready].clone()
                 rows, done = rows[max(0, ready - PEAK) :], min(PEAK, ready)
 
-    def _rows(self, mels: Iterable[Tensor], z: Tensor, mu: float, level: float, batch: int) -> Iterator[Tensor]:
+    def _rows(
+        self, mels: Iterable[Tensor], z: Tensor, mu: Tensor, times: Tensor, level: float, batch: int
+    ) -> Iterator[Tensor]:
         """Windows blended: rows of beta, the logit of closed lips, and sigma, one a video frame."""
         window, device = self.dims.window, self.intensity.device
         hop = window // 2
         fade = torch.sin(torch.pi * (torch.arange(window) + 0.5) / window).square()[:, None].to(device)
         edge = torch.zeros(self.dims.n_mels, hop * MELS_PER_FRAME, device=device)
         buffer, carry, seen, given = edge, None, 0, -hop  # `given`: frames that have left, the lead-in counted
+        first = 0  # of the windows to come; window i has its middle at frame i * hop
 
         def padded() -> Iterator[tuple[Tensor, bool]]:
             nonlocal seen
@@ -198,9 +212,12 @@ class EAC(nn.Module):
                 count = min(windows, batch)
                 length = (count + 1) * hop * MELS_PER_FRAME
                 inputs = buffer[:, :length].unfold(1, window * MELS_PER_FRAME, hop * MELS_PER_FRAME).transpose(0, 1)
+                middles = torch.arange(first, first + count) * (hop / FPS)
+                felt = F.normalize(between(times, z, middles), dim=1) if len(times) > 1 else z.expand(count, -1)
                 beta, closed, sigma = self.window(
-                    inputs, z.to(device).expand(count, -1), torch.full((count,), mu, device=device)
+                    inputs, felt.to(device), between(times, mu, middles).to(device, inputs.dtype)
                 )
+                first += count
                 rows = torch.cat([beta, closed[..., None], sigma[:, None].expand(-1, window, -1)], 2) * fade
                 mixed = torch.zeros((count + 1) * hop, rows.shape[2], device=device)
                 for i in range(count):
@@ -217,9 +234,11 @@ class EAC(nn.Module):
                 if stop > start:
                     yield ready[start:stop]
 
-    def predict(self, mel: Tensor, z: Tensor, mu: float, level: float) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, mel: Tensor, z: Tensor, mu: float | Tensor, level: float, times: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """`stream` for a whole log-mel [80, 4 T] at once: beta [T,64], sigma [T,width]."""
-        motion = list(self.stream([mel], z, mu, level))
+        motion = list(self.stream([mel], z, mu, level, times=times))
         return torch.cat([beta for beta, _ in motion]), torch.cat([sigma for _, sigma in motion])
 
     def contact(self, beta: Tensor, closed: Tensor) -> Tensor:

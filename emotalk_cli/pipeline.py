@@ -23,6 +23,7 @@ from . import __version__, checkpoints, image, life
 from .ame import AME
 from .audio import FPS, Recording, loudness
 from .eac import EAC
+from .emotion import AS_SPOKEN, Emotion, one_of, parse_intensity, read_timeline
 from .errors import InputError, UsageError, WeightsError
 from .face.fit import CROP_SIZE, Portrait, fit_portrait
 from .face.model import INDEX, N_EXPRESSION, FaceModel
@@ -51,12 +52,13 @@ Progress = Callable[[str, int, int], None]  # stage, done, total
 class Settings:
     """How a video is to look; `check` raises UsageError for values outside the stated ranges.
 
-    intensity: 1 (slight) .. 3 (strong). fps: 1..120. size: side of the cropped video, even, 64..1024 px.
+    intensity: 1 (slight) .. 3 (strong), or (first, last) of a ramp over the speech. fps: 1..120.
+    size: side of the cropped video, even, 64..1024 px.
     pose: still | natural head motion. blink: blinks per minute, 0..60. framing: crop | full picture.
     seed: of blinks and head motion.
     """
 
-    intensity: float = 2.0
+    intensity: float | tuple[float, float] = 2.0
     fps: float = float(FPS)
     size: int = CROP_SIZE
     pose: str = "natural"
@@ -65,7 +67,7 @@ class Settings:
     seed: int = 0
 
     def check(self) -> None:
-        _within("intensity", self.intensity, (1.0, 3.0))
+        parse_intensity(self.intensity)
         _within("fps", self.fps, RATES)
         _within("size", self.size, SIZES)
         if self.size % 2:
@@ -81,7 +83,8 @@ class Result:
     """What `generate` made.
 
     out, preview: files. frames: their number; seconds: length of the video; size: (width, height) px.
-    nearest: known emotions most like the text, with their similarity 0..1.
+    emotion: its label. nearest: known emotions most like it, with their similarity 0..1 (of a timeline, the
+    one most like each keyframe).
     elapsed: seconds that it took; stages: the same by stage (they overlap with encoding).
     weights: file name -> SHA-256. notes: what the user should know, one sentence each.
     """
@@ -165,7 +168,6 @@ class EmoTalk:
         self.device = device
         self.weights = weights
         self._subjects: OrderedDict[str, Subject] = OrderedDict()
-        self._emotions: dict[str, Tensor] = {}
 
     @classmethod
     def load(
@@ -240,35 +242,92 @@ class EmoTalk:
         source = self.hef.source(fit) if self.hef is not None else None
         return Subject(name, fit, motion, source, notes)
 
-    def emotion(self, prompt: str) -> Tensor:
-        """z_emo [512] of a text, or of a blend such as "happy:0.5+surprised:0.5". Raises UsageError if it is empty."""
-        if prompt not in self._emotions:
-            self._emotions[prompt] = self.ame.text([prompt])[0]
-        return self._emotions[prompt]
+    @torch.inference_mode()
+    def emotion(
+        self,
+        text: str | None = None,
+        *,
+        image: str | os.PathLike | None = None,
+        audio: str | os.PathLike | None = None,
+        file: str | os.PathLike | None = None,
+        timeline: str | os.PathLike | None = None,
+    ) -> Emotion:
+        """What the face is to feel, from exactly one of these.
+
+        text: words, or a blend such as "happy:0.5+surprised:0.5". image: a picture of a face. audio: a recording
+        of a voice. file: what `Emotion.save` wrote. timeline: CSV or JSON (see `emotion.read_timeline`).
+        Raises UsageError, InputError, and WeightsError if the tower that it takes is not among the weights.
+        """
+        kind = one_of(text=text, image=image, audio=audio, file=file, timeline=timeline)
+        if kind == "text":
+            return Emotion.constant(text, self.ame.text([text])[0].cpu(), self.ame.space)
+        if kind == "image":
+            return Emotion.constant(str(image), self._seen(image).cpu(), self.ame.space)
+        if kind == "audio":
+            return Emotion.constant(str(audio), self._heard(Recording.open(audio)).cpu(), self.ame.space)
+        if kind == "file":
+            return Emotion.load(file, self.ame.space)
+        if kind == "timeline":
+            times, texts, mu = zip(*read_timeline(timeline), strict=True)
+            z = self.ame.text(texts).cpu()
+            return Emotion(str(timeline), torch.tensor(times), z, torch.tensor(mu), self.ame.space)
+        raise UsageError("No emotion is given; name a text, an image, a recording, a file or a timeline.")
+
+    def _seen(self, picture: str | os.PathLike) -> Tensor:
+        """z_emo [512] of the largest face in a picture."""
+        pixels = image.load(picture)
+        faces = self.tracker(pixels)
+        if not faces:
+            raise InputError(f"{picture} shows no face that can be found; give a picture of one face as the emotion.")
+        return self.ame.image(pixels, faces[0].landmarks)
+
+    def _heard(self, recording: Recording) -> Tensor:
+        """z_emo [512] of a voice."""
+        return self.ame.audio(recording.mels(), recording.level)
+
+    def nearest(self, emotion: Emotion) -> dict[str, float]:
+        """Known emotions most like it -> similarity 0..1, best first; of several keyframes, each one's first."""
+        if len(emotion.z) == 1:
+            return dict(self.ame.nearest(emotion.z[0].to(self.device)))
+        return dict(self.ame.nearest(z, 1)[0] for z in emotion.z.to(self.device))
 
     def frames(
         self,
         face: Subject | str | os.PathLike | np.ndarray,
         audio: str | os.PathLike,
-        emotion: str,
+        emotion: str | Emotion | None = None,
         settings: Settings | None = None,
         **options,
     ) -> Iterator[np.ndarray]:
         """The video's frames, uint8 [H,W,3], made while they are asked for.
 
-        options: any field of `Settings`. Input is checked at once: raises InputError and UsageError.
+        emotion: a text, what `emotion` made, or None for the emotion of the speech itself. options: any field of
+        `Settings`. Input is checked at once: raises InputError and UsageError.
         """
         settings = _settings(settings, options)
         subject = face if isinstance(face, Subject) else self.portrait(face)
-        recording, z = Recording.open(audio), self.emotion(emotion)
+        recording = Recording.open(audio)
+        felt = self._emotion(emotion, recording)
         framing = self._framing(subject, settings)
-        return self._frames(subject, recording, z, settings, framing, Stopwatch())
+        return self._frames(subject, recording, felt, settings, framing, Stopwatch())
+
+    def _emotion(self, emotion: str | Emotion | None, recording: Recording) -> Emotion:
+        if isinstance(emotion, str):
+            return self.emotion(emotion)
+        if emotion is None:
+            return Emotion.constant(AS_SPOKEN, self._heard(recording).cpu(), self.ame.space)
+        if emotion.space != self.ame.space:
+            raise WeightsError(
+                f"The emotion {emotion.label!r} belongs to the emotion space {emotion.space!r}, but the loaded weights "
+                f"to {self.ame.space!r}; make it again with these weights."
+            )
+        return emotion
 
     def generate(
         self,
         face: Subject | str | os.PathLike | np.ndarray,
         audio: str | os.PathLike,
-        emotion: str,
+        emotion: str | Emotion | None,
         out: str | os.PathLike,
         *,
         preview: str | os.PathLike | None = None,
@@ -279,28 +338,30 @@ class EmoTalk:
     ) -> Result:
         """Make the video `out` (.mp4), and a contact sheet `preview` (.png) if one is named.
 
-        options: any field of `Settings`. progress is called with (stage, done, total). The files appear when
-        they are complete; after an error or an interrupt nothing is left. Raises EmoTalkError.
+        emotion: as in `frames`. options: any field of `Settings`. progress is called with (stage, done, total).
+        The files appear when they are complete; after an error or an interrupt nothing is left. Raises
+        EmoTalkError.
         """
         begin, watch = time.perf_counter(), Stopwatch()
         settings, report = _settings(settings, options), progress or (lambda stage, done, total: None)
         inputs = [path for path in (face, audio) if isinstance(path, str | os.PathLike)]
+        inputs += [emotion.label] if isinstance(emotion, Emotion) else []  # may be the name of a file
         out = _output(out, overwrite, inputs)
         sheet_path = _output(preview, overwrite, [*inputs, out], (".png",)) if preview is not None else None
         report("portrait", 0, 1)
         with watch("portrait"):
             subject = face if isinstance(face, Subject) else self.portrait(face)
         report("portrait", 1, 1)
-        with watch("emotion"):
-            z = self.emotion(emotion)
-            nearest = dict(self.ame.nearest(z))
-        notes = list(subject.notes)
-        if next(iter(nearest)) == "unrelated":
-            notes.append(f"'{emotion}' names no emotion that EmoTalk knows; the face stays near neutral.")
         report("sound", 0, 1)
         with watch("sound"):
             recording = Recording.open(audio)
+        with watch("emotion"):
+            felt = self._emotion(emotion, recording)
+            nearest = self.nearest(felt)
         report("sound", 1, 1)
+        notes = list(subject.notes)
+        if next(iter(nearest)) == "unrelated":
+            notes.append(f"'{felt.label}' names no emotion that EmoTalk knows; the face stays near neutral.")
         framing = self._framing(subject, settings)
         total = frame_count(recording.seconds, settings.fps)
         sheet = ContactSheet(total, settings.fps)
@@ -309,14 +370,14 @@ class EmoTalk:
         with contextlib.ExitStack() as files:  # the sheet gets its name after the video, or neither does
             part = files.enter_context(PartFile(sheet_path)) if sheet_path is not None else None
             writer = files.enter_context(VideoWriter(out, framing.size, settings.fps, audio, overwrite, note))
-            for number, frame in enumerate(self._frames(subject, recording, z, settings, framing, watch)):
+            for number, frame in enumerate(self._frames(subject, recording, felt, settings, framing, watch)):
                 with watch("encoding"):
                     writer.write(frame)
                 if part is not None:
                     sheet.add(number, frame)
                 report("frames", number + 1, total)
             if part is not None:
-                sheet.save(part, f"{' '.join(emotion.split())}, intensity {settings.intensity:g}")
+                sheet.save(part, f"{' '.join(felt.label.split())}, intensity {_spelt(settings.intensity)}")
             made = time.perf_counter()
         watch.stages["encoding"] += time.perf_counter() - made
         return Result(
@@ -324,7 +385,7 @@ class EmoTalk:
             preview=sheet_path,
             face=subject.name,
             audio=str(audio),
-            emotion=emotion,
+            emotion=felt.label,
             nearest=nearest,
             settings=settings,
             generator=self.generator,
@@ -348,14 +409,15 @@ class EmoTalk:
         self,
         subject: Subject,
         recording: Recording,
-        z: Tensor,
+        emotion: Emotion,
         settings: Settings,
         framing: CropFraming | FullFraming,
         watch: Stopwatch,
     ) -> Iterator[np.ndarray]:
         total = frame_count(recording.seconds, settings.fps)
         living = life.Life(settings.fps, settings.blink, settings.seed, settings.pose == "natural")
-        rows = resample(self._motion(recording, z, settings.intensity, watch), settings.fps, total)
+        felt = emotion.during(settings.intensity, recording.seconds)
+        rows = resample(self._motion(recording, felt, watch), settings.fps, total)
         while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
             beta, sigma, loud = torch.stack(chunk).split([N_EXPRESSION, self.eac.dims.width, 1], 1)
             closure, pose, gaze = living.step(loud[:, 0].cpu().numpy())
@@ -372,7 +434,7 @@ class EmoTalk:
                 images = framing(crops, geometry)
             yield from images
 
-    def _motion(self, recording: Recording, z: Tensor, intensity: float, watch: Stopwatch) -> Iterator[Tensor]:
+    def _motion(self, recording: Recording, felt: Emotion, watch: Stopwatch) -> Iterator[Tensor]:
         """One row a frame at 25 frames/s: β [64], σ̂ [192], loudness [1]."""
         heard: list[Tensor] = []  # loudness of what EAC has read but not yet answered
 
@@ -381,7 +443,7 @@ class EmoTalk:
                 heard.append(loudness(mel, recording.level).to(self.device))
                 yield mel
 
-        blocks = self.eac.stream(mels(), z, intensity, recording.level)
+        blocks = self.eac.stream(mels(), felt.z, felt.mu, recording.level, times=felt.times)
         while True:
             with watch("motion"):
                 block = next(blocks, None)
@@ -432,7 +494,11 @@ def find_device(name: str) -> torch.device:
 def _settings(settings: Settings | None, options: dict) -> Settings:
     chosen = dataclasses.replace(settings or Settings(), **options)
     chosen.check()
-    return chosen
+    return dataclasses.replace(chosen, intensity=parse_intensity(chosen.intensity))
+
+
+def _spelt(intensity: float | tuple[float, float]) -> str:
+    return "-".join(f"{value:g}" for value in (intensity if isinstance(intensity, tuple) else (intensity,)))
 
 
 def _within(name: str, value: float, limits: tuple[float, float]) -> None:

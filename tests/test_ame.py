@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import open_clip
 import pytest
 import torch
@@ -135,9 +136,10 @@ def test_scores_are_weights(ame):
 
 
 def test_towers_to_come_say_so(ame):
-    for tower, shape in ((ame.image, (1, 3, 64, 64)), (ame.audio, (1, 80, 40))):
-        with pytest.raises(WeightsError, match="--emotion"):
-            tower(torch.zeros(shape))
+    with pytest.raises(WeightsError, match="--emotion"):
+        ame.audio([torch.zeros(80, 40)], -20.0)
+    with pytest.raises(WeightsError, match="--emotion"):
+        ame.image(np.zeros((64, 64, 3), np.uint8), np.zeros((478, 3)))
 
 
 def test_another_space_is_refused(tmp_path):

@@ -277,7 +277,8 @@ def test_help_names_every_option(capfd):
     shown = capfd.readouterr().out
     documented = (ROOT / "README.md").read_text()
     options = (
-        "face audio emotion intensity out device fps size pose blink framing seed no-overwrite preview json generator"
+        "face audio emotion intensity out device fps size pose blink framing seed no-overwrite preview json generator "
+        "emotion-image emotion-audio emotion-file emotion-timeline"
     )
     for option in [*options.split(), "landmarks", "weights", "quiet", "debug"]:
         assert f"--{option}" in shown and f"--{option}" in documented

@@ -18,8 +18,21 @@ NAME_LIMIT = 60  # characters of each part of a default name
 def generate(
     face: Path = typer.Option(..., "--face", "-f", help="Portrait: any picture that shows a face."),
     audio: Path = typer.Option(..., "--audio", "-a", help="Speech: any audio file, or a video with sound."),
-    emotion: str = typer.Option(..., "--emotion", "-e", help="What to feel, in words: 'happy', 'sadly surprised'."),
-    intensity: float = typer.Option(2.0, help="How strongly, from 1 to 3."),
+    emotion: Optional[str] = typer.Option(  # noqa: UP045
+        None,
+        "--emotion",
+        "-e",
+        help="What to feel, in words: 'happy', 'sadly surprised'.  [default: the emotion of the speech]",
+    ),
+    emotion_image: Optional[Path] = typer.Option(None, help="Feel what the face in this picture shows."),  # noqa: UP045
+    emotion_audio: Optional[Path] = typer.Option(None, help="Feel what the voice in this recording says."),  # noqa: UP045
+    emotion_file: Optional[Path] = typer.Option(  # noqa: UP045
+        None, help="Feel what `emotalk emotion ... --save` wrote, .safetensors."
+    ),
+    emotion_timeline: Optional[Path] = typer.Option(  # noqa: UP045
+        None, help="Change along the speech: CSV or JSON of time, emotion, intensity."
+    ),
+    intensity: str = typer.Option("2", help="How strongly, from 1 to 3; or a range such as 1-3 that grows."),
     out: Optional[Path] = typer.Option(  # noqa: UP045
         None,
         "--out",
@@ -45,14 +58,20 @@ def generate(
     """Make the face say the words with the emotion."""
     from .progress import progress
 
-    out = audio.parent / default_name(face, audio, emotion) if out is None else out
-    if out.is_dir():
-        out = out / default_name(face, audio, emotion)
-    options = {"intensity": intensity, "fps": fps, "size": size, "pose": pose, "blink": blink}
-    options |= {"framing": framing, "seed": seed}
-    for path in (face, audio):  # before torch is imported, which takes seconds
-        if not path.exists():
+    sources = {"text": emotion, "image": emotion_image, "audio": emotion_audio, "file": emotion_file}
+    sources |= {"timeline": emotion_timeline}
+    for path in (face, audio, *sources.values()):  # before torch is imported, which takes seconds
+        if isinstance(path, Path) and not path.exists():
             raise InputError(f"{path} does not exist; check the name.")
+    from ..emotion import AS_SPOKEN, one_of, parse_intensity
+
+    kind = one_of(**sources)
+    label = AS_SPOKEN if kind is None else emotion if kind == "text" else sources[kind].stem
+    out = audio.parent / default_name(face, audio, label) if out is None else out
+    if out.is_dir():
+        out = out / default_name(face, audio, label)
+    options = {"intensity": parse_intensity(intensity), "fps": fps, "size": size, "pose": pose, "blink": blink}
+    options |= {"framing": framing, "seed": seed}
     with progress(quiet) as report:
         report("models", 0, 1)
         from ..pipeline import EmoTalk, Settings  # late: it imports torch
@@ -64,7 +83,7 @@ def generate(
         result = talker.generate(
             face,
             audio,
-            emotion,
+            talker.emotion(**sources) if kind else None,
             out,
             preview=preview,
             overwrite=not no_overwrite,

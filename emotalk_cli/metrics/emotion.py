@@ -130,7 +130,7 @@ def confusion(
     """
     recording = Recording.open(audio)
     mel = torch.cat(list(recording.mels()), 1)
-    spoken = {n: talker.eac.predict(mel, talker.emotion(n), intensity, recording.level) for n in BASICS}
+    spoken = {n: talker.eac.predict(mel, talker.emotion(n).z[0], intensity, recording.level) for n in BASICS}
     jaw = spoken["neutral"][0][:, INDEX["jawOpen"]]
     length = len(jaw) // moments
     at = [k * length + int(jaw[k * length : (k + 1) * length].argsort()[length // 2]) for k in range(moments)]
