@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from . import checkpoints
 from .face.fit import CROP_LIFT, CROP_SIZE, Portrait
 from .face.model import INNER_LIPS, N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
-from .face.motion import Geometry, pixel_grid, polygon_distance, relight
+from .face.motion import Geometry, boxed, pixel_grid, polygon_distance, relight
 
 FLOW_UNIT = 2.0  # px of flow per unit of network output
 SPLIT = 3  # blocks 0..3 (6 to 48 px) always see the whole window; finer ones may be restricted to a region
@@ -221,8 +221,11 @@ class HEF(nn.Module):
         """Soft inner-lip mask [B,1,w,w] of landmarks [B,478,2+] crop px."""
         top, left = self.dims.origin
         lips = landmarks[:, INNER_LIPS, :2] - landmarks.new_tensor([left, top])
-        distance = polygon_distance(lips, pixel_grid(self.dims.window, self.dims.window, lips.device))
-        return (distance / 1.5 + 0.5).clamp(0, 1)[:, None]
+        grid = pixel_grid(self.dims.window, self.dims.window, lips.device)
+        rows, columns = boxed(lips, 2, self.dims.window)
+        mask = lips.new_zeros(len(lips), 1, *grid.shape[:2])
+        mask[:, 0, rows, columns] = (polygon_distance(lips, grid[rows, columns]) / 1.5 + 0.5).clamp(0, 1)
+        return mask
 
     def drive(self, geometry: Geometry) -> Drive:
         """The window's part of a geometry; without the geometry start, flow 0 and ratio 1."""

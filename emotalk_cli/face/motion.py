@@ -115,7 +115,8 @@ def polygon_distance(points: Tensor, grid: Tensor) -> Tensor:
     return torch.where(inside, gap, -gap)
 
 
-def _boxed(points: Tensor, margin: int, size: int) -> tuple[slice, slice]:
+def boxed(points: Tensor, margin: int, size: int) -> tuple[slice, slice]:
+    """Rows and columns of a picture of `size` px that hold points [B,N,2+] px and a margin."""
     low = (points.amin((0, 1)) - margin).floor().long().clamp(0, size - 1).tolist()
     high = (points.amax((0, 1)) + margin).ceil().long().clamp(1, size).tolist()
     return slice(low[1], max(high[1], low[1] + 1)), slice(low[0], max(high[0], low[0] + 1))
@@ -227,7 +228,11 @@ class FaceMotion:
         self.mouth_scale, self.mouth_centre = width, mean.mean(0)
         self.lip_centre = self.points[INNER_LIPS].mean(0)[None, None]
         contour = self.points[INNER_LIPS, :2][None]
-        shown = polygon_distance(contour, pixel_grid(CROP_SIZE, CROP_SIZE, self.device))[:, None]
+        shown = contour.new_full((1, 1, CROP_SIZE, CROP_SIZE), -CROP_SIZE)
+        rows, columns = boxed(contour, 4, CROP_SIZE)
+        shown[:, :, rows, columns] = polygon_distance(
+            contour, pixel_grid(CROP_SIZE, CROP_SIZE, self.device)[rows, columns]
+        )
         self.own_teeth = bool(self.source_gap.max() > OWN_TEETH * self.pose.scale[0])
         self.mouth_look = torch.cat([self.model.mouth_color, 1 - self.model.mouth_lower[:, None]], 1)
         self.own_mouth = torch.cat([self.image, ((shown - OWN_MARGIN) / 1.5).clamp(0, 1)], 1)
@@ -347,7 +352,7 @@ class FaceMotion:
     def _sharpen(self, flow: Tensor, mesh: Tensor, points: Tensor) -> Tensor:
         """Full resolution at lids and lips: between two that touch, an average would point into the eye or mouth."""
         for ring in (LEFT_EYE, RIGHT_EYE, OUTER_LIPS):
-            rows, columns = _boxed(points[:, ring, :2], 4, CROP_SIZE)
+            rows, columns = boxed(points[:, ring, :2], 4, CROP_SIZE)
             height, width = rows.stop - rows.start, columns.stop - columns.start
             corner = mesh.new_tensor([columns.start, rows.start, 0.0])
             face, weights = rasterize(mesh - corner, self.triangles, height, width)
@@ -363,7 +368,7 @@ class FaceMotion:
         grid = pixel_grid(CROP_SIZE, CROP_SIZE, self.device)
         for ring, (_, pairs, _, _) in zip((LEFT_EYE, RIGHT_EYE), self.lids):
             contour = points[:, ring, :2]
-            rows, columns = _boxed(contour, 3, CROP_SIZE)
+            rows, columns = boxed(contour, 3, CROP_SIZE)
             distance = polygon_distance(contour, grid[rows, columns])
             opened = self._gaps(points, pairs).amax(1) / self._gaps(self.points[None], pairs).amax(1).clamp_min(0.5)
             inside = (distance + 0.5).clamp(0, 1)[:, None] * (opened * 6 - 0.3).clamp(0, 1)[:, None, None, None]
@@ -385,7 +390,7 @@ class FaceMotion:
         if float(opening.max()) < 0.6:
             return mouth, interior
         contour = points[:, INNER_LIPS, :2]
-        rows, columns = _boxed(contour, 3, CROP_SIZE)
+        rows, columns = boxed(contour, 3, CROP_SIZE)
         grid = pixel_grid(CROP_SIZE, CROP_SIZE, self.device)[rows, columns]
         distance = polygon_distance(contour, grid)
         amount = ((opening - 0.6) / 1.5).clamp(0, 1)[:, None, None]
