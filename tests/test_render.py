@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from emotalk_cli.errors import EmoTalkError
+from emotalk_cli.face.motion import pixel_grid, polygon_distance
 from emotalk_cli.face.render import interpolate, rasterize
 
 SQUARE = torch.tensor([[[2.0, 2.0, 5.0], [14.0, 2.0, 5.0], [14.0, 14.0, 5.0], [2.0, 14.0, 5.0]]])
@@ -81,3 +82,27 @@ def test_pytorch3d_backend_agrees_or_says_what_to_install():
         assert torch.equal(ours, theirs)
     with pytest.raises(EmoTalkError, match="builtin"):
         rasterize(SQUARE, HALVES, 16, 16, backend="opengl")
+
+
+def test_compiled_and_torch_images_are_equal():
+    generator = torch.Generator().manual_seed(0)
+    vertices = torch.rand(2, 40, 3, generator=generator) * 60 - 6  # some triangles reach outside the image
+    triangles = torch.randint(0, 40, (50, 3), generator=generator)
+    values = torch.rand(40, 2, generator=generator)
+    face, weights = rasterize(vertices, triangles, 48, 44)
+    plain, plain_weights = rasterize(vertices, triangles, 48, 44, backend="torch")
+    same = face == plain
+    assert same.float().mean() > 0.998  # pixel centres that lie on an edge may go either way
+    assert torch.allclose(weights[same], plain_weights[same], atol=1e-3)
+    with torch.enable_grad():
+        slow = interpolate(face, weights.requires_grad_(), triangles, values)
+    assert torch.allclose(interpolate(face, weights.detach(), triangles, values), slow.detach(), atol=1e-5)
+
+
+def test_compiled_distance_to_a_polygon_equals_torch():
+    points = torch.tensor([[[3.0, 2.5], [20.3, 6.0], [12.0, 18.2], [11.0, 9.0]]]).repeat(2, 1, 1)
+    points[1] += 2.25
+    grid = pixel_grid(24, 28)
+    slow = polygon_distance(points.clone().requires_grad_(), grid).detach()
+    assert torch.allclose(polygon_distance(points, grid), slow, atol=1e-4)
+    assert (slow > 0).any() and (slow < 0).any()

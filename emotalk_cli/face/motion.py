@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from . import kernels
 from .fit import CROP_SIZE, Portrait, Pose
 from .model import (
     EXPRESSION_NAMES,
@@ -103,6 +104,10 @@ def relight(skin: Tensor, ratio: Tensor) -> Tensor:
 
 def polygon_distance(points: Tensor, grid: Tensor) -> Tensor:
     """Signed distance (px, positive inside) of grid [H,W,2] to closed polygons [B,N,2]: [B,H,W]."""
+    if kernels.usable(points, grid):
+        distance = torch.empty(len(points), *grid.shape[:2])
+        kernels.each(kernels.polygon_distance, len(points), points, grid[None], distance)
+        return distance
     a, b = points, points.roll(-1, 1)
     edge = b - a
     to = grid[None, :, :, None] - a[:, None, None]
