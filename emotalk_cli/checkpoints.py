@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +144,28 @@ def save(
     save_file({k: stored(v) for k, v in tensors.items()}, part, metadata)
     part.chmod(0o644)  # safetensors writes for its owner alone
     os.replace(part, path)
-    listing = index(folder) | {path.name: sha256(path)}
-    part = folder / f".{INDEX}.part"
-    part.write_text(json.dumps(listing, indent=1, sort_keys=True) + "\n")
-    os.replace(part, folder / INDEX)
+    _write_index(folder, {path.name: sha256(path)})
     return path
+
+
+def complete(directory: str | os.PathLike, source: str | os.PathLike | None = None) -> list[Path]:
+    """Copy the weight files that a folder lacks from `source` (default: as `weights_dir`), so that it can be used.
+
+    Returns the copies. Raises WeightsError as `weights_dir`.
+    """
+    folder, origin = Path(directory), weights_dir(source)
+    copies = []
+    for name in sorted(set(index(origin)) - set(index(folder))):
+        part = folder / f".{name}.part"
+        shutil.copyfile(origin / name, part)
+        os.replace(part, folder / name)
+        copies.append(folder / name)
+    if copies:
+        _write_index(folder, {name: digest for name, digest in index(origin).items() if folder / name in copies})
+    return copies
+
+
+def _write_index(folder: Path, entries: dict[str, str]) -> None:
+    part = folder / f".{INDEX}.part"
+    part.write_text(json.dumps(index(folder) | entries, indent=1, sort_keys=True) + "\n")
+    os.replace(part, folder / INDEX)

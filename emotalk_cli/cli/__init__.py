@@ -13,6 +13,7 @@ import typer
 
 from .. import __version__
 from ..errors import EmoTalkError
+from . import train
 from .generate import generate
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(generate)
+app.add_typer(train.app, name="train")
 
 
 def _print_version(wanted: bool) -> None:

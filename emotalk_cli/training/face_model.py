@@ -1,10 +1,8 @@
-"""Learn the face model from the data pack: `python -m emotalk_cli.training.face_model --data DIR --out weights`."""
+"""Learn the face model from the data pack: `emotalk train face-model`."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -302,16 +300,12 @@ def resting_expression(model: FaceModel, data: Path, held_out: dict) -> torch.Te
     return (beta + beta[swap]) / 2
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the training data pack")
-    parser.add_argument("--out", type=Path, default=Path("weights"))
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    torch.manual_seed(options.seed)
-    basis = np.load(options.data / "face_basis_478.npz")
-    dense = np.load(options.data / "ict_light.npz")
-    held_out = json.loads((options.data / "splits.json").read_text())
+def learn(data: Path, out: Path, seed: int, command: str) -> Path:
+    """Learn all parts from the data pack and write `out/face_model.safetensors`; its path."""
+    torch.manual_seed(seed)
+    basis = np.load(data / "face_basis_478.npz")
+    dense = np.load(data / "ict_light.npz")
+    held_out = json.loads((data / "splits.json").read_text())
     uv = np.zeros((N_VERTICES, 2), np.float32)
     uv[:N_SKIN] = basis["uv"]
     for centre, ring, corners in ((468, slice(469, 473), (33, 133)), (473, slice(474, 478), (362, 263))):
@@ -332,20 +326,15 @@ def main() -> None:
     state["expression"] = torch.zeros(64, N_VERTICES, 3)
     state["expression"][:53] = torch.tensor(basis["expression"])
     model.load_state_dict(state, strict=False)
-    model.expression[53:] = torch.tensor(expression_residuals(model, options.data, held_out)).float()
-    model.expression_rest[:] = resting_expression(model, options.data, held_out)
-    model.load_state_dict(learn_texture(model, options.data, held_out, dims.texture_size), strict=False)
-    path = checkpoints.save(
+    model.expression[53:] = torch.tensor(expression_residuals(model, data, held_out)).float()
+    model.expression_rest[:] = resting_expression(model, data, held_out)
+    model.load_state_dict(learn_texture(model, data, held_out, dims.texture_size), strict=False)
+    return checkpoints.save(
         "face_model",
         model.state_dict(),
         dims,
-        options.out,
+        out,
         data="face_basis_478, ICT-FaceKit Light, London and Canada sets, SFHQ, GRID s1 (see MODEL_CARD.md)",
-        command=" ".join(["python -m emotalk_cli.training.face_model", *sys.argv[1:]]),
-        seed=options.seed,
+        command=command,
+        seed=seed,
     )
-    print(f"{path}: {path.stat().st_size / 2**20:.1f} MB")
-
-
-if __name__ == "__main__":
-    main()

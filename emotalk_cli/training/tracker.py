@@ -1,33 +1,26 @@
-"""Train the face tracker (`emotalk_cli.face.tracker`) from the data pack on one CPU core.
-
-    python -m emotalk_cli.training.tracker --data DIR --out weights [--part landmarks|detector|both] [--steps N]
+"""Training of the face tracker (`emotalk_cli.face.tracker`) from the data pack: `emotalk train tracker`.
 
 Photos are cropped and mesh-warped into a bank in memory once; every step draws similarity, mirror, light, colour,
-blur, JPEG and occlusion changes anew. `--run` holds the state to `--resume` from, `log.csv` and `curve.png`.
-Each save writes `tracker.safetensors` with both networks; the part that is not trained is kept as it was.
+blur, JPEG and occlusion changes anew.
 """
 
 from __future__ import annotations
 
-import argparse
-import copy
-import csv
+import dataclasses
 import json
 import math
-import shlex
-import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import imageio_ffmpeg
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from .. import checkpoints
-from ..errors import WeightsError
+from ..errors import UsageError
 from ..face.model import INNER_LIPS, LEFT_EYE, N_SKIN, OUTER_LIPS, RIGHT_EYE
 from ..face.tracker import (
     LANDMARKS,
@@ -41,11 +34,13 @@ from ..face.tracker import (
     TrackerDims,
     crop_frames,
 )
+from . import config as configs
+from .config import Config
 from .faces import AXES, Labelled, MeshWarp, load_faces, similarity
 
 BANK = 192  # px, side of a bank crop
 BANK_MARGIN = 1.9  # bank crop side / face size
-VARIANTS = 10  # mesh-warped copies of each photo
+NEGATIVE = 6  # every so many-th crop of a batch shows no face, or a misplaced one
 CANVAS = 112  # px, the detector's training picture
 DATA = "London, Canada, Lisa, Zoom (CC BY 4.0, CC0), SFHQ (MIT), GRID s1 (CC BY 4.0), skimage and sklearn pictures"
 # Pictures without faces that train the two confidences; coffee, rocket, chelsea and flower stay out, for testing.
@@ -204,7 +199,7 @@ class Bank:
                 landmarks.append(points)
                 guesses.append(points)
                 scores.append(values)
-        self.photo_rows = len(pictures)
+        self.photo_rows, self.stride = len(pictures), variants + 1
         mean = np.mean([f.landmarks for f in small], 0)
         for picture, known, guess, values in grid_frames(data, mean, 5):
             pictures.append(picture)
@@ -291,7 +286,8 @@ def photometric(x: Tensor, rng: np.random.Generator) -> Tensor:
     if len(i := chosen(0.2)):
         x[i] = F.avg_pool2d(F.pad(x[i], (1, 1, 1, 1), mode="replicate"), 3, 1)
     if len(i := chosen(0.25)):
-        x[i] = x[i] + torch.randn_like(x[i]) * draw(len(i), 1, 1, 1, low=0.01, high=0.09)
+        noise = rng.standard_normal((len(i), *x.shape[1:]), np.float32)
+        x[i] = x[i] + torch.from_numpy(noise) * draw(len(i), 1, 1, 1, low=0.01, high=0.09)
     x = x.clamp(0, 1)
     for i in chosen(0.12).tolist():  # JPEG, or a median for painted surfaces
         picture = (x[i].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
@@ -307,10 +303,10 @@ def photometric(x: Tensor, rng: np.random.Generator) -> Tensor:
 def landmark_batch(
     bank: Bank, size: int, dims: TrackerDims, rng: np.random.Generator, warped: float
 ) -> dict[str, Tensor]:
-    """One augmented batch; 5/6 are faces, the rest are negatives. Labels in crop units, NaN = unlabelled."""
-    faces = size - size // 6
-    photos = bank.photo_rows
-    stride = VARIANTS + 1
+    """One augmented batch, every sixth a negative. Labels in crop units; unlabelled points and negatives are NaN."""
+    negative = torch.arange(size) % NEGATIVE == NEGATIVE - 1  # spread, so that every process gets its share
+    faces = int((~negative).sum())
+    photos, stride = bank.photo_rows, bank.stride
     rows = rng.integers(0, photos, faces)
     plain = rng.random(faces) > warped
     rows[plain] -= rows[plain] % stride
@@ -373,30 +369,33 @@ def landmark_batch(
         torch.from_numpy(theta.astype(np.float32)), (count, 3, dims.crop, dims.crop), align_corners=False
     )
     crops = torch.cat([crops, F.grid_sample(negatives, grid, padding_mode="border", align_corners=False)])
-    return {"crops": photometric(crops, rng) * 2 - 1, "points": local, "scores": scores}
+    order = torch.empty(size, dtype=torch.long)
+    order[~negative], order[negative] = torch.arange(faces), torch.arange(faces, size)
+    points = torch.cat([local, torch.full((count, LANDMARKS, 3), torch.nan)])[order]
+    scores = torch.cat([scores, torch.zeros(count, SCORES)])[order]
+    crops = photometric(crops[order], rng) * 2 - 1
+    return {"crops": crops, "points": points, "scores": scores, "is_face": (~negative).float()}
 
 
 def landmark_loss(outputs: tuple[Tensor, ...], batch: dict[str, Tensor], weights: Tensor) -> dict[str, Tensor]:
     """Landmark error / outer-eye distance of both stages, blendshape and confidence losses."""
     final, first, scores, confidence = outputs
-    goal = batch["points"]
-    faces = len(goal)
+    shown = batch["is_face"] > 0
+    goal, weights = batch["points"][shown], weights.to(scores)
     known = goal[..., :1].isfinite().float() * weights[:, None]
     eyes = (goal[:, LEFT_CORNER, :2] - goal[:, RIGHT_CORNER, :2]).norm(dim=1)[:, None, None]
     goal = goal.nan_to_num(0)
-    axes = torch.tensor([1.0, 1.0, 0.3])
+    axes = goal.new_tensor([1.0, 1.0, 0.3])
 
     def distance(points):
-        error = F.smooth_l1_loss(points[:faces], goal, reduction="none", beta=0.004) / eyes * axes
+        error = F.smooth_l1_loss(points[shown], goal, reduction="none", beta=0.004) / eyes * axes
         return (error * known).sum() / known.sum()
 
-    real = torch.zeros(len(confidence))
-    real[:faces] = 1
     return {
         "final": distance(final),
         "first": distance(first),
-        "scores": (scores[:faces].sigmoid() - batch["scores"]).abs().mean(),
-        "confidence": F.binary_cross_entropy_with_logits(confidence, real),
+        "scores": (scores[shown].sigmoid() - batch["scores"][shown]).abs().mean(),
+        "confidence": F.binary_cross_entropy_with_logits(confidence, batch["is_face"]),
     }
 
 
@@ -530,156 +529,95 @@ def detector_loss(heat: Tensor, geometry: Tensor, batch: dict[str, Tensor]) -> d
     }
 
 
-def average(ema: nn.Module, model: nn.Module, decay: float) -> None:
-    """Exponential moving average of parameters and buffers, in place."""
-    with torch.no_grad():
-        for a, b in zip(ema.state_dict().values(), model.state_dict().values(), strict=True):
-            if a.is_floating_point():
-                a.lerp_(b, 1 - decay)
-            else:
-                a.copy_(b)
+@dataclasses.dataclass
+class Options:
+    """part: landmarks | detector | both. variants: mesh-warped copies of each photo; warped: their share."""
+
+    part: str = "both"
+    variants: int = 10
+    warped: float = 0.7
 
 
-def save_plot(log: Path, picture: Path) -> None:
-    """Curves of every column of the CSV log against the step, logarithmic."""
-    import matplotlib
+class TrackerTask:
+    """Both networks of the tracker, or one of them; the other is then kept as it was shipped (see `solver.Task`)."""
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    name = "tracker"
 
-    with open(log) as file:
-        rows = list(csv.DictReader(file))
-    figure, axes = pyplot.subplots(figsize=(8, 5))
-    for column in rows[0]:
-        values = [(int(r["step"]), float(r[column])) for r in rows if r[column]]
-        if column not in ("step", "minutes") and values:
-            axes.plot(*zip(*values, strict=True), label=column)
-    axes.set(xlabel="step", yscale="log")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(picture, dpi=100)
-    pyplot.close(figure)
+    def __init__(self, data: Path, config: Config) -> None:
+        options = configs.build(Options, config.task)
+        if options.part not in ("landmarks", "detector", "both"):
+            raise UsageError(f"task.part={options.part} is unknown; choose landmarks, detector or both.")
+        self.rate, self.warped, self.dims = config.rate, options.warped, TrackerDims()
+        self.parts = ("detector", "landmarks") if options.part == "both" else (options.part,)
+        fresh, known = FaceTracker(self.dims), FaceTracker.load()
+        self.model, self.helpers, self.seed = fresh, {}, config.seed
+        if "detector" in self.parts:
+            self.scenes = Scenes(data, config.seed)
+        else:
+            self.model.detector = known.detector
+        if "landmarks" in self.parts:
+            self.bank = Bank(data, config.seed, options.variants, known)
+            mean, basis = self.bank.shape_basis(self.dims.components, self.dims.margin)
+            self.model.landmarker.mean.data.copy_(mean)
+            self.model.landmarker.basis.data.copy_(basis)
+            self.model.rigid.copy_(self.bank.rigid)
+            self.weights = landmark_weights()
+        else:
+            self.model.landmarker = known.landmarker
+            self.model.rigid.copy_(known.rigid)
+        self.model.to(memory_format=torch.channels_last)
 
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """One a network; the shape basis learns at a twentieth of the rate, without decay."""
+        found = {}
+        for part, net in (("detector", self.model.detector), ("landmarks", self.model.landmarker)):
+            slow = [p for n, p in net.named_parameters() if n in ("mean", "basis")]
+            fast = [p for n, p in net.named_parameters() if n not in ("mean", "basis")]
+            groups = [{"params": fast, "weight_decay": 0.02}]
+            if slow:
+                groups.append({"params": slow, "weight_decay": 0.0, "lr": self.rate * 0.05})
+            if part in self.parts:
+                found[part] = torch.optim.AdamW(groups, self.rate, betas=(0.9, 0.98))
+        return found
 
-def shipped(out: Path, dims: TrackerDims) -> FaceTracker:
-    """The tracker in `out`, or a fresh one."""
-    try:
-        return FaceTracker.load(out)
-    except WeightsError:
-        return FaceTracker(dims)
+    def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
+        """`Scenes.batch` and `landmark_batch` side by side."""
+        found = self.scenes.batch(size, rng) if "detector" in self.parts else {}
+        if "landmarks" in self.parts:
+            found |= landmark_batch(self.bank, size, self.dims, rng, self.warped)
+        return found
 
-
-def train(part: str, args: argparse.Namespace) -> None:
-    """Train one of the two networks ("landmarks", "detector") and save the tracker now and then."""
-    dims = TrackerDims()
-    run = args.run / part
-    run.mkdir(parents=True, exist_ok=True)
-    log, state = run / "log.csv", None
-    if args.resume and (run / "state.pt").is_file():
-        state = torch.load(run / "state.pt", weights_only=True)
-    elif log.is_file():
-        log.unlink()
-    first = state["step"] if state else 0
-    seed = args.seed + first  # a resumed run draws new warps and changes
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    steps = args.steps or {"landmarks": 3000, "detector": 3000}[part]
-    started = time.time()
-    if part == "landmarks":
-        bank = Bank(args.data, seed, VARIANTS, shipped(args.out, dims).eval())
-        weights, batch_size, rate = landmark_weights(), 48, 2e-3
-        net = FaceTracker(dims).landmarker
-        mean, basis = bank.shape_basis(dims.components, dims.margin)
-        net.mean.data.copy_(mean)
-        net.basis.data.copy_(basis)
-    else:
-        scenes, batch_size, rate = Scenes(args.data, seed), 48, 2e-3
-        net = FaceTracker(dims).detector
-    print(f"{part}: data ready after {time.time() - started:.0f} s", flush=True)
-    net = net.to(memory_format=torch.channels_last).train()
-    ema = copy.deepcopy(net).eval()
-    slow = [p for n, p in net.named_parameters() if n in ("mean", "basis")]
-    fast = [p for n, p in net.named_parameters() if n not in ("mean", "basis")]
-    groups = [{"params": fast, "weight_decay": 0.02}]
-    if slow:
-        groups.append({"params": slow, "weight_decay": 0.0})
-    optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
-    if state:
-        net.load_state_dict(state["net"])
-        ema.load_state_dict(state["ema"])
-        optimiser.load_state_dict(state["optimiser"])
-    spent = time.process_time()
-    losses: dict[str, list[float]] = {}
-    for step in range(first + 1, steps + 1):
-        factor = min(1, step / 150) * (0.5 + 0.5 * math.cos(math.pi * step / steps)) + 0.002
-        for group, share in zip(optimiser.param_groups, (1.0, 0.05), strict=False):
-            group["lr"] = rate * factor * share
-        if part == "landmarks":
-            batch = landmark_batch(bank, batch_size, dims, rng, warped=0.7)
-            with torch.autocast("cpu", torch.bfloat16):
-                outputs = net(batch["crops"].to(memory_format=torch.channels_last))
-            terms = landmark_loss(outputs, batch, weights)
+    def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
+        """The detector's loss, then the landmarker's."""
+        if "detector" in self.parts:
+            terms = detector_loss(*self.model.detector(batch["images"]), batch)
+            yield "detector", terms["heat"] + 2 * terms["geometry"], terms
+        if "landmarks" in self.parts:
+            terms = landmark_loss(self.model.landmarker(batch["crops"]), batch, self.weights)
             loss = terms["final"] + 0.5 * terms["first"] + 0.3 * terms["scores"] + 0.1 * terms["confidence"]
-        else:
-            batch = scenes.batch(batch_size, rng)
-            with torch.autocast("cpu", torch.bfloat16):
-                heat, geometry = net(batch["images"].to(memory_format=torch.channels_last))
-            terms = detector_loss(heat, geometry, batch)
-            loss = terms["heat"] + 2 * terms["geometry"]
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        average(ema, net, min(0.998, 1 - 10 / (10 + step)))
-        for name, value in terms.items():
-            losses.setdefault(name, []).append(value.item())
-        if step % args.every and step != steps:
-            continue
-        row = {"step": step, "minutes": round((time.process_time() - spent) / 60, 2)}
-        row |= {name: round(float(np.mean(values)), 5) for name, values in losses.items()}
-        losses.clear()
-        if part == "landmarks":
-            candidate = FaceTracker(dims).eval()
-            candidate.landmarker.load_state_dict(ema.state_dict())
-            row["validation"] = round(validate(candidate, bank.validation), 5)
-        fresh = not log.is_file()
-        with open(log, "a", newline="") as file:
-            writer = csv.DictWriter(file, row.keys())
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
-        print(row, flush=True)
-        tracker = shipped(args.out, dims)
-        if part == "landmarks":
-            tracker.landmarker.load_state_dict(ema.state_dict())
-            tracker.rigid.copy_(bank.rigid)
-        else:
-            tracker.detector.load_state_dict(ema.state_dict())
-        command = shlex.join(["python", "-m", "emotalk_cli.training.tracker", *sys.argv[1:]])
-        checkpoints.save("tracker", tracker.state_dict(), dims, args.out, data=DATA, command=command, seed=args.seed)
-        state = {"net": net.state_dict(), "ema": ema.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
-        torch.save(state, run / "state.part")
-        (run / "state.part").replace(run / "state.pt")
-        save_plot(log, run / "curve.png")
+            yield "landmarks", loss, terms
+
+    def validate(self, model: FaceTracker) -> dict[str, float]:
+        """Landmark error on photos kept back."""
+        return {"validation": validate(model, self.bank.validation)} if "landmarks" in self.parts else {}
+
+    def samples(self, model: FaceTracker) -> np.ndarray | None:
+        """Photos kept back with the landmarks that the tracker finds."""
+        photos = self.bank.validation if "landmarks" in self.parts else self.scenes.faces[::3]
+        tiles = []
+        for photo in photos[:8]:
+            picture = photo.image.copy()
+            for face in model(picture)[:1]:
+                for x, y in face.landmarks[:, :2].round().astype(int).tolist():
+                    cv2.circle(picture, (x, y), max(1, picture.shape[0] // 300), (0, 255, 0), -1)
+            tiles.append(cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA))
+        return np.concatenate(tiles, 1) if tiles else None
+
+    def save(self, model: FaceTracker, out: Path, **provenance) -> Path:
+        """Write `tracker.safetensors`."""
+        return checkpoints.save("tracker", model.state_dict(), self.dims, out, data=DATA, **provenance)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the training data pack")
-    parser.add_argument("--out", type=Path, default=Path("weights"), help="folder of tracker.safetensors")
-    parser.add_argument("--run", type=Path, default=Path("runs/tracker"), help="state, log and curve")
-    parser.add_argument("--part", choices=("landmarks", "detector", "both"), default="both")
-    parser.add_argument("--steps", type=int, default=0, help="0: 3000 each")
-    parser.add_argument("--every", type=int, default=250, help="steps between saves")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(args.threads)
-    for part in ("detector", "landmarks") if args.part == "both" else (args.part,):
-        train(part, args)
-
-
-if __name__ == "__main__":
-    main()
+def build(data: Path, config: Config, work: Path) -> TrackerTask:
+    """What `emotalk train tracker` trains."""
+    return TrackerTask(data, config)

@@ -1,0 +1,187 @@
+"""`emotalk train`: learn the weights again, or others; `emotalk train prepare`: data sets made ready for it."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Optional
+
+import typer
+
+from ..errors import InputError, UsageError
+
+TASKS = {  # name -> what it is
+    "tracker": "Face tracker: detector and landmarks.",
+    "ame": "AME: the towers of the emotion space.",
+    "eac": "EAC: speech and emotion to facial motion, equations 3 to 6.",
+    "hef": "HEF: the neural generator, equations 7 to 11.",
+}
+DATASETS = {
+    "mead": "MEAD: <subject>/video/front/<emotion>/level_N/NNN.mp4 and <subject>/audio/...",
+    "crema-d": "CREMA-D: VideoFlash/*.flv and AudioWAV/*.wav.",
+    "ravdess": "RAVDESS: Actor_NN/01-01-*.mp4.",
+    "folder": "Any videos in a folder, with labels from a table.",
+}
+WITHOUT_DATA = ("ame",)  # it has a default of its own
+EVERY = 10.0  # seconds between lines where stderr is no terminal
+
+app = typer.Typer(help="Train networks; prepare data for it.", no_args_is_help=True, rich_markup_mode=None)
+prepare_app = typer.Typer(help="Make a filmed data set ready.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(prepare_app, name="prepare")
+
+
+def _trainer(task: str) -> Callable:
+    def command(
+        overrides: Optional[list[str]] = typer.Argument(  # noqa: UP045
+            None, metavar="[KEY=VALUE]...", help="Changes to the configuration: batch=8, task.window=32."
+        ),
+        data: Optional[Path] = typer.Option(None, help="Training data: the data pack, or a prepared folder."),  # noqa: UP045
+        out: Optional[Path] = typer.Option(None, "--out", "-o", help="Folder of the weights.  [default: runs/TASK]"),  # noqa: UP045
+        config: Optional[str] = typer.Option(  # noqa: UP045
+            None, help="A .toml file, or a shipped configuration: paper or TASK.  [default: TASK]"
+        ),
+        steps: Optional[int] = typer.Option(None, help="Optimizer steps."),  # noqa: UP045
+        seed: Optional[int] = typer.Option(None, help="Of everything random."),  # noqa: UP045
+        amp: Optional[str] = typer.Option(None, help="Mixed precision: off, bf16 or fp16."),  # noqa: UP045
+        device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
+        resume: bool = typer.Option(False, "--resume", help="Go on from the checkpoint in --out."),
+        quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
+        debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    ) -> None:
+        out = out or Path("runs") / task
+        _check_data(data, task)
+        with _progress(quiet) as report:
+            import importlib
+
+            import torch
+
+            from .. import checkpoints
+            from ..pipeline import find_device
+            from ..training import config as configs
+            from ..training.solver import Solver
+
+            options = configs.load(config or task, task, overrides or (), steps=steps, seed=seed, amp=amp)
+            place = find_device(device)
+            torch.manual_seed(options.seed)
+            module = importlib.import_module(f"..training.{task}", __package__)
+            trained = module.build(data, options, out / task)
+            command = shlex.join(["emotalk", *sys.argv[1:]])
+            solver = Solver(trained, options, out, device=str(place), resume=resume, command=command, progress=report)
+            path = solver.run()
+        if solver.rank == 0:
+            checkpoints.complete(out)
+            if not quiet:
+                print(f"{path}: {options.steps} steps; emotalk generate --weights {out} uses it.", file=sys.stderr)
+
+    command.__doc__ = TASKS[task]
+    return command
+
+
+for _task in TASKS:
+    app.command(_task)(_trainer(_task))
+
+
+@app.command("face-model")
+def face_model(
+    data: Path = typer.Option(..., help="The data pack."),
+    out: Path = typer.Option(Path("runs/face-model"), "--out", "-o", help="Folder of the weights."),
+    seed: int = typer.Option(0, help="Of the texture's decomposition."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """The linear 3D face model of equation 1, by least squares and PCA: no steps, no checkpoint."""
+    _check_data(data, "face-model")
+    from .. import checkpoints
+    from ..training.face_model import learn
+
+    path = learn(data, out, seed, shlex.join(["emotalk", *sys.argv[1:]]))
+    checkpoints.complete(out)
+    if not quiet:
+        print(f"{path}: {path.stat().st_size / 2**20:.1f} MB", file=sys.stderr)
+
+
+def _preparer(dataset: str) -> Callable:
+    def command(
+        data: Path = typer.Option(..., help="Root of the data set as it is distributed."),
+        out: Path = typer.Option(..., "--out", "-o", help="Folder of the prepared clips."),
+        size: int = typer.Option(512, help="Side of the face crops in px."),
+        jobs: int = typer.Option(0, help="Processes; 0: as many as cores."),
+        labels: Optional[Path] = typer.Option(  # noqa: UP045
+            None, help="folder: CSV with the columns file and any of subject, emotion, intensity, split."
+        ),
+        weights: Optional[Path] = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),  # noqa: UP045
+        quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
+        debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    ) -> None:
+        _check_data(data, "prepare")
+        if labels is not None and dataset != "folder":
+            raise UsageError(f"--labels is for folder; {dataset} carries its labels in its file names.")
+        with _progress(quiet, "clips") as report:
+            from ..training import prepare
+
+            sources = prepare.LAYOUTS[dataset](data, *([labels] if labels else []))
+            made = prepare.prepare(
+                sources, out, size, jobs, weights and str(weights), lambda done, total: report(done, total, {})
+            )
+        if not quiet:
+            print(
+                f"{out}: {len(made.made)} clips made, {len(made.kept)} kept, {len(made.bad)} bad"
+                + (f" ({out / prepare.REPORT} says why)" if made.bad else ""),
+                file=sys.stderr,
+            )
+
+    command.__doc__ = DATASETS[dataset]
+    return command
+
+
+for _dataset in DATASETS:
+    prepare_app.command(_dataset)(_preparer(_dataset))
+
+
+def _check_data(data: Path | None, task: str) -> None:
+    if data is None:
+        if task not in WITHOUT_DATA:
+            raise UsageError(f"emotalk train {task} needs --data: the data pack, or a folder of emotalk train prepare.")
+    elif not data.is_dir():
+        raise InputError(f"{data} is not a folder; give the folder of the data to --data.")
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool, unit: str = "steps") -> Iterator[Callable[[int, int, dict[str, float]], None]]:
+    """Shows (done, total, last row of the log) on stderr: a bar on a terminal, a line now and then in a log."""
+    if quiet:
+        yield lambda done, total, row: None
+        return
+    if not sys.stderr.isatty():
+        yield _Lines(unit)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()]
+    columns.append(TextColumn("{task.fields[figures]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        shown = bar.add_task("", total=None, figures="")
+        yield lambda done, total, row: bar.update(shown, completed=done, total=total, figures=_figures(row))
+
+
+class _Lines:
+    def __init__(self, unit: str) -> None:
+        self._unit, self._last, self._begin, self._first = unit, 0.0, None, 0
+
+    def __call__(self, done: int, total: int, row: dict[str, float]) -> None:
+        now = time.monotonic()
+        if self._begin is None:
+            self._begin, self._first = now, done
+        if now - self._last >= EVERY or done == total:
+            speed = f", {(done - self._first) / (now - self._begin):.2g}/s" if done > self._first else ""
+            print(f"{done}/{total} {self._unit}{speed}  {_figures(row)}".rstrip(), file=sys.stderr, flush=True)
+            self._last = now
+
+
+def _figures(row: dict[str, float]) -> str:
+    return "  ".join(f"{key} {value:.4g}" for key, value in row.items() if key not in ("step", "seconds"))
