@@ -1,8 +1,8 @@
 """EmoTalk: one portrait, one speech recording and an emotion become a talking video.
 
-    from emotalk_cli import EmoTalk
-    talker = EmoTalk.load()
-    talker.generate("face.jpg", "speech.wav", "sadly surprised", out="video.mp4")
+from emotalk_cli import EmoTalk
+talker = EmoTalk.load()
+talker.generate("face.jpg", "speech.wav", "sadly surprised", out="video.mp4")
 """
 
 __version__ = "0.1.0"

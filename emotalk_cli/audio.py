@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
+from .files import check_input
 
 SAMPLE_RATE = 16000
 N_FFT = 1280  # 80 ms
@@ -30,6 +31,14 @@ SAMPLES_PER_FRAME = SAMPLE_RATE // FPS  # 640 samples in a video frame
 MELS_PER_FRAME = SAMPLES_PER_FRAME // HOP  # 4 mel frames in a video frame
 BLOCK_SECONDS = 10
 SHORTEST_SECONDS = 0.1
+LONGEST_SECONDS = 12 * 3600  # a small file can claim years
+# What ffmpeg may do with a file that a stranger made: sound and video containers only, nothing that names other
+# files or addresses (playlists, concat lists, subtitles, image sequences), no large allocation on a header's word.
+DEMUXERS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,gsm,loas,matroska,mov,mp3,mp4,mpc,mpc8,mpeg,mpegts,mxf,"
+    "nistsphere,nut,ogg,qoa,rm,sln,sox,tta,voc,w64,wav,webm,wv,xwma"
+)
+READING = ["-format_whitelist", DEMUXERS, "-protocol_whitelist", "file", "-max_alloc", str(256 << 20)]
 MEL_FLOOR = 1e-10  # of mel power, so log-mel is never below -10
 
 _MARGIN = (N_FFT - HOP) // 2  # zeros before the first and after the last frame
@@ -59,19 +68,6 @@ def _analysis() -> tuple[Tensor, Tensor]:
     return torch.hann_window(N_FFT), torch.from_numpy(mel_filters())
 
 
-def _readable(path: str | os.PathLike) -> Path:
-    file = Path(path)
-    if file.is_dir():
-        raise InputError(f"{file} is a folder; name an audio or video file in it.")
-    if not file.exists():
-        raise InputError(f"{file} does not exist; check the name of the audio file.")
-    if not os.access(file, os.R_OK):
-        raise InputError(f"{file} cannot be read; check its permissions.")
-    if file.is_file() and file.stat().st_size == 0:
-        raise InputError(f"{file} is empty; record or export the audio again.")
-    return file
-
-
 def blocks(path: str | os.PathLike, seconds: float = BLOCK_SECONDS) -> Iterator[np.ndarray]:
     """Decode the first audio stream of any media file, block by block.
 
@@ -81,8 +77,9 @@ def blocks(path: str | os.PathLike, seconds: float = BLOCK_SECONDS) -> Iterator[
     """
     from imageio_ffmpeg import get_ffmpeg_exe
 
-    file = _readable(path)
-    command = [get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-loglevel", "error", "-i", f"file:{file.resolve()}"]
+    file = check_input(path, "audio file")
+    command = [get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-loglevel", "error", *READING]
+    command += ["-i", f"file:{file.resolve()}"]
     command += ["-map", "0:a:0", "-vn", "-sn", "-dn", "-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "f32le", "-"]
     size, count = 4 * round(seconds * SAMPLE_RATE), 0
     with tempfile.TemporaryFile() as log:
@@ -91,6 +88,8 @@ def blocks(path: str | os.PathLike, seconds: float = BLOCK_SECONDS) -> Iterator[
             while data := process.stdout.read(size):
                 wave = np.frombuffer(data[: len(data) // 4 * 4], np.float32)
                 count += len(wave)
+                if count > LONGEST_SECONDS * SAMPLE_RATE:
+                    raise InputError(f"{file} is longer than {LONGEST_SECONDS // 3600} hours; cut it into parts.")
                 yield np.nan_to_num(wave)
             failed = process.wait() != 0
         finally:

@@ -8,7 +8,6 @@ holds their SHA-256, which every load checks.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -16,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from . import __version__
-from .errors import WeightsError
+from .errors import InputError, WeightsError
+from .files import check_input, sha256
 
 INDEX = "index.json"
 ENVIRONMENT = "EMOTALK_WEIGHTS"
+MAX_BYTES = 4 << 30  # of a file (other people's CLIPs are below 4 GiB), and
+MAX_HEADER = 4 << 20  # of its header, which is read into memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,27 +58,16 @@ def weights_dir(override: str | os.PathLike | None = None) -> Path:
     raise WeightsError(f"No weights found beside the package; reinstall emotalk or set ${ENVIRONMENT}.")
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file, read in blocks."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file) -> str:  # Python 3.10 has no hashlib.file_digest
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
-
-
 def index(directory: Path) -> dict[str, str]:
     """File name -> SHA-256 as recorded in the folder's index ({} when there is none yet)."""
+    path = directory / INDEX
     try:
-        return json.loads((directory / INDEX).read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise WeightsError(f"{directory / INDEX} is not valid JSON; restore the weights folder.") from error
+        listed = json.loads(path.read_text()) if path.exists() else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is not valid JSON; restore the weights folder.") from error
+    if not isinstance(listed, dict) or not all(isinstance(digest, str) for digest in listed.values()):
+        raise WeightsError(f"{path} is no list of files and hashes; restore the weights folder.")
+    return listed
 
 
 def load(name: str, directory: str | os.PathLike | None = None) -> Checkpoint:
@@ -95,15 +86,38 @@ def load(name: str, directory: str | os.PathLike | None = None) -> Checkpoint:
     if digest != listed:
         raise WeightsError(f"{path} is damaged (SHA-256 differs from {INDEX}); restore it.")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a safetensors file; restore it.") from error
+        tensors, metadata = read(path)
+    except InputError as error:
+        raise WeightsError(f"{error} Restore the weights folder.") from error
     if "dims" not in metadata:
         raise WeightsError(f"{path} carries no model dimensions; it was not made by emotalk train.")
-    tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-    return Checkpoint(tensors, json.loads(metadata["dims"]), metadata, digest, path)
+    try:
+        dims = json.loads(metadata["dims"])
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} carries damaged model dimensions; restore the weights folder.") from error
+    return Checkpoint(tensors, dims, metadata, digest, path)
+
+
+def read(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors (floating ones as float32, on the CPU) and metadata of any safetensors file, a stranger's too.
+
+    Size and header are bounded before anything is allocated. Raises InputError.
+    """
+    file = check_input(path, "safetensors file")
+    size = file.stat().st_size
+    if size > MAX_BYTES:
+        raise InputError(f"{file} is larger than {MAX_BYTES >> 30} GiB; it is no file of EmoTalk's.")
+    with open(file, "rb") as stream:
+        header = int.from_bytes(stream.read(8), "little")
+    if size < 10 or header > min(MAX_HEADER, size - 8):
+        raise InputError(f"{file} is not a safetensors file or is cut short; copy it again.")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}
+        return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, metadata
+    except Exception as error:  # the library's own, and torch's about types and shapes that it does not know
+        raise InputError(f"{file} is not a safetensors file or is damaged; copy it again.") from error
 
 
 def save(

@@ -7,6 +7,7 @@ timeline (CSV or JSON: time, emotion, intensity) several. Between keyframes ever
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -16,17 +17,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from . import __version__
+from . import __version__, checkpoints
 from .errors import InputError, UsageError, WeightsError
+from .files import check_input, sha256
 
 INTENSITY = (1.0, 3.0)
 AS_SPOKEN = "as spoken"  # label of the emotion that is taken from the speech itself
 LONGEST = 1 << 20  # bytes of a timeline
 _FORMAT = "emotalk-emotion-1"
+_PLACES = {"image": "a picture", "audio": "a recording", "file": "a file", "timeline": "a timeline"}
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,3}):)?(\d+(?:\.\d*)?|\.\d+)")
 _COLUMNS = ("time", "emotion", "intensity")
 
@@ -37,6 +39,7 @@ class Emotion:
 
     label: what the user gave, to be shown. times [K]: s, increasing. z [K,512]: unit vectors. mu [K]: intensity
     1..3, NaN where the setting `intensity` is to say it. space: the emotion space that z belongs to.
+    origin: the argument of `EmoTalk.emotion` that made it and its value, for the record; None for other origins.
     """
 
     label: str
@@ -44,6 +47,29 @@ class Emotion:
     z: Tensor
     mu: Tensor
     space: str
+    origin: tuple[str, str] | None = None
+
+    @property
+    def public(self) -> str:
+        """What a stranger may read: the label, but no path."""
+        kind = self.origin[0] if self.origin else "text" if self.label == AS_SPOKEN else "file"
+        return self.label if kind == "text" else f"as in {_PLACES[kind]}"
+
+    def options(self) -> dict[str, str]:
+        """The options of `emotalk generate` that make it, but for files."""
+        return {"emotion": self.label} if self.origin and self.origin[0] == "text" else {}
+
+    def inputs(self) -> dict[str, tuple[Path | None, str]]:
+        """Option -> file (None if it came from none) and hash: SHA-256 of the file, else of the keyframes."""
+        if self.origin is None:
+            return {} if self.label == AS_SPOKEN else {"emotion_file": (None, self.sha256)}
+        kind, given = self.origin
+        return {} if kind == "text" else {f"emotion_{kind}": (Path(given), sha256(given))}
+
+    @property
+    def sha256(self) -> str:
+        """Of the keyframes."""
+        return hashlib.sha256(b"".join(t.cpu().numpy().tobytes() for t in (self.times, self.z, self.mu))).hexdigest()
 
     @classmethod
     def constant(cls, label: str, z: Tensor, space: str) -> Emotion:
@@ -72,11 +98,10 @@ class Emotion:
     @classmethod
     def load(cls, path: str | os.PathLike, space: str) -> Emotion:
         """Read what `save` wrote. Raises InputError, or WeightsError if it belongs to another space than `space`."""
-        _check_file(path, "emotion")
+        check_input(path, "emotion file")
         try:
-            with safe_open(path, framework="pt") as file:
-                said, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
-        except (SafetensorError, OSError) as error:
+            tensors, said = checkpoints.read(path)
+        except InputError as error:
             raise InputError(f"{path} is no emotion file; make one with emotalk emotion ... --save.") from error
         if said.get("format") != _FORMAT or not _sound(tensors):
             raise InputError(f"{path} is no emotion file; make one with emotalk emotion ... --save.")
@@ -136,7 +161,7 @@ def read_timeline(path: str | os.PathLike) -> list[tuple[float, str, float]]:
     or tab. JSON: a list of {"time": , "emotion": , "intensity": }. Times are seconds or [hours:]minutes:seconds.
     Raises InputError naming the row.
     """
-    _check_file(path, "timeline")
+    check_input(path, "timeline")
     if os.path.getsize(path) > LONGEST:
         raise InputError(f"{path} is larger than {LONGEST >> 20} MiB; a timeline is a short table.")
     try:
@@ -208,16 +233,6 @@ def _moment(path: str | os.PathLike, number: int, row: Mapping[str, object]) -> 
     if not INTENSITY[0] <= strength <= INTENSITY[1]:
         raise InputError(f"{where}: the intensity {intensity!r} is outside 1..3; choose a number between them.")
     return 3600 * hours + 60 * minutes + seconds, emotion.strip(), strength
-
-
-def _check_file(path: str | os.PathLike, kind: str) -> None:
-    file = Path(path)
-    if file.is_dir():
-        raise InputError(f"{file} is a folder; name the {kind} file in it.")
-    if not file.exists():
-        raise InputError(f"{file} does not exist; check the name of the {kind} file.")
-    if not os.access(file, os.R_OK):
-        raise InputError(f"{file} cannot be read; check its permissions.")
 
 
 def _sound(tensors: Mapping[str, Tensor]) -> bool:

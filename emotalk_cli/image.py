@@ -15,6 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
 from .errors import InputError
+from .files import check_input
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")  # none calls a program
 MAX_PIXELS = 175_000_000  # below Pillow's own decompression-bomb error at 179 million
@@ -37,19 +38,11 @@ def load(path: str | os.PathLike, max_side: int = MAX_SIDE) -> np.ndarray:
     Raises InputError (one sentence) if there is no such file, or it is no picture, damaged, or larger
     than MAX_PIXELS.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; {_ADVICE}.")
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the name of the picture.")
+    path = check_input(path, "picture")
     try:
-        empty = path.stat().st_size == 0
         file = open(path, "rb")
     except OSError as error:
         raise InputError(f"{path} cannot be opened ({error.strerror}); check its permissions.") from error
-    if empty:
-        file.close()
-        raise InputError(f"{path} is empty; {_ADVICE}.")
     with file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of large and of slightly damaged pictures; both are judged below
         return _decode(file, path, max_side)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import functools
 import hashlib
 import itertools
 import math
@@ -12,14 +13,14 @@ import os
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import __version__, checkpoints, image, life
+from . import __version__, checkpoints, image, label, life, provenance, segments
 from .ame import AME
 from .audio import FPS, Recording, loudness
 from .eac import EAC
@@ -29,10 +30,11 @@ from .face.fit import CROP_SIZE, Portrait, fit_portrait
 from .face.model import INDEX, N_EXPRESSION, FaceModel
 from .face.motion import FaceMotion
 from .face.tracker import FaceTracker
+from .files import PartFile, check_input, check_output, sha256
 from .framing import CropFraming, FullFraming
 from .hef import HEF
 from .preview import ContactSheet
-from .video import PartFile, VideoWriter, check_output
+from .video import VideoWriter
 
 GENERATORS = ("hef", "geometry")
 LANDMARKS = ("builtin", "face-alignment")
@@ -43,7 +45,8 @@ SIZES = (64, 1024)  # px, of the cropped video
 RATES = (1.0, 120.0)  # frames/s
 BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at once
 SMILE = [INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]
-_KEPT = 4  # prepared portraits that stay in memory
+_KEPT = 4  # prepared portraits, and emotions, that stay in memory
+_EMOTION_FILES = {"image": "picture", "audio": "audio file", "file": "emotion file", "timeline": "timeline"}
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
@@ -55,7 +58,7 @@ class Settings:
     intensity: 1 (slight) .. 3 (strong), or (first, last) of a ramp over the speech. fps: 1..120.
     size: side of the cropped video, even, 64..1024 px.
     pose: still | natural head motion. blink: blinks per minute, 0..60. framing: crop | full picture.
-    seed: of blinks and head motion.
+    seed: of blinks and head motion. label: text in the corner of every frame, for example "AI-generated".
     """
 
     intensity: float | tuple[float, float] = 2.0
@@ -65,6 +68,7 @@ class Settings:
     blink: float = life.BLINKS_PER_MINUTE
     framing: str = "crop"
     seed: int = 0
+    label: str = ""
 
     def check(self) -> None:
         parse_intensity(self.intensity)
@@ -76,20 +80,26 @@ class Settings:
         _among("pose", self.pose, POSES)
         _among("framing", self.framing, FRAMINGS)
         _within("seed", self.seed, (0, 2**63 - 1))
+        label.check(self.label)
 
 
 @dataclasses.dataclass
 class Result:
     """What `generate` made.
 
-    out, preview: files. frames: their number; seconds: length of the video; size: (width, height) px.
+    out, sidecar, preview: files. sha256: of the video; unsigned_sha256: before it was signed. frames: their number;
+    seconds: length of the video; size: (width, height) px.
     emotion: its label. nearest: known emotions most like it, with their similarity 0..1 (of a timeline, the
     one most like each keyframe).
     elapsed: seconds that it took; stages: the same by stage (they overlap with encoding).
     weights: file name -> SHA-256. notes: what the user should know, one sentence each.
+    identical: whether it is the video that was to be made again, if that was the wish.
     """
 
     out: Path
+    sha256: str
+    unsigned_sha256: str
+    sidecar: Path | None
     preview: Path | None
     face: str
     audio: str
@@ -105,13 +115,15 @@ class Result:
     stages: dict[str, float]
     weights: dict[str, str]
     notes: list[str]
+    identical: bool | None = None
     version: str = __version__
 
     def to_dict(self) -> dict:
         """Plain types only, settings inlined, ready for JSON."""
         described = dataclasses.asdict(self)
         described |= described.pop("settings")
-        described |= {"out": str(self.out), "preview": self.preview and str(self.preview), "size": list(self.size)}
+        described |= {name: made and str(made) for name, made in described.items() if isinstance(made, Path)}
+        described |= {"size": list(self.size)}
         return described
 
 
@@ -124,6 +136,8 @@ class Subject:
     motion: FaceMotion
     source: object | None  # HEF's features of the picture; None for the geometry generator
     notes: list[str]
+    sha256: str  # of the file, or of the pixels and their shape
+    path: Path | None  # None for pixels
 
 
 class Stopwatch:
@@ -168,6 +182,7 @@ class EmoTalk:
         self.device = device
         self.weights = weights
         self._subjects: OrderedDict[str, Subject] = OrderedDict()
+        self._emotions: OrderedDict[tuple[str, str, str], Emotion] = OrderedDict()
 
     @classmethod
     def load(
@@ -215,18 +230,20 @@ class EmoTalk:
         Raises InputError if it is no readable picture or shows no face of at least MIN_FACE px.
         """
         if isinstance(face, np.ndarray):
-            name, key = "picture", hashlib.sha256(face.tobytes() + str(face.shape).encode()).hexdigest()
+            name, path, key = "picture", None, hashlib.sha256(face.tobytes() + str(face.shape).encode()).hexdigest()
         else:
-            name, key = str(face), _digest(face)
+            name, path = str(face), check_input(face, "picture")
+            key = sha256(path)
         if key not in self._subjects:
-            self._subjects[key] = self._prepare(name, face.copy() if isinstance(face, np.ndarray) else image.load(face))
+            pixels = face.copy() if isinstance(face, np.ndarray) else image.load(face)
+            self._subjects[key] = self._prepare(name, key, pixels)
             while len(self._subjects) > _KEPT:
                 self._subjects.popitem(last=False)
         self._subjects.move_to_end(key)
-        return dataclasses.replace(self._subjects[key], name=name)
+        return dataclasses.replace(self._subjects[key], name=name, path=path)
 
     @torch.inference_mode()
-    def _prepare(self, name: str, pixels: np.ndarray) -> Subject:
+    def _prepare(self, name: str, digest: str, pixels: np.ndarray) -> Subject:
         faces = self.tracker(pixels)
         if not faces:
             raise InputError(f"{name} shows no face that can be found; give a picture of one face seen from the front.")
@@ -240,7 +257,7 @@ class EmoTalk:
         fit.beta[SMILE] = torch.maximum(fit.beta[SMILE], (fit.beta[SMILE] + seen) / 2)
         motion = FaceMotion(self.moving_model, fit, self.device)
         source = self.hef.source(fit) if self.hef is not None else None
-        return Subject(name, fit, motion, source, notes)
+        return Subject(name, fit, motion, source, notes, digest, None)
 
     @torch.inference_mode()
     def emotion(
@@ -258,20 +275,30 @@ class EmoTalk:
         of a voice. file: what `Emotion.save` wrote. timeline: CSV or JSON (see `emotion.read_timeline`).
         Raises UsageError, InputError, and WeightsError if the tower that it takes is not among the weights.
         """
-        kind = one_of(text=text, image=image, audio=audio, file=file, timeline=timeline)
+        sources = {"text": text, "image": image, "audio": audio, "file": file, "timeline": timeline}
+        kind = one_of(**sources)
+        if kind is None:
+            raise UsageError("No emotion is given; name a text, an image, a recording, a file or a timeline.")
+        given = sources[kind]
+        key = (kind, str(given), "" if kind == "text" else sha256(check_input(given, _EMOTION_FILES[kind])))
+        if key not in self._emotions:
+            self._emotions[key] = dataclasses.replace(self._made(kind, given), origin=(kind, str(given)))
+            while len(self._emotions) > _KEPT:
+                self._emotions.popitem(last=False)
+        return self._emotions[key]
+
+    def _made(self, kind: str, given: str | os.PathLike) -> Emotion:
+        space = self.ame.space
         if kind == "text":
-            return Emotion.constant(text, self.ame.text([text])[0].cpu(), self.ame.space)
+            return Emotion.constant(given, self.ame.text([given])[0].cpu(), space)
         if kind == "image":
-            return Emotion.constant(str(image), self._seen(image).cpu(), self.ame.space)
+            return Emotion.constant(str(given), self._seen(given).cpu(), space)
         if kind == "audio":
-            return Emotion.constant(str(audio), self._heard(Recording.open(audio)).cpu(), self.ame.space)
+            return Emotion.constant(str(given), self._heard(Recording.open(given)).cpu(), space)
         if kind == "file":
-            return Emotion.load(file, self.ame.space)
-        if kind == "timeline":
-            times, texts, mu = zip(*read_timeline(timeline), strict=True)
-            z = self.ame.text(texts).cpu()
-            return Emotion(str(timeline), torch.tensor(times), z, torch.tensor(mu), self.ame.space)
-        raise UsageError("No emotion is given; name a text, an image, a recording, a file or a timeline.")
+            return Emotion.load(given, space)
+        times, texts, mu = zip(*read_timeline(given), strict=True)
+        return Emotion(str(given), torch.tensor(times), self.ame.text(texts).cpu(), torch.tensor(mu), space)
 
     def _seen(self, picture: str | os.PathLike) -> Tensor:
         """z_emo [512] of the largest face in a picture."""
@@ -309,7 +336,7 @@ class EmoTalk:
         recording = Recording.open(audio)
         felt = self._emotion(emotion, recording)
         framing = self._framing(subject, settings)
-        return self._frames(subject, recording, felt, settings, framing, Stopwatch())
+        return (frame for _, frame in self._frames(subject, recording, felt, settings, framing, Stopwatch()))
 
     def _emotion(self, emotion: str | Emotion | None, recording: Recording) -> Emotion:
         if isinstance(emotion, str):
@@ -332,15 +359,20 @@ class EmoTalk:
         *,
         preview: str | os.PathLike | None = None,
         overwrite: bool = True,
+        resume: bool = False,
+        sidecar: bool = True,
+        signer: provenance.Signer | None = None,
         progress: Progress | None = None,
         settings: Settings | None = None,
         **options,
     ) -> Result:
-        """Make the video `out` (.mp4), and a contact sheet `preview` (.png) if one is named.
+        """Make the video `out` (.mp4), its sidecar, and a contact sheet `preview` (.png) if one is named.
 
         emotion: as in `frames`. options: any field of `Settings`. progress is called with (stage, done, total).
-        The files appear when they are complete; after an error or an interrupt nothing is left. Raises
-        EmoTalkError.
+        The files appear when they are complete; after an error or an interrupt nothing is left, but of videos longer
+        than `segments.SECONDS` the complete pieces, in a hidden folder: with `resume` the same call goes on from
+        there. sidecar: also write `<out>.json`, which `emotalk generate --from` reads. signer: adds a C2PA manifest.
+        Raises EmoTalkError.
         """
         begin, watch = time.perf_counter(), Stopwatch()
         settings, report = _settings(settings, options), progress or (lambda stage, done, total: None)
@@ -348,6 +380,7 @@ class EmoTalk:
         inputs += [emotion.label] if isinstance(emotion, Emotion) else []  # may be the name of a file
         out = _output(out, overwrite, inputs)
         sheet_path = _output(preview, overwrite, [*inputs, out], (".png",)) if preview is not None else None
+        beside = _output(provenance.sidecar_path(out), overwrite, [*inputs, out], (".json",)) if sidecar else None
         report("portrait", 0, 1)
         with watch("portrait"):
             subject = face if isinstance(face, Subject) else self.portrait(face)
@@ -365,23 +398,56 @@ class EmoTalk:
         framing = self._framing(subject, settings)
         total = frame_count(recording.seconds, settings.fps)
         sheet = ContactSheet(total, settings.fps)
-        note = {"comment": f"Synthetic video made by EmoTalk {__version__}"}
+        length = segments.piece_frames(settings.fps, BATCH[self.device.type])
+        record = provenance.Record(
+            out,
+            {"face": (subject.path, subject.sha256), "audio": (Path(audio), sha256(audio)), **felt.inputs()},
+            {**felt.options(), **dataclasses.asdict(settings), **self._models()},
+            self.weights,
+            str(self.device),
+            {"frames": total, "seconds": total / settings.fps, "size": framing.size},
+            signer,
+        )
         report("frames", 0, total)
-        with contextlib.ExitStack() as files:  # the sheet gets its name after the video, or neither does
+        with contextlib.ExitStack() as files:  # the others get their names after the video, or none does
             part = files.enter_context(PartFile(sheet_path)) if sheet_path is not None else None
-            writer = files.enter_context(VideoWriter(out, framing.size, settings.fps, audio, overwrite, note))
-            for number, frame in enumerate(self._frames(subject, recording, felt, settings, framing, watch)):
-                with watch("encoding"):
-                    writer.write(frame)
-                if part is not None:
-                    sheet.add(number, frame)
-                report("frames", number + 1, total)
+            note = files.enter_context(PartFile(beside)) if beside is not None else None
+            shared = {
+                "overwrite": overwrite,
+                "metadata": record.tags(felt.public),
+                "finish": functools.partial(record.finish, sidecar=note and note.path),
+            }
+            if total <= length:
+                writer = files.enter_context(VideoWriter(out, framing.size, settings.fps, audio, **shared))
+                first = 0
+            else:
+                writer = files.enter_context(
+                    segments.SegmentedWriter(
+                        out, framing.size, settings.fps, audio, total, length, record.key(), resume, **shared
+                    )
+                )
+                first = writer.done
+            shown = sheet.wanted if part is not None else ()
+            try:
+                for number, frame in self._frames(subject, recording, felt, settings, framing, watch, first, shown):
+                    if number >= first:
+                        with watch("encoding"):
+                            writer.write(frame)
+                        report("frames", number + 1, total)
+                    if part is not None:
+                        sheet.add(number, frame)
+            except BaseException:
+                if isinstance(writer, segments.SegmentedWriter) and writer.kept:
+                    report("kept", writer.kept, total)
+                raise
             if part is not None:
-                sheet.save(part, f"{' '.join(felt.label.split())}, intensity {_spelt(settings.intensity)}")
+                sheet.save(part, f"{' '.join(felt.public.split())}, intensity {_spelt(settings.intensity)}")
             made = time.perf_counter()
-        watch.stages["encoding"] += time.perf_counter() - made
+        watch.stages["encoding"] = watch.stages.get("encoding", 0.0) + time.perf_counter() - made
         return Result(
             out=out,
+            **record.video,
+            sidecar=beside,
             preview=sheet_path,
             face=subject.name,
             audio=str(audio),
@@ -390,14 +456,16 @@ class EmoTalk:
             settings=settings,
             generator=self.generator,
             device=str(self.device),
-            frames=total,
-            seconds=total / settings.fps,
-            size=framing.size,
             elapsed=time.perf_counter() - begin,
             stages=watch.stages,
             weights=self.weights,
             notes=notes,
         )
+
+    def _models(self) -> dict[str, str]:
+        """The options of `emotalk generate` that chose the models."""
+        landmarks = "builtin" if isinstance(self.tracker, FaceTracker) else "face-alignment"
+        return {"generator": self.generator, "landmarks": landmarks, "device": str(self.device)}
 
     def _framing(self, subject: Subject, settings: Settings) -> CropFraming | FullFraming:
         if settings.framing == "crop":
@@ -413,7 +481,15 @@ class EmoTalk:
         settings: Settings,
         framing: CropFraming | FullFraming,
         watch: Stopwatch,
-    ) -> Iterator[np.ndarray]:
+        first: int = 0,
+        also: Collection[int] = (),
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Frames with their numbers, from `first` on and those in `also`, with a few neighbours.
+
+        All motion is made from the beginning, which is cheap, so that every frame is the same wherever one starts.
+        """
+        stamp = label.Label(settings.label, framing.size) if settings.label else None
+        at = 0
         total = frame_count(recording.seconds, settings.fps)
         living = life.Life(settings.fps, settings.blink, settings.seed, settings.pose == "natural")
         felt = emotion.during(settings.intensity, recording.seconds)
@@ -421,6 +497,10 @@ class EmoTalk:
         while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
             beta, sigma, loud = torch.stack(chunk).split([N_EXPRESSION, self.eac.dims.width, 1], 1)
             closure, pose, gaze = living.step(loud[:, 0].cpu().numpy())
+            numbers = range(at, at + len(chunk))
+            at = numbers.stop
+            if at <= first and not any(number in also for number in numbers):
+                continue
             beta = beta + torch.from_numpy(life.eyes(closure, gaze)).to(beta)
             pose = torch.from_numpy(pose).to(beta)
             with watch("geometry"):
@@ -432,7 +512,9 @@ class EmoTalk:
                     crops = self.hef(subject.source, geometry, beta, pose, sigma)
             with watch("framing"):
                 images = framing(crops, geometry)
-            yield from images
+                if stamp is not None:
+                    images = stamp(images)
+            yield from zip(numbers, images)
 
     def _motion(self, recording: Recording, felt: Emotion, watch: Stopwatch) -> Iterator[Tensor]:
         """One row a frame at 25 frames/s: β [64], σ̂ [192], loudness [1]."""
@@ -518,10 +600,3 @@ def _output(
     if any(path == Path(os.path.realpath(other)) for other in inputs):
         raise UsageError(f"{out} is also an input or another output; choose a different name.")
     return path
-
-
-def _digest(path: str | os.PathLike) -> str:
-    try:
-        return checkpoints.sha256(Path(path))
-    except OSError:
-        return f"unreadable {path}"  # `image.load` says why

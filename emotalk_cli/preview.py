@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .video import PartFile, write_error
+from .files import PartFile, write_error
 
 MOMENTS = 8
 COLUMNS = 4
@@ -16,17 +16,17 @@ INK, PAPER = (60, 60, 60), (255, 255, 255)
 
 
 class ContactSheet:
-    """Collects the frames nearest to `MOMENTS` times spread over a video of `frames` frames."""
+    """Collects the frames nearest to `MOMENTS` times spread over a video of `frames` frames: those in `wanted`."""
 
     def __init__(self, frames: int, fps: float) -> None:
         count = min(MOMENTS, frames)
-        self._wanted = {int((k + 0.5) * frames / count) for k in range(count)}
+        self.wanted = {int((k + 0.5) * frames / count) for k in range(count)}
         self._fps = fps
         self._tiles: list[tuple[float, Image.Image]] = []
 
     def add(self, number: int, frame: np.ndarray) -> None:
         """Offer frame `number` (from 0), uint8 [H,W,3]; it is kept if it is one of the moments."""
-        if number in self._wanted:
+        if number in self.wanted:
             tile = Image.fromarray(frame)
             tile.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
             self._tiles.append((number / self._fps, tile))

@@ -5,86 +5,23 @@ from __future__ import annotations
 import collections
 import os
 import queue
-import secrets
 import signal
 import subprocess
 import threading
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
+from .audio import READING
 from .errors import EmoTalkError, InputError, UsageError
+from .files import PartFile, check_output, write_error
 
-SUFFIXES = (".mp4", ".m4v", ".mov")
 QUALITY = 17  # x264's constant rate factor: visually lossless for faces
 _THREADS = 2  # fixed, because x264's output depends on it
 _QUEUE = 8  # frames that may wait for the encoder
 _SAMPLE_RATES = "8000|11025|12000|16000|22050|24000|32000|44100|48000"  # what AAC players handle; the nearest is taken
-
-
-def check_output(out: str | os.PathLike, overwrite: bool = True, suffixes: tuple[str, ...] = SUFFIXES) -> Path:
-    """The absolute path of a file that is to be written, or UsageError saying why it cannot be."""
-    path = Path(os.path.realpath(out))
-    if path.suffix.lower() not in suffixes:
-        raise UsageError(f"{out} must end in {' or '.join(suffixes)}; change the output name.")
-    if len(os.fsencode(path.name)) > 255:
-        raise UsageError(f"{path.name[:40]}... is too long for a file name; choose a shorter output name.")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path.parent} is not an existing folder; create it or choose another output.")
-    if path.is_dir():
-        raise UsageError(f"{out} is a folder; name a file in it.")
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{out} is not an ordinary file; choose another output.")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{out} exists already; choose another output or allow overwriting.")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"{path.parent} is not writable; choose an output in another folder.")
-    return path
-
-
-class PartFile:
-    """A hidden temporary file beside `out` that takes its name on `commit` and vanishes on `discard`.
-
-    As a context manager it commits at the end of the block, or discards after an exception.
-    """
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-        self.path = out.parent / f".emotalk-{secrets.token_hex(6)}.part"
-        try:
-            open(self.path, "xb").close()
-        except OSError as error:
-            raise write_error(out, error.strerror) from error
-
-    def commit(self) -> None:
-        """Give the file its name, atomically. Raises EmoTalkError and removes it if that fails."""
-        try:
-            os.replace(self.path, self.out)
-        except OSError as error:
-            self.discard()
-            raise write_error(self.out, error.strerror) from error
-
-    def discard(self) -> None:
-        """Remove the temporary file."""
-        self.path.unlink(missing_ok=True)
-
-    def __enter__(self) -> PartFile:
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is None:
-            self.commit()
-        else:
-            self.discard()
-
-
-def write_error(out: Path, reason: str | None) -> EmoTalkError:
-    """One sentence for a failed write, with the remedy that fits `reason` (ffmpeg's or the system's words)."""
-    reason = reason or "unknown error"
-    if "No space left" in reason or "File too large" in reason or "quota" in reason:
-        return EmoTalkError(f"No room to write {out}; free some disk space or choose another output.")
-    return EmoTalkError(f"{out} could not be written ({reason.rstrip('.')}); choose another output.")
 
 
 class VideoWriter:
@@ -107,11 +44,16 @@ class VideoWriter:
         audio: str | os.PathLike | None = None,
         overwrite: bool = True,
         metadata: dict[str, str] | None = None,
+        finish: Callable[[Path], None] | None = None,
     ) -> None:
-        """size: (width, height), both even. audio: its first audio stream is kept, whole. Errors as `check_output`."""
+        """size: (width, height), both even. audio: its first audio stream is kept, whole.
+
+        metadata: tags of the container. finish: is given the complete file before it gets its name, for example to
+        sign it. Errors as `check_output`.
+        """
         self.out = check_output(out, overwrite)
         self.frames = 0
-        self._overwrite = overwrite
+        self._overwrite, self._finish = overwrite, finish
         self._shape = (size[1], size[0], 3)
         if size[0] % 2 or size[1] % 2 or min(size) < 2:
             raise ValueError(f"video sides must be even, not {size}")
@@ -120,13 +62,7 @@ class VideoWriter:
         self._queue: queue.Queue[bytes | None] = queue.Queue(_QUEUE)
         self._broken = threading.Event()
         try:
-            self._process = subprocess.Popen(
-                _command(self._part.path, size, fps, audio, metadata or {}),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                start_new_session=True,  # ctrl-C is ours to handle; ffmpeg would finish the file
-            )
+            self._process = _ffmpeg(_encoding(self._part.path, size, fps, audio, metadata or {}), subprocess.PIPE)
         except BaseException:
             self._part.discard()
             raise
@@ -149,6 +85,8 @@ class VideoWriter:
                 thread.join()
             if self._process.wait() != 0 or self._broken.is_set():
                 raise self._error()
+            if self._finish is not None:
+                self._finish(self._part.path)
             if not self._overwrite and self.out.exists():
                 raise UsageError(f"{self.out} exists already; choose another output or allow overwriting.")
             self._part.commit()
@@ -205,36 +143,88 @@ class VideoWriter:
                 self._messages.append(line.decode(errors="replace").strip())
 
     def _error(self) -> EmoTalkError:
-        text = " ".join(self._messages)
-        if "matches no streams" in text or "Error opening input" in text:
-            return InputError("The sound could not be read a second time; do not change the audio file meanwhile.")
-        for words in ("No space left on device", "File too large", "Disk quota exceeded"):
-            if words in text:
-                return write_error(self.out, words)
-        if self._process.returncode == -getattr(signal, "SIGXFSZ", 0):  # the shell's limit on file sizes
-            return write_error(self.out, "File too large")
-        return write_error(self.out, f"ffmpeg: {self._messages[-1]}" if self._messages else "ffmpeg stopped")
+        return _failure(self.out, list(self._messages), self._process.returncode)
 
 
-def _command(
-    part: Path, size: tuple[int, int], fps: float, audio: str | os.PathLike | None, metadata: dict[str, str]
-) -> list[str]:
+def join(
+    pieces: list[Path],
+    fps: float,
+    frames: list[int],
+    out: Path,
+    audio: str | os.PathLike,
+    metadata: dict[str, str],
+) -> None:
+    """Write to `out` the video of `pieces`, not encoded again, with the sound of `audio`.
+
+    pieces: plainly named files of `VideoWriter` in one folder, `frames` each. Raises EmoTalkError.
+    """
+    listing = pieces[0].parent / "pieces.ffconcat"
+    lines = [f"file {piece.name}\nduration {float(count / _rate(fps)):.9f}\n" for piece, count in zip(pieces, frames)]
+    listing.write_text("ffconcat version 1.0\n" + "".join(lines))
+    command = ["-f", "concat", "-protocol_whitelist", "file", "-i", f"file:{listing}"]
+    command += [*_sound(audio), "-codec:v", "copy", *_container(out, metadata)]
+    process = _ffmpeg(command, subprocess.DEVNULL)
+    try:
+        messages = process.communicate()[1].decode(errors="replace").splitlines()
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode != 0:
+        raise _failure(out, messages, process.returncode)
+
+
+def _failure(out: Path, messages: list[str], code: int) -> EmoTalkError:
+    """What ffmpeg's last words mean for the user."""
+    text = " ".join(messages)
+    if "matches no streams" in text or "Error opening input" in text:
+        return InputError("The sound could not be read a second time; do not change the audio file meanwhile.")
+    for words in ("No space left on device", "File too large", "Disk quota exceeded"):
+        if words in text:
+            return write_error(out, words)
+    if code == -getattr(signal, "SIGXFSZ", 0):  # the shell's limit on file sizes
+        return write_error(out, "File too large")
+    return write_error(out, f"ffmpeg: {messages[-1]}" if messages else "ffmpeg stopped")
+
+
+def _ffmpeg(arguments: list[str], stdin: int) -> subprocess.Popen:
     from imageio_ffmpeg import get_ffmpeg_exe
 
-    rate = str(Fraction(fps).limit_denominator(1001))
-    command = [get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-loglevel", "error", "-y"]
-    command += ["-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{size[0]}x{size[1]}"]
-    command += ["-framerate", rate, "-i", "pipe:0"]
+    return subprocess.Popen(
+        [get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-loglevel", "error", "-y", *arguments],
+        stdin=stdin,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # ctrl-C is ours to handle; ffmpeg would finish the file
+    )
+
+
+def _rate(fps: float) -> Fraction:
+    return Fraction(fps).limit_denominator(1001)
+
+
+def _encoding(
+    part: Path, size: tuple[int, int], fps: float, audio: str | os.PathLike | None, metadata: dict[str, str]
+) -> list[str]:
+    command = ["-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{size[0]}x{size[1]}"]
+    command += ["-framerate", str(_rate(fps)), "-i", "pipe:0"]
     if audio is not None:
-        command += ["-i", f"file:{Path(audio).resolve()}", "-map", "0:v:0", "-map", "1:a:0"]
-        # the samples one after another, as they were heard, whatever the container's time stamps say
-        command += ["-filter:a", f"asetpts=N/SR/TB,aformat=sample_rates={_SAMPLE_RATES}:channel_layouts=mono|stereo"]
-        command += ["-codec:a", "aac", "-b:a", "160k", "-flags:a", "+bitexact"]
+        command += _sound(audio)
     colours = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bitexact,format=yuv420p"
     command += ["-filter:v", colours, "-codec:v", "libx264", "-preset", "fast", "-crf", str(QUALITY)]
     command += ["-threads", str(_THREADS), "-flags:v", "+bitexact"]
     command += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
-    command += ["-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact", "-movflags", "+faststart"]
+    return command + _container(part, metadata)
+
+
+def _sound(audio: str | os.PathLike) -> list[str]:
+    """The second input's samples one after another, as they were heard, whatever its time stamps say."""
+    command = [*READING, "-i", f"file:{Path(audio).resolve()}", "-map", "0:v:0", "-map", "1:a:0"]
+    command += ["-filter:a", f"asetpts=N/SR/TB,aformat=sample_rates={_SAMPLE_RATES}:channel_layouts=mono|stereo"]
+    return [*command, "-codec:a", "aac", "-b:a", "160k", "-flags:a", "+bitexact"]
+
+
+def _container(part: Path, metadata: dict[str, str]) -> list[str]:
+    command = ["-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact", "-movflags", "+faststart"]
     for key, value in metadata.items():
         command += ["-metadata", f"{key}={value}"]
     return [*command, "-f", "mp4", f"file:{part}"]

@@ -20,7 +20,7 @@ from PIL import Image
 
 from emotalk_cli import __version__
 from emotalk_cli.cli import main
-from emotalk_cli.cli.generate import default_name
+from emotalk_cli.job import default_name
 
 QUICK = ["--generator", "geometry", "--fps", "5", "--size", "128", "--device", "cpu"]
 COMMAND = [sys.executable, "-m", "emotalk_cli"]
@@ -53,7 +53,8 @@ def test_the_main_job(tmp_path, short_speech):
     assert np.corrcoef(heard[:count], original[:count])[0, 1] > 0.9
     sheet = Image.open(tmp_path / "sheet.png")
     assert sheet.width > 900 and sheet.height > 450
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([face.name, audio.name, out.name, "sheet.png"])
+    files = [face.name, audio.name, out.name, f"{out.name}.json", "sheet.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(files)
     assert "\x1b" not in done.stderr and "frames" in done.stderr
 
 
@@ -67,7 +68,7 @@ def test_same_seed_same_bytes(tmp_path, short_speech):
 
 
 def test_quiet_and_a_folder_as_output(tmp_path, short_speech, capfd):
-    assert main(generate(PORTRAIT, short_speech, "happy", *QUICK, "--quiet", "-o", tmp_path)) == 0
+    assert main(generate(PORTRAIT, short_speech, "happy", *QUICK, "--quiet", "--no-sidecar", "-o", tmp_path)) == 0
     assert capfd.readouterr() == ("", "")
     assert [p.name for p in tmp_path.iterdir()] == ["portrait--short--happy.mp4"]
 
@@ -278,7 +279,7 @@ def test_help_names_every_option(capfd):
     documented = (ROOT / "README.md").read_text()
     options = (
         "face audio emotion intensity out device fps size pose blink framing seed no-overwrite preview json generator "
-        "emotion-image emotion-audio emotion-file emotion-timeline"
+        "emotion-image emotion-audio emotion-file emotion-timeline label resume sidecar from c2pa c2pa-cert c2pa-key"
     )
     for option in [*options.split(), "landmarks", "weights", "quiet", "debug"]:
         assert f"--{option}" in shown and f"--{option}" in documented
@@ -310,4 +311,5 @@ def test_batch_script(tmp_path, short_speech):
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     made = sorted(p.name for p in (tmp_path / "o u t").iterdir())
-    assert made == ["happy.mp4", "happy.png", "sadly-surprised.mp4", "sadly-surprised.png"]
+    names = [f"{name}.{kind}" for name in ("happy", "sadly-surprised") for kind in ("mp4", "mp4.json", "png")]
+    assert made == names

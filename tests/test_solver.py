@@ -265,5 +265,3 @@ def test_processes_must_share_the_batch(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UsageError, match="3 processes"):
         Solver(Tiny(), settings(), tmp_path)
-
-

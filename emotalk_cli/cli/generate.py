@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from pathlib import Path
 from typing import Optional
 
@@ -12,12 +11,15 @@ import typer
 
 from ..errors import InputError, UsageError
 
-NAME_LIMIT = 60  # characters of each part of a default name
+FILES = ("face", "audio", "emotion_image", "emotion_audio", "emotion_file", "emotion_timeline")
 
 
 def generate(
-    face: Path = typer.Option(..., "--face", "-f", help="Portrait: any picture that shows a face."),
-    audio: Path = typer.Option(..., "--audio", "-a", help="Speech: any audio file, or a video with sound."),
+    context: typer.Context,
+    face: Optional[Path] = typer.Option(None, "--face", "-f", help="Portrait: any picture that shows a face."),  # noqa: UP045
+    audio: Optional[Path] = typer.Option(  # noqa: UP045
+        None, "--audio", "-a", help="Speech: any audio file, or a video with sound."
+    ),
     emotion: Optional[str] = typer.Option(  # noqa: UP045
         None,
         "--emotion",
@@ -46,8 +48,19 @@ def generate(
     blink: float = typer.Option(15.0, help="Blinks per minute, 0 to 60."),
     framing: str = typer.Option("crop", help="crop: the face; full: the whole picture."),
     seed: int = typer.Option(0, help="Of blinks and head motion; the same seed gives the same file."),
+    label: str = typer.Option("", help="Text in the corner of every frame, for example 'AI-generated'."),
     no_overwrite: bool = typer.Option(False, "--no-overwrite", help="Fail if the output exists."),
+    resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted video (longer than half a minute)."),
     preview: Optional[Path] = typer.Option(None, help="Also write a contact sheet, .png."),  # noqa: UP045
+    sidecar: bool = typer.Option(True, help="Write <out>.json, from which --from makes the video again."),
+    again: Optional[Path] = typer.Option(  # noqa: UP045
+        None, "--from", help="Sidecar of a video: make it again; other options given here change it."
+    ),
+    c2pa: bool = typer.Option(False, "--c2pa", help="Sign with a C2PA manifest (extra provenance)."),
+    c2pa_cert: Optional[Path] = typer.Option(  # noqa: UP045
+        None, help="PEM certificate chain to sign with.  [default: a test certificate, not trusted]"
+    ),
+    c2pa_key: Optional[Path] = typer.Option(None, help="PEM private key of --c2pa-cert."),  # noqa: UP045
     as_json: bool = typer.Option(False, "--json", help="Describe the result as one JSON object on stdout."),
     generator: str = typer.Option("hef", help="hef: neural; geometry: warp and shading only, faster."),
     landmarks: str = typer.Option("builtin", help="builtin or face-alignment."),
@@ -58,38 +71,29 @@ def generate(
     """Make the face say the words with the emotion."""
     from .progress import progress
 
-    sources = {"text": emotion, "image": emotion_image, "audio": emotion_audio, "file": emotion_file}
-    sources |= {"timeline": emotion_timeline}
-    for path in (face, audio, *sources.values()):  # before torch is imported, which takes seconds
-        if isinstance(path, Path) and not path.exists():
-            raise InputError(f"{path} does not exist; check the name.")
-    from ..emotion import AS_SPOKEN, one_of, parse_intensity
-
-    kind = one_of(**sources)
-    label = AS_SPOKEN if kind is None else emotion if kind == "text" else sources[kind].stem
-    out = audio.parent / default_name(face, audio, label) if out is None else out
-    if out.is_dir():
-        out = out / default_name(face, audio, label)
-    options = {"intensity": parse_intensity(intensity), "fps": fps, "size": size, "pose": pose, "blink": blink}
-    options |= {"framing": framing, "seed": seed}
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if name not in ("again", "as_json", "quiet", "debug") and _is_given(context, name)
+    }
+    if again is None:
+        for name in ("face", "audio"):
+            if given.get(name) is None:
+                raise UsageError(f"--{name} is missing. See emotalk generate --help.")
+    for name in FILES:  # before torch is imported, which takes seconds
+        if name in given and not given[name].exists():
+            raise InputError(f"{given[name]} does not exist; check the name.")
     with progress(quiet) as report:
         report("models", 0, 1)
-        from ..pipeline import EmoTalk, Settings  # late: it imports torch
+        from ..job import Job, repeat  # late: it imports torch
+        from ..pipeline import EmoTalk
+        from ..provenance import Sidecar
 
-        settings = Settings(**options)
-        settings.check()
-        talker = EmoTalk.load(weights, device, generator, landmarks)
+        source = Sidecar.read(again) if again is not None else None
+        job = Job.parse(given) if source is None else Job.of(source, **given)
+        talker = EmoTalk.load(*job.models)
         report("models", 1, 1)
-        result = talker.generate(
-            face,
-            audio,
-            talker.emotion(**sources) if kind else None,
-            out,
-            preview=preview,
-            overwrite=not no_overwrite,
-            progress=report,
-            settings=settings,
-        )
+        result = job.run(talker, report) if source is None else repeat(job, source, talker, report)
     if not quiet:
         for note in result.notes:
             print(f"Note: {note}", file=sys.stderr)
@@ -99,17 +103,5 @@ def generate(
         print(json.dumps(result.to_dict()))
 
 
-def default_name(face: Path, audio: Path, emotion: str) -> str:
-    """`<face>--<audio>--<emotion>.mp4`, safe as a file name on every system and at most 200 bytes long."""
-    parts = [_safe(text) for text in (face.stem, audio.stem, emotion)]
-    if not parts[2]:
-        raise UsageError("--emotion is empty; describe an emotion, for example 'sadly surprised'.")
-    return "--".join(parts) + ".mp4"
-
-
-def _safe(text: str) -> str:
-    kept = "".join(c if c.isalnum() or c in " ._-'" or unicodedata.category(c)[0] == "M" else "-" for c in text)
-    kept = " ".join(kept.split()).strip(" .-")[:NAME_LIMIT]
-    while len(kept.encode(errors="surrogateescape")) > NAME_LIMIT:
-        kept = kept[:-1]
-    return kept.strip(" .-")
+def _is_given(context: typer.Context, name: str) -> bool:
+    return context.get_parameter_source(name).name != "DEFAULT"

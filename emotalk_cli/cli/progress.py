@@ -16,6 +16,7 @@ LABELS = {
     "portrait": "Reading the portrait",
     "sound": "Listening",
     "frames": "Making frames",
+    "kept": "Stopped; the frames made so far are kept for --resume",
 }
 EVERY = 10.0  # seconds between lines when stderr is no terminal
 

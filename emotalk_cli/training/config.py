@@ -1,11 +1,11 @@
 """Training configurations: TOML files with one table a task, the shipped ones by name, and KEY=VALUE overrides.
 
-    [eac]                # the solver's own keys, see `Config`
-    steps = 10000
-    batch = 16
+[eac]                # the solver's own keys, see `Config`
+steps = 10000
+batch = 16
 
-    [eac.task]           # what the task understands
-    window = 32
+[eac.task]           # what the task understands
+window = 32
 """
 
 from __future__ import annotations
