@@ -95,3 +95,11 @@ def talker():
     from emotalk_cli import EmoTalk
 
     return EmoTalk.load(device="cpu", generator="geometry")
+
+
+@pytest.fixture(scope="session")
+def talking_clip(inputs, talker, short_speech) -> Path:
+    """The portrait says something: 0.8 s (20 frames) of 160 px, with sound."""
+    ffmpeg("-i", short_speech, "-t", "0.8", inputs / "shorter.wav")
+    options = {"size": 160, "intensity": 3.0, "pose": "still"}
+    return talker.generate(PORTRAIT, inputs / "shorter.wav", "happy", inputs / "clip.mp4", **options).out

@@ -26,6 +26,7 @@ DATASETS = {
     "ravdess": "RAVDESS: Actor_NN/01-01-*.mp4.",
     "folder": "Any videos in a folder, with labels from a table.",
 }
+FILMED, FILMED_CONFIG = ("eac", "hef"), "video"  # what prepared clips train, and how unless --config says otherwise
 WITHOUT_DATA = ("ame",)  # it has a default of its own
 EVERY = 10.0  # seconds between lines where stderr is no terminal
 
@@ -42,7 +43,7 @@ def _trainer(task: str) -> Callable:
         data: Optional[Path] = typer.Option(None, help="Training data: the data pack, or a prepared folder."),  # noqa: UP045
         out: Optional[Path] = typer.Option(None, "--out", "-o", help="Folder of the weights.  [default: runs/TASK]"),  # noqa: UP045
         config: Optional[str] = typer.Option(  # noqa: UP045
-            None, help="A .toml file, or a shipped configuration: paper or TASK.  [default: TASK]"
+            None, help="A .toml file, or a shipped configuration: paper or TASK.  [default: TASK, or video]"
         ),
         steps: Optional[int] = typer.Option(None, help="Optimizer steps."),  # noqa: UP045
         seed: Optional[int] = typer.Option(None, help="Of everything random."),  # noqa: UP045
@@ -62,12 +63,17 @@ def _trainer(task: str) -> Callable:
             from .. import checkpoints
             from ..pipeline import find_device
             from ..training import config as configs
+            from ..training import shards
             from ..training.solver import Solver
 
-            options = configs.load(config or task, task, overrides or (), steps=steps, seed=seed, amp=amp)
+            filmed = data is not None and shards.is_prepared(data)
+            if filmed and task not in FILMED:
+                raise UsageError(f"emotalk train {task} learns from the data pack; prepared clips train eac and hef.")
+            name = config or (FILMED_CONFIG if filmed else task)
+            options = configs.load(name, task, overrides or (), steps=steps, seed=seed, amp=amp)
             place = find_device(device)
             torch.manual_seed(options.seed)
-            module = importlib.import_module(f"..training.{task}", __package__)
+            module = importlib.import_module(f"..training.{task}{'_video' if filmed else ''}", __package__)
             trained = module.build(data, options, out / task)
             command = shlex.join(["emotalk", *sys.argv[1:]])
             solver = Solver(trained, options, out, device=str(place), resume=resume, command=command, progress=report)
