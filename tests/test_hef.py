@@ -13,12 +13,12 @@ from emotalk_cli import checkpoints
 from emotalk_cli.face.fit import Pose, fit_portrait
 from emotalk_cli.face.model import EXPRESSION_NAMES, INDEX, FaceModel
 from emotalk_cli.face.motion import FaceMotion, still
-from emotalk_cli.hef import HEF, Drive, HEFDims, region, warp
-from emotalk_cli.metrics.generator import compare
-from emotalk_cli.training.hef import MIRROR, Pairs, Trainer, augment, generate, paled
-from emotalk_cli.training.hef_pairs import pack, similarity, unpack
-
-SMALL = HEFDims(style=(8,) * 7, source=(8, 8, 8, 8, 8, 8, 4), rendered=(8,) * 7, code=8)
+from emotalk_cli.hef import HEF, Drive, HEFDims, occupied, region, warp
+from emotalk_cli.metrics.generator import compare, wheel
+from emotalk_cli.training.config import Config
+from emotalk_cli.training.hef import MIRROR, HEFTask, Pairs, augment, generate, paled
+from emotalk_cli.training.hef_pairs import LandmarkMotion, back_translated, exposed, mismatch, pack, similarity, unpack
+from emotalk_cli.training.solver import Solver
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +125,9 @@ def test_squares_equal_the_whole_window_inside(portrait, geometry, beta):
     corners = [(160, 112), (96, 200)]
     with torch.no_grad():
         whole, _ = hef.refine(source, drive, beta, still(2))
-        squares, _ = hef.refine(source, drive, beta, still(2), None, corners, 144)
+        squares, _ = hef.refine(source, drive, beta, still(2), None, corners, (144, 144))
     inner = (..., slice(48, -48), slice(48, -48))
-    assert (squares - region(whole, corners, 144))[inner].abs().mean() < 1e-3
+    assert (squares - region(whole, corners, (144, 144)))[inner].abs().mean() < 1e-3
     assert squares.shape == (2, 3, 144, 144)
 
 
@@ -155,6 +155,29 @@ def test_warp_moves_by_pixels_in_squares_too():
     assert torch.allclose(part, moved[..., 8:24, 16:32], atol=1e-5)
 
 
+def test_occupied_box_in_whole_steps():
+    mask = torch.zeros(1, 1, 40, 40)
+    mask[0, 0, 9:13, 21:30] = 1
+    assert occupied(mask) == (slice(9, 13), slice(21, 30))
+    assert occupied(mask, 8, 2) == (slice(0, 16), slice(16, 32))
+    assert occupied(mask * 0)[0].stop - occupied(mask * 0)[0].start == 1
+
+
+def test_flow_colours_tell_direction():
+    flow = torch.zeros(2, 128, 128)
+    flow[0, :, :64], flow[0, :, 64:] = -5, 5
+    picture = wheel(flow)
+    assert (picture[100, 20] != picture[100, 100]).any() and (picture[100, 20] == picture[120, 50]).all()
+
+
+def test_half_precision_is_the_same_picture(portrait, geometry, beta):
+    full = stirred()
+    plain = full(full.source(portrait), geometry, beta, still(2))
+    half = full.halve()
+    frames = half(half.source(portrait), geometry, beta, still(2))
+    assert 0 < (frames - plain).abs().mean() < 2e-3 and (frames - plain).abs().max() < 0.06
+
+
 def test_similarity_recovers_turn_scale_and_shift():
     points = np.random.default_rng(0).normal(size=(12, 2)) * 50
     turn = np.array([[0.8, -0.6], [0.6, 0.8]]) * 1.7
@@ -175,7 +198,7 @@ def cache(tmp_path, model, portrait, geometry, beta):
     )
     sample = pack(HEF(), portrait, first, portrait.image * 0.6, portrait.landmarks, beta[0])
     for i in range(2):
-        np.savez(tmp_path / f"back.sfhq.{i}.jpg.0.npz", opening=np.float32(0.1 * i), **sample)
+        np.savez(tmp_path / f"{('back-open', 'unsmile')[i]}.sfhq.{i}.jpg.0.npz", opening=np.float32(0.1 * i), **sample)
     return tmp_path
 
 
@@ -206,36 +229,78 @@ def test_grey_pictures_keep_the_drawn_mouth_coloured(cache):
     assert torch.equal(grey["rendered"][:, inside], plain["rendered"][:, inside])
 
 
-def test_resumed_training_takes_the_same_steps(cache):
+def test_training_moves_generator_and_critic_and_saves(cache, tmp_path):
+    config = Config(steps=2, batch=1, warmup=1, validate_every=2, task={"adversarial": 0})
+    task = HEFTask(cache, config)
+    before = {k: v.clone() for k, v in task.model.state_dict().items()}
+    critic = task.critic.last.parametrizations.weight.original.detach().clone()
+    path = Solver(task, config, tmp_path / "out").run()
+    moved = {k for k, v in task.model.state_dict().items() if not torch.equal(v, before[k])}
+    assert {"heads.6.weight", "heads.0.weight"} <= moved
+    assert not torch.equal(task.critic.last.parametrizations.weight.original, critic)
+    saved = HEF.load(path.parent)
+    assert (saved.heads[6].weight.float() != 0).any()
+    header = (tmp_path / "out" / "hef" / "log.csv").read_text().splitlines()[0]
+    assert {"pixel", "structure", "adversarial", "critic"} <= set(header.split(","))
+
+
+def test_kinds_are_drawn_by_their_share(cache):
     pairs = Pairs(cache, False)
-    first = Trainer(SMALL, 1e-3, 0, "cpu")
-    logs = [first.train_step(pairs, 1, 10, 1) for _ in range(2)]
-    state = first.state()
-    second = Trainer(SMALL, 1e-3, 5, "cpu")
-    second.restore(state)
-    assert first.train_step(pairs, 1, 10, 1) == second.train_step(pairs, 1, 10, 1)
-    assert set(logs[1]) >= {"pixel", "edge", "adversarial", "critic"}
-    assert first.step == 3
+    assert pairs.kinds == ["back-open", "unsmile"]
+    assert np.allclose(pairs.probability, np.array([0.22, 0.24]) / 0.46)
 
 
-def test_half_precision_training_follows_full(cache):
-    logs = [Trainer(SMALL, 1e-3, 0, "cpu", half).train_step(Pairs(cache, False), 1, 10, 0) for half in (False, True)]
-    assert logs[0]["pixel"] == pytest.approx(logs[1]["pixel"], rel=0.02)
+def test_back_translation_leads_home(model, portrait):
+    """The way back under the driving pose puts every landmark where the photo has it."""
+
+    class Photo:
+        image, landmarks, opening = None, None, 0.0
+
+    for seed in range(2, 6):
+        fake, geometry, image, points, beta, pose = back_translated(
+            model, Photo(), np.random.default_rng(seed), lambda *_: portrait
+        )
+        back = LandmarkMotion(model, fake, FaceMotion(model, portrait)._rigid(points[None], -pose[None])[0])
+        assert torch.allclose(back.vertices(beta[None], pose[None])[0], portrait.landmarks, atol=0.05)
+        inside = geometry.face[0, 0] > 0.95
+        assert (geometry.composite()[0] - image).abs()[:, inside].mean() < 0.03
+        if pose.abs().max() > 0:
+            return
+    raise AssertionError("no pose was drawn")
+
+
+def test_exposure_is_that_of_the_geometry(geometry):
+    one = dataclasses.replace(geometry, **{f.name: getattr(geometry, f.name)[:1] for f in dataclasses.fields(geometry)})
+    dark = one.composite()[0] * torch.tensor([0.5, 0.6, 0.7])[:, None, None]
+    inside = one.face[0, 0] > 0.95
+    assert (exposed(one, dark) - one.composite()[0]).abs()[:, inside].mean() < 0.01
 
 
 def test_training_reduces_the_error(cache):
-    trainer, pairs = Trainer(HEFDims(), 4e-3, 0, "cpu"), Pairs(cache, False)
-    batch = {k: v[None] for k, v in pairs.load(0).items()}
+    task = HEFTask(cache, Config(batch=1, rate=4e-3))
+    batch = {k: v[None] for k, v in task.training.load(0).items()}
 
     def error() -> float:
         with torch.no_grad():
-            image, parts = generate(trainer.model, batch)
+            image, parts = generate(task.model, batch)
         return float((parts["support"] * (image - batch["target"]).abs()).mean())
 
-    before = error()
-    for _ in range(16):
-        trainer.train_step(pairs, 1, 100, 100)
+    before, optimizers = error(), task.optimizers()
+    for step in range(16):
+        for name, loss, _ in task.losses(task.batch(np.random.default_rng(step), 1), 0, 100):
+            optimizers[name].zero_grad()
+            loss.backward()
+            optimizers[name].step()
     assert error() < 0.8 * before
+
+
+def test_mismatch_finds_a_shift(geometry):
+    """A target two pixels to the right of the geometry's frame is found there."""
+    one = dataclasses.replace(geometry, **{f.name: getattr(geometry, f.name)[:1] for f in dataclasses.fields(geometry)})
+    flow = mismatch(one, one.composite()[0].roll(2, -1))
+    inside = one.face[0, 0] > 0.99
+    assert flow[0, 0, inside].median() == pytest.approx(2, abs=0.3)
+    assert flow[0, 1, inside].median() == pytest.approx(0, abs=0.3)
 
 
 def test_measures_know_equal_from_different():

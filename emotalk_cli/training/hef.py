@@ -1,42 +1,44 @@
-"""Train HEF: `python -m emotalk_cli.training.hef --data DIR --out weights`.
+"""Train HEF: `emotalk train hef`, or build a `Task` for the Solver.
 
-Losses of eq. 11: reconstruction (L1, mouth and eyes weighted), perceptual (edges at several scales and the
-discriminator's features; no network that could not be shipped with its licence is used) and adversarial (hinge, a
-patch discriminator on the same squares). The fine blocks are trained on squares around mouths, eyes and skin.
+Losses of eq. 11: reconstruction (L1, squared error and structural similarity; mouth and eyes weighted; the flow
+against the one measured between two real photos, by which the target is then laid onto the generated face), perceptual
+(edges at several scales and the discriminator's features; no network that could not be shipped with its licence is
+used) and adversarial (hinge, a patch discriminator on the same squares), which counts where the source cannot know:
+in hidden mouths, hardly on skin. The fine blocks are trained on squares around mouths, eyes and skin.
 """
 
 from __future__ import annotations
 
-import argparse
-import copy
-import csv
 import dataclasses
-import shlex
-import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from .. import checkpoints
+from ..errors import InputError
 from ..face.model import EXPRESSION_NAMES, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
-from ..hef import HEF, Drive, HEFDims, region
-from .hef_pairs import COLORED, OPEN, prepare, unpack
+from ..hef import HEF, Drive, HEFDims, region, warp
+from ..metrics.generator import compare, ssim_map
+from .config import Config
+from .config import build as build_options
+from .hef_pairs import COLORED, KINDS, MATCH_STEP, VALIDATION, prepare, unpack
 
 DATA_CREDIT = "London Set, Canada (CC BY 4.0, DeBruine & Jones), webmorphR.stim (CC0), SFHQ (MIT), GRID s1 (CC BY 4.0)"
 SQUARE = 144  # px of the portrait crop: a wide open mouth
-WEIGHT_PIXEL, WEIGHT_EDGE, WEIGHT_FEATURE, WEIGHT_ADVERSARIAL = 5.0, 5.0, 1.0, 0.25
+WEIGHT_PIXEL, WEIGHT_SQUARE, WEIGHT_STRUCTURE, WEIGHT_EDGE = 5.0, 15.0, 0.3, 3.0
+WEIGHT_FEATURE, WEIGHT_ADVERSARIAL = 0.5, 0.25
 WEIGHT_DETAIL = 4.0  # how much more mouth and eyes count than skin
 HIDDEN_SHARP, HIDDEN_COLOR, HIDDEN_PATCH = 0.12, 1.0, 3.0  # an unseen mouth: colour is known, tooth places are not
-WEIGHT_FLOW = 0.002  # per px² of learned flow
-EMA = 0.997
-VALIDATION = ("001", "011", "037", "034", "062", "101")  # people of the training split kept for validation
+SKIN_PATCH = 0.05  # of a patch's verdict on skin, where a warped photo is real already
+WEIGHT_FLOW, FLOW_BEND = 0.05, 2.0  # of the learned flow against the measured one; px from where the loss is linear
+SHARES = dict(zip(KINDS, (0.24, 0.18, 0.18, 0.22, 0.06, 0.07, 0.05), strict=True))  # of a batch
 SH_ODD = [1, 4, 5]  # harmonics odd in x
+POSE_ODD = [1, 2, 3]  # yaw, roll and x change sign in a mirror
 MIRROR = [
     EXPRESSION_NAMES.index(n.replace("Left", "#").replace("Right", "Left").replace("#", "Right"))
     for n in EXPRESSION_NAMES
@@ -64,7 +66,7 @@ class Discriminator(nn.Module):
 
 
 class Pairs:
-    """Prepared samples, drawn so that open mouths and real pairs are seen more often than their share."""
+    """Prepared samples of one split, drawn by kind with the shares of `SHARES`."""
 
     def __init__(self, cache: Path, validation: bool):
         def kept_back(path: Path) -> bool:
@@ -72,27 +74,28 @@ class Pairs:
             return folder.startswith("london") and name[:3] in VALIDATION
 
         self.paths = sorted(p for p in cache.glob("*.npz") if kept_back(p) == validation)
-        opening = np.array([float(np.load(p)["opening"]) for p in self.paths])
-        real = np.array([p.name.startswith("pair") for p in self.paths])
-        talk = np.array([p.name.startswith("talk") for p in self.paths])
-        london = np.array([".london" in p.name for p in self.paths])
-        weight = np.where(opening >= OPEN, 3.0, 0.6) * np.where(opening >= 0.06, 1.7, 1.0)
-        weight *= np.where(real, 3.0, 1.0) * np.where(london, 1.5, 1.0) * np.where(talk, 0.7, 1.0)
-        self.probability = weight / weight.sum()
+        self.kinds = [p.name.split(".")[0] for p in self.paths]
+        share = np.array([SHARES[kind] / self.kinds.count(kind) for kind in self.kinds])
+        self.probability = share / share.sum()
 
     def load(self, number: int, colors: np.ndarray | None = None) -> dict[str, Tensor]:
         """One sample as float tensors; colors as in `unpack`."""
         with np.load(self.paths[number]) as file:
             return unpack({k: file[k] for k in file.files}, colors)
 
+    def real(self) -> list[int]:
+        """Numbers of the samples that are two real photos."""
+        return [i for i, kind in enumerate(self.kinds) if kind in ("smile", "unsmile")]
+
     def batch(self, size: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """Random augmented samples, stacked, with `corners` [B,2] (top, left) of a square in each."""
-        drawn = rng.choice(len(self.paths), size, p=self.probability)
-        samples = [augment(self.load(i, recolored(rng)), rng) for i in drawn]
-        for sample in samples:
+        samples = []
+        for i in rng.choice(len(self.paths), size, p=self.probability):
+            sample = augment(self.load(i, recolored(rng)), rng)
             if rng.random() < 0.3:
                 paled(sample, max(0.0, rng.uniform(-0.5, 0.8)))
-            sample["corners"] = square(sample, rng)
+            sample["corners"] = square(sample, self.kinds[i], rng)
+            samples.append(sample)
         return {k: torch.stack([s[k] for s in samples]) for k in samples[0]}
 
 
@@ -114,10 +117,12 @@ def paled(sample: dict[str, Tensor], saturation: float) -> dict[str, Tensor]:
 def augment(sample: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
     """Mirror at random and blur the codes."""
     if rng.random() < 0.5:
-        for key in (*COLORED, "ratio", "mouth", "face", "eyes", "source_mouth", "flow"):
+        for key in (*COLORED, "ratio", "mouth", "face", "eyes", "source_mouth", "flow", "match"):
             sample[key] = sample[key].flip(-1)
         sample["flow"][0] *= -1
+        sample["match"][0] *= -1
         sample["beta"] = sample["beta"][MIRROR]
+        sample["pose"][POSE_ODD] *= -1
         light = sample["identity"][-27:].reshape(3, 9)
         light[:, SH_ODD] *= -1
         sample["points"][:, 0] = sample["source"].shape[-1] - sample["points"][:, 0]
@@ -127,10 +132,10 @@ def augment(sample: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Te
     return sample
 
 
-def square(sample: dict[str, Tensor], rng: np.random.Generator) -> Tensor:
+def square(sample: dict[str, Tensor], kind: str, rng: np.random.Generator) -> Tensor:
     """Top-left corner, a multiple of 8 px, of a square around the mouth, an eye or anywhere on the face."""
     points, window = sample["points"], sample["source"].shape[-1]
-    part = rng.choice(4, p=[0.45, 0.1, 0.1, 0.35])
+    part = rng.choice(4, p=[0.05, 0.45, 0.45, 0.05] if kind == "blink" else [0.45, 0.08, 0.08, 0.39])
     ring = [OUTER_LIPS, LEFT_EYE, RIGHT_EYE, list(range(468))][part]
     low, high = points[ring].min(0).values.numpy(), points[ring].max(0).values.numpy()
     middle = rng.uniform(low, high) if part == 3 else (low + high) / 2 + rng.uniform(-16, 16, 2)
@@ -149,9 +154,8 @@ def drive_of(batch: dict[str, Tensor], keep_geometry: bool = True) -> Drive:
 def generate(model: HEF, batch: dict[str, Tensor], corners: list | None = None) -> tuple[Tensor, dict[str, Tensor]]:
     """HEF on a batch of samples, whole windows or squares."""
     source = model.encode(batch["source"], batch["source_mouth"], batch["identity"])
-    pose = batch["beta"].new_zeros(len(batch["beta"]), 6)
     drive = drive_of(batch, model.dims.geometry)
-    return model.refine(source, drive, batch["beta"], pose, None, corners, SQUARE if corners else 0)
+    return model.refine(source, drive, batch["beta"], batch["pose"], None, corners, (SQUARE, SQUARE))
 
 
 def edges(image: Tensor) -> Tensor:
@@ -169,77 +173,107 @@ def edge_loss(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return loss
 
 
-def detail_weight(mouth: Tensor, eyes: Tensor, support: Tensor) -> Tensor:
+def detail_weight(mouth: Tensor, lids: Tensor, support: Tensor) -> Tensor:
     """Pixel weights: the face 1, mouth and eyes with their rims 1 + WEIGHT_DETAIL, the background 0."""
-    detail = F.max_pool2d(torch.maximum(mouth, eyes), 9, 1, 4)
+    detail = torch.maximum(F.max_pool2d(mouth, 9, 1, 4), lids)
     return support * (1 + WEIGHT_DETAIL * detail)
+
+
+def lids_box(points: Tensor, size: int) -> Tensor:
+    """[B,1,size,size]: 1 around the eyes of landmarks [B,478,2] px, open or shut."""
+    mask = points.new_zeros(len(points), 1, size, size)
+    for row, shape in zip(mask, points, strict=True):
+        for ring in (LEFT_EYE, RIGHT_EYE):
+            low, high = shape[ring].amin(0), shape[ring].amax(0)
+            (left, right), middle = (low[0].item(), high[0].item()), (low[1] + high[1]).item() / 2
+            reach = 0.4 * (right - left)
+            top, bottom = max(0, round(middle - reach)), round(middle + reach)
+            row[0, top:bottom, max(0, round(left)) : round(right)] = 1
+    return mask
 
 
 def patch_focus(masks: Tensor, hidden: Tensor, scores: Tensor) -> Tensor:
     """How much each patch's verdict counts: skin little, eyes and mouths more, mouths that the source hides most."""
-    weight = 0.3 + masks.amax(1, keepdim=True) + HIDDEN_PATCH * hidden
+    weight = SKIN_PATCH + 0.5 * masks.amax(1, keepdim=True) + HIDDEN_PATCH * hidden
     return F.adaptive_max_pool2d(weight, scores.shape[-2:])
 
 
-class Trainer:
-    """Model, discriminator, their optimisers, the moving average and the random state: all that a resume needs."""
+@dataclasses.dataclass
+class Options:
+    """The task's own table. adversarial: step from which the discriminator's verdict counts. start: folder of weights
+    to go on from, empty for none. Variants of Tab. 3: see `HEFDims`."""
 
-    def __init__(self, dims: HEFDims, rate: float, seed: int, device: str, half: bool = False):
-        torch.manual_seed(seed)
-        self.device, self.half = torch.device(device), half
-        self.model = HEF(dims).to(self.device, memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.model).eval()
-        self.critic = Discriminator().to(self.device, memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), rate, betas=(0.5, 0.99))
-        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), rate, betas=(0.5, 0.99))
-        self.rng = np.random.default_rng(seed)
-        self.rate, self.step, self.best = rate, 0, float("inf")
+    adversarial: int = 300
+    start: str = ""
+    residual: bool = True
+    hierarchy: bool = True
+    geometry: bool = True
 
-    PARTS = ("model", "average", "critic", "optimizer", "critic_optimizer")
 
-    def state(self) -> dict:
-        """Everything, for torch.save."""
-        own = {name: getattr(self, name).state_dict() for name in self.PARTS}
-        return (
-            own
-            | {"rng": self.rng.bit_generator.state, "torch": torch.get_rng_state()}
-            | {
-                "step": self.step,
-                "best": self.best,
-            }
-        )
+class HEFTask:
+    """HEF, its discriminator and prepared samples, for the Solver."""
 
-    def restore(self, state: dict) -> None:
-        """Continue from `state`."""
-        for name in self.PARTS:
-            getattr(self, name).load_state_dict(state[name])
-        self.rng.bit_generator.state = state["rng"]
-        torch.set_rng_state(state["torch"])
-        self.step, self.best = state["step"], state["best"]
+    name = "hef"
 
-    def train_step(self, pairs: Pairs, size: int, total: int, warm: int) -> dict[str, float]:
-        """One update of generator and critic; the critic joins after `warm` steps."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * min(1.0, (self.step + 1) / 100) * min(1.0, max(0.05, 4 * (1 - self.step / total)))
-        batch = {k: v.to(self.device) for k, v in pairs.batch(size, self.rng).items()}
+    def __init__(self, cache: Path, config: Config):
+        """cache: samples of `prepare`."""
+        self.options = options = build_options(Options, config.task)
+        self.training, self.kept = Pairs(cache, False), Pairs(cache, True)
+        if not self.training.paths:
+            raise InputError(f"{cache} holds no training samples; prepare them first.")
+        torch.manual_seed(config.seed)
+        dims = HEFDims(residual=options.residual, hierarchy=options.hierarchy, geometry=options.geometry)
+        self.model = HEF(dims).to(memory_format=torch.channels_last)
+        if options.start:
+            self.model.load_state_dict(checkpoints.load("hef", options.start).tensors)
+        self.critic = Discriminator().to(memory_format=torch.channels_last)
+        self.helpers = {"discriminator": self.critic}
+        self.rate = config.rate
+        self._geometry: dict[str, float] = {}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for both."""
+        return {
+            name: torch.optim.Adam(module.parameters(), self.rate, betas=(0.5, 0.99))
+            for name, module in (("hef", self.model), ("discriminator", self.critic))
+        }
+
+    def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
+        """Augmented samples of the training people."""
+        return self.training.batch(size, rng)
+
+    def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
+        """The generator's loss; then, from half-way to `adversarial` on, the discriminator's."""
         corners = [tuple(c) for c in batch["corners"].tolist()]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            image, parts = generate(self.model, batch, corners)
-        target, mouth, eyes = (region(batch[k], corners, SQUARE) for k in ("target", "mouth", "eyes"))
-        inner = (..., slice(8, -8), slice(8, -8))  # squares know nothing of what lies beyond their rim
-        weight = detail_weight(mouth, eyes, parts["support"])[inner]
-        masks = torch.cat([mouth, eyes], 1)[inner]
-        image, target, support, hidden = image[inner], target[inner], parts["support"][inner], parts["hidden"][inner]
-        color = F.avg_pool2d(hidden, 8) * F.avg_pool2d(image - target, 8).abs()
-        color = HIDDEN_COLOR * (1 + WEIGHT_DETAIL) * color.mean()
-        weight = weight * torch.lerp(torch.ones_like(hidden), torch.full_like(hidden, HIDDEN_SHARP), hidden)
-        pixel = (weight * (image - target).abs()).mean() + color
-        edge = edge_loss(image, target, weight)
-        flow = parts["flow"].square().mean()
-        loss = WEIGHT_PIXEL * pixel + WEIGHT_EDGE * edge + WEIGHT_FLOW * flow
-        log = {"pixel": pixel.item(), "edge": edge.item(), "flow": flow.item()}
+        image, parts = generate(self.model, batch, corners)
+        batch["lids"] = lids_box(batch["points"], batch["source"].shape[-1])
+        with torch.autocast(image.device.type, enabled=False):
+            image, parts = image.float(), {key: part.float() for key, part in parts.items()}
+            match = F.interpolate(batch["match"], scale_factor=MATCH_STEP, mode="bilinear", align_corners=False)
+            match = region(match, corners, (SQUARE, SQUARE)) * parts["support"]
+            flow = F.smooth_l1_loss(parts["flow"], match, beta=FLOW_BEND)
+            # the target, laid where the generated face is
+            origin = match.new_tensor([[x, y] for y, x in corners])
+            target = warp(batch["target"], match - parts["flow"].detach(), batch["target"].shape[-1], origin)
+            cut = {key: region(batch[key], corners, (SQUARE, SQUARE)) for key in ("mouth", "eyes", "lids")}
+            inner = (..., slice(8, -8), slice(8, -8))  # squares know nothing of what lies beyond their rim
+            image, target, mouth, eyes, lids, support, hidden = (
+                t[inner] for t in (image, target, *cut.values(), parts["support"], parts["hidden"])
+            )
+            masks = torch.cat([mouth, eyes], 1)
+            weight = detail_weight(mouth, lids, support)
+            color = F.avg_pool2d(hidden, 8) * F.avg_pool2d(image - target, 8).abs()
+            color = HIDDEN_COLOR * (1 + WEIGHT_DETAIL) * color.mean()
+            weight = weight * torch.lerp(torch.ones_like(hidden), torch.full_like(hidden, HIDDEN_SHARP), hidden)
+            pixel = (weight * (image - target).abs()).mean() + color
+            squared = (weight * (image - target).square()).mean()
+            edge = edge_loss(image, target, weight)
+            structure = (weight * (1 - ssim_map(image, target))).mean()
+            loss = WEIGHT_PIXEL * pixel + WEIGHT_SQUARE * squared + WEIGHT_STRUCTURE * structure
+            loss = loss + WEIGHT_EDGE * edge + WEIGHT_FLOW * flow
+            scalars = {"pixel": pixel, "squared": squared, "structure": structure, "edge": edge, "flow": flow}
         fake = torch.lerp(target, image, support)
-        if self.step >= warm:
+        if step >= self.options.adversarial:
             self.critic.requires_grad_(False)
             answers = self.critic(fake, masks)
             with torch.no_grad():
@@ -248,160 +282,78 @@ class Trainer:
             focus = patch_focus(masks, hidden, answers[-1])
             adversarial = -(answers[-1] * focus).mean()
             loss = loss + WEIGHT_FEATURE * feature + WEIGHT_ADVERSARIAL * adversarial
-            log |= {"feature": feature.item(), "adversarial": adversarial.item()}
+            scalars |= {"feature": feature, "adversarial": adversarial}
             self.critic.requires_grad_(True)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-        self.optimizer.step()
-        if self.step >= warm // 2:
+        yield "hef", loss, scalars
+        if step >= self.options.adversarial // 2:
             real, false = self.critic(target, masks)[-1], self.critic(fake.detach(), masks)[-1]
             focus = patch_focus(masks, hidden, real)
             critic = (focus * (F.relu(1 - real) + F.relu(1 + false))).mean()
-            self.critic_optimizer.zero_grad()
-            critic.backward()
-            self.critic_optimizer.step()
-            log["critic"] = critic.item()
-        decay = min(EMA, (self.step + 1) / (self.step + 20))
-        with torch.no_grad():
-            for mean, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                mean.lerp_(new, 1 - decay)
-        self.step += 1
-        return log
+            yield "discriminator", critic, {"critic": critic}
+
+    def validate(self, model: HEF) -> dict[str, float]:
+        """PSNR, SSIM and L1 on real photos of people kept back, by direction and region, as gains over the geometry.
+
+        score: mean ratio of the errors to the geometry's; below 1 the network is worth its time.
+        """
+        found = self._measure(model)
+        if not self._geometry:
+            self._geometry = self._measure(blank(model))
+        row, ratios = {}, []
+        for key, value in found.items():
+            own = self._geometry[key]
+            row[f"{key}_gain"] = value - own
+            if key.endswith("psnr"):
+                ratios.append(10 ** ((own - value) / 20))
+            else:
+                ratios.append((1 - value) / (1 - own) if key.endswith("ssim") else value / own)
+        return row | ({"score": float(np.mean(ratios))} if ratios else {})
 
     @torch.no_grad()
-    def validate(self, pairs: Pairs) -> dict[str, float]:
-        """Weighted L1 and edge error of the average on real validation pairs, beside the geometry's own."""
-        totals = np.zeros(4)
-        real = [i for i, p in enumerate(pairs.paths) if p.name.startswith("pair")]
-        for i in real:
-            batch = {k: v[None].to(self.device) for k, v in pairs.load(i).items()}
-            image, parts = generate(self.average, batch)
-            weight = detail_weight(batch["mouth"], batch["eyes"], parts["support"])
-            weight = weight / weight.mean()
-            for j, result in enumerate((image, composite(self.average, batch))):
-                totals[j] += float((weight * (result - batch["target"]).abs()).mean())
-                totals[2 + j] += float(edge_loss(result, batch["target"], weight))
-        totals /= max(1, len(real))
-        return dict(zip(("hef_l1", "geometry_l1", "hef_edge", "geometry_edge"), totals.tolist(), strict=True))
+    def _measure(self, model: HEF) -> dict[str, float]:
+        sums: dict[str, list[float]] = {}
+        for i in self.kept.real():
+            batch = self._one(i, model)
+            image = generate(model, batch)[0].clamp(0, 1)
+            lips = batch["points"][0, OUTER_LIPS]
+            (left, top), (right, bottom) = (lips.amin(0) - 14).int().tolist(), (lips.amax(0) + 14).int().tolist()
+            box = torch.zeros_like(batch["face"])
+            box[..., max(0, top) : bottom, max(0, left) : right] = 1
+            for name, area in (("face", batch["face"]), ("mouth", box)):
+                for measure, value in compare(image, batch["target"], area).items():
+                    sums.setdefault(f"{self.kept.kinds[i]}_{name}_{measure}", []).append(value)
+        return {key: float(np.mean(values)) for key, values in sums.items()}
+
+    def _one(self, number: int, model: HEF) -> dict[str, Tensor]:
+        return {k: v[None].to(model.start.device) for k, v in self.kept.load(number).items()}
+
+    @torch.no_grad()
+    def samples(self, model: HEF) -> np.ndarray | None:
+        """Rows of source, geometry, HEF, target of people kept back: the whole window, then the mouth enlarged."""
+        rows = []
+        for i in self.kept.real()[::2][:6]:
+            batch = self._one(i, model)
+            images = [batch["source"], generate(blank(model), batch)[0], generate(model, batch)[0], batch["target"]]
+            x, y = batch["points"][0, OUTER_LIPS].mean(0).round().long().tolist()
+            top, left = max(0, y - 56), max(0, x - 72)
+            mouths = [t[..., top : top + 112, left : left + 144] for t in images]
+            mouths = [F.interpolate(t, (384, 494), mode="bicubic") for t in mouths]
+            row = torch.cat([F.interpolate(t, (384, 384)) for t in images] + mouths, 3)[0].clamp(0, 1)
+            rows.append((row * 255).byte().permute(1, 2, 0).cpu().numpy())
+        return np.concatenate(rows) if rows else None
+
+    def save(self, model: HEF, out: Path, **provenance) -> Path:
+        """hef.safetensors."""
+        return checkpoints.save("hef", model.state_dict(), model.dims, out, data=DATA_CREDIT, **provenance)
 
 
-def composite(model: HEF, batch: dict[str, Tensor]) -> Tensor:
-    """What the geometry alone shows: an untrained HEF."""
-    blank = HEF(model.dims).to(batch["source"].device)
-    return generate(blank, batch)[0]
+def blank(model: HEF) -> HEF:
+    """An untrained HEF of the same dims: what the geometry alone shows."""
+    return HEF(model.dims).to(model.start.device)
 
 
-@torch.no_grad()
-def sheet(model: HEF, pairs: Pairs, numbers: list[int], path: Path) -> None:
-    """PNG rows of source, geometry, HEF, target: the whole window, then the mouth enlarged."""
-    rows = []
-    for i in numbers:
-        batch = {k: v[None].to(model.start.device) for k, v in pairs.load(i).items()}
-        images = [batch["source"], composite(model, batch), generate(model, batch)[0], batch["target"]]
-        x, y = batch["points"][0, OUTER_LIPS].mean(0).round().long().tolist()
-        top, left = max(0, y - 56), max(0, x - 72)
-        mouths = [F.interpolate(t[..., top : top + 112, left : left + 144], (384, 494), mode="bicubic") for t in images]
-        row = torch.cat([F.interpolate(t, (384, 384)) for t in images] + mouths, 3)[0].clamp(0, 1)
-        rows.append((row * 255).byte().permute(1, 2, 0).cpu().numpy())
-    Image.fromarray(np.concatenate(rows)).save(path)
-
-
-def plot(log: Path, path: Path) -> None:
-    """Draw the CSV log as curves."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    with open(log) as file:
-        rows = list(csv.DictReader(file))
-    names = [n for n in rows[0] if n not in ("step", "seconds")]
-    figure, axes = plt.subplots(2, (len(names) + 1) // 2, figsize=(3 * len(names) / 2 + 2, 5))
-    for axis, name in zip(axes.flat, names, strict=False):
-        points = [(int(r["step"]), float(r[name])) for r in rows if r[name]]
-        if points:
-            axis.plot(*zip(*points, strict=True))
-        axis.set_title(name)
-    figure.tight_layout()
-    figure.savefig(path)
-    plt.close(figure)
-
-
-COLUMNS = ["step", "seconds", "pixel", "edge", "flow", "feature", "adversarial", "critic"]
-COLUMNS += ["hef_l1", "geometry_l1", "hef_edge", "geometry_edge"]
-
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Options of the command."""
-    parser = argparse.ArgumentParser(prog="python -m emotalk_cli.training.hef", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="training data pack")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
-    parser.add_argument("--work", type=Path, default=Path("runs/hef"), help="samples, state, curves, sheets")
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch", type=int, default=6)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--warm", type=int, default=300, help="steps before the adversarial loss")
-    parser.add_argument("--every", type=int, default=150, help="steps between validations")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--half", action="store_true", help="convolve in bfloat16: faster where the hardware has it")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--resume", action="store_true", help="continue from --work")
-    for name in ("residual", "hierarchy", "geometry"):
-        parser.add_argument(f"--no-{name}", dest=name, action="store_false", help="ablation: see HEFDims")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Prepare samples, train, and save the moving average whenever it beats the geometry and all before it."""
-    options = parse(arguments)
-    command = "python -m emotalk_cli.training.hef " + shlex.join(sys.argv[1:] if arguments is None else arguments)
-    torch.set_num_threads(options.threads)
-    work, cache = options.work, options.work / "cache"
-    prepare(options.data, cache, options.seed)
-    training, validation = Pairs(cache, False), Pairs(cache, True)
-    dims = HEFDims(residual=options.residual, hierarchy=options.hierarchy, geometry=options.geometry)
-    trainer = Trainer(dims, options.rate, options.seed, options.device, options.half)
-    state, log = work / "state.pt", work / "log.csv"
-    if options.resume and state.exists():
-        trainer.restore(torch.load(state, weights_only=False))
-    else:
-        log.write_text(",".join(COLUMNS) + "\n")
-    shown = [i for i, p in enumerate(validation.paths) if p.name.startswith("pair")][:8]
-    begin, sums, count = time.monotonic(), {}, 0
-    while trainer.step < options.steps:
-        for key, value in trainer.train_step(training, options.batch, options.steps, options.warm).items():
-            sums[key] = sums.get(key, 0.0) + value
-        count += 1
-        if trainer.step % options.every and trainer.step != options.steps:
-            continue
-        row = {k: v / count for k, v in sums.items()} | trainer.validate(validation)
-        row |= {"step": trainer.step, "seconds": time.monotonic() - begin}
-        with open(log, "a", newline="") as file:
-            csv.DictWriter(file, COLUMNS, restval="").writerow(
-                {k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()}
-            )
-        print({k: round(v, 5) for k, v in row.items()}, flush=True)
-        sums, count = {}, 0
-        score = row["hef_l1"] / row["geometry_l1"] + row["hef_edge"] / row["geometry_edge"]
-        if score < 2 and (score < trainer.best or trainer.step > options.warm):
-            trainer.best = min(score, trainer.best)
-            checkpoints.save(
-                "hef",
-                trainer.average.state_dict(),
-                dims,
-                options.out,
-                data=DATA_CREDIT,
-                command=command,
-                seed=options.seed,
-                steps=str(trainer.step),
-            )
-        torch.save(trainer.state(), state.with_suffix(".part"))
-        state.with_suffix(".part").replace(state)
-        plot(log, work / "curve.png")
-        sheet(trainer.average, validation, shown, work / f"sheet{trainer.step:06d}.png")
-
-
-if __name__ == "__main__":
-    main()
+def build(data: Path, config: Config, work: Path) -> HEFTask:
+    """The task on samples in `work`/cache, which are made first where they are missing (about an hour on a core)."""
+    cache = work / "cache"
+    prepare(data, cache, config.seed)
+    return HEFTask(cache, config)

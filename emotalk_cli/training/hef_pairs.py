@@ -1,14 +1,18 @@
-"""Training pairs for HEF: a source, the geometry that drives it, and a real photo as the target.
+"""Training samples for HEF: a source, the geometry that drives it, and a real photo as the target.
 
-Real pairs: one person neutral and smiling, both ways. Talk: two moments of one GRID clip, lips shut and open, because
-smiles show teeth and speech shows the dark between them. Back-translation: the source is the photo warped by the
-geometry to another expression and the driven geometry is the way back, so every target is a real photo. Geometry is
-driven by the target's own landmarks, so that it lies where the target's face lies.
+Kinds of sample, by what they teach (each is a file name's first part):
+  smile, unsmile: one person neutral and smiling, the two real photos, both ways (London).
+  talk, hush, blink: two moments of one GRID clip: lips shut to open, open to shut, eyes open to shut.
+  back-open, back-shut: back-translation. The source is the photo warped and shaded by the geometry to another
+    expression and head pose, the driven geometry is the way back, so that every target is a real photo. Targets that
+    are open teach mouth interiors; shut ones teach to close a smile and to take its folds away.
+Geometry is driven by the target's own landmarks, so that it lies where the target's face lies.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,21 +22,27 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..emotions import PROTOTYPES
 from ..face.fit import CROP_SIZE, Portrait, align, expression_ridge, fit_portrait
-from ..face.model import EXPRESSION_NAMES, INDEX, OUTER_EYE_CORNERS, FaceModel
+from ..face.model import EXPRESSION_NAMES, INDEX, INNER_LIPS, OUTER_EYE_CORNERS, FaceModel
 from ..face.motion import FaceMotion, Geometry, still
 from ..hef import HEF
 
 NEUTRAL, SMILING = "london_neutral", "london_smiling"
+VALIDATION = ("001", "011", "037", "034", "062", "101")  # people of the training split kept for validation
 STABLE = [33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 10, 109, 338, 127, 356]  # hardly moved by expression
 OPEN = 0.03  # inner-lip gap / distance of the outer eye corners from which a mouth shows an inside
 COLORED = ("source", "target", "rendered", "interior")
 RATIO_LOW, RATIO_SPAN = 0.45, 1.35
 MOUTH_NAMES = [n for n in EXPRESSION_NAMES if n.startswith(("mouth", "jaw")) and "Smile" not in n]
-VARIANTS_OPEN, VARIANTS_SHUT = 2, 1
-TALK_FRAMES = 5  # open-mouthed moments taken from a clip
+KINDS = ("unsmile", "smile", "back-shut", "back-open", "talk", "hush", "blink")
+TALK_FRAMES = 3  # open-mouthed moments taken from a clip
+BLINK = 0.4  # lid gap, of the clip's median, below which eyes are shut
+LANDMARK_NOISE = 1.2  # px by which a landmarker may misplace a row of inner-lip points
+MATCH_RADIUS, MATCH_LIMIT = 8, 5.0  # px of half size: window of the optical flow; px: most that it may correct
+MATCH_STEP = 4  # px a stored value of it covers
 SPREAD = 0.8  # cm over which a tracked point corrects its untracked neighbours
 
 
@@ -136,8 +146,8 @@ def completed(model: FaceModel, points: Tensor, index: Tensor) -> Tensor:
     return full
 
 
-def talk(data: Path, model: FaceModel) -> Iterator[tuple[Photo, Photo]]:
-    """(source, target) moments of GRID clips of the training split: lips shut, then open at different widths."""
+def talk(data: Path, model: FaceModel) -> Iterator[tuple[str, Photo, Photo]]:
+    """(kind, source, target) moments of GRID clips of the training split: talk, hush and blink."""
     tracks = np.load(data / "grid" / "tracks.npz")
     held_out = set(json.loads((data / "splits.json").read_text())["grid"])
     index = torch.tensor(tracks["landmark_index"])
@@ -149,77 +159,142 @@ def talk(data: Path, model: FaceModel) -> Iterator[tuple[Photo, Photo]]:
         if path.stem in held_out or path.stem not in rows:
             continue
         points = landmarks[rows[path.stem]].astype(np.float32)
-        gap, eyes = (
+        gap, eyes, left, right = (
             np.linalg.norm(points[:, where[a], :2] - points[:, where[b], :2], axis=1)
-            for a, b in ((13, 14), OUTER_EYE_CORNERS)
+            for a, b in ((13, 14), OUTER_EYE_CORNERS, (386, 374), (159, 145))
         )
-        opening = gap / eyes
-        opened = np.flatnonzero(opening >= OPEN)
-        if len(opened) < TALK_FRAMES or opening.min() > 0.01:
+        opening, lids = gap / eyes, np.maximum(left, right)
+        awake = lids > 0.8 * np.median(lids)
+        shut = int(np.where(awake, opening, np.inf).argmin())
+        opened = np.flatnonzero((opening >= OPEN) & awake)
+        if len(opened) < TALK_FRAMES or opening[shut] > 0.01:
             continue
         opened = opened[opening[opened].argsort()][np.linspace(0, len(opened) - 1, TALK_FRAMES).astype(int)]
         reader = imageio_ffmpeg.read_frames(str(path))
         width, height = next(reader)["size"]
         frames = [np.frombuffer(f, np.uint8).reshape(height, width, 3) for f in reader]
-        moments = [
-            Photo(f"grid/{path.stem}.{i:02d}", frames[i], completed(model, torch.tensor(points[i]), index).numpy())
-            for i in (int(opening.argmin()), *opened)
-            if i < len(frames)
-        ]
-        yield from ((moments[0], moment) for moment in moments[1:])
+
+        def moment(i: int, name=path.stem, frames=frames, points=points) -> Photo:
+            i = min(i, len(frames) - 1)
+            return Photo(f"grid/{name}.{i:02d}", frames[i], completed(model, torch.tensor(points[i]), index).numpy())
+
+        rest = moment(shut)
+        for i in opened:
+            yield "talk", rest, moment(int(i))
+        for i in opened[1:]:
+            yield "hush", moment(int(i)), rest
+        if lids.min() < BLINK * np.median(lids):
+            yield "blink", rest, moment(int(lids.argmin()))
 
 
-def pair_geometry(model: FaceModel, source: Photo, target: Photo) -> tuple[Portrait, Geometry, Tensor, Tensor, Tensor]:
+def pair_geometry(
+    model: FaceModel, source: Photo, target: Photo, fit=fit_portrait
+) -> tuple[Portrait, Geometry, Tensor, Tensor, Tensor]:
     """Drive a source photo onto another photo of the same person.
 
-    Returns the source's portrait, the geometry, the target image [3,512,512] and landmarks [478,3] in the source's
-    crop, and the target's β [64].
+    fit: as `fit_portrait`. Returns the source's portrait, the geometry, the target image [3,512,512] and landmarks
+    [478,3] in the source's crop, and the target's β [64].
     """
-    portrait = fit_portrait(model, source.image, source.landmarks)
-    beta = fit_portrait(model, target.image, target.landmarks).beta
+    portrait = fit(model, source.image, source.landmarks)
+    beta = fit(model, target.image, target.landmarks).beta
     image, points = aligned(portrait, target)
     geometry = LandmarkMotion(model, portrait, points).frame(beta[None], still(1))
     return portrait, geometry, image, points, beta
 
 
-def other_expression(beta: Tensor, shut: bool, rng: np.random.Generator) -> Tensor:
-    """A random expression to warp a photo to: [64] -> [64]. shut: with the lips together."""
+def exposed(geometry: Geometry, image: Tensor) -> Tensor:
+    """The target image [3,512,512] in the exposure and white balance of the geometry's frame: two photos of one
+    person differ in both, and no generator could know."""
+    skin = ((geometry.face > 0.9) & (geometry.mouth < 0.1) & (geometry.eyes < 0.1))[0, 0]
+    gain = (geometry.composite()[0][:, skin] / image[:, skin].clamp_min(0.03)).median(1).values
+    return (image * gain[:, None, None]).clamp(0, 1)
+
+
+def mismatch(geometry: Geometry, image: Tensor) -> Tensor:
+    """Smooth optical flow [1,2,512,512] (px) from the geometry's frame to the target image [3,512,512].
+
+    A landmarker errs by a pixel or three, and skin between landmarks moves otherwise than a mesh. What of this is the
+    same on all faces the generator's flow can learn; the rest would teach blur. Mouths, whose insides differ, follow
+    their rims.
+    """
+    from skimage.registration import optical_flow_ilk
+
+    frame, real = (F.avg_pool2d(t, 2)[0].mean(0).numpy() for t in (geometry.composite(), image[None]))
+    flow = optical_flow_ilk(frame, real, radius=MATCH_RADIUS)[::-1].copy()
+    flow = torch.tensor(flow, dtype=torch.float32)[None].clamp(-MATCH_LIMIT / 2, MATCH_LIMIT / 2)
+    trust = F.avg_pool2d((geometry.face - geometry.mouth).clamp(1e-3, 1), 2)
+    blur = functools.partial(F.avg_pool2d, kernel_size=17, stride=1, padding=8, count_include_pad=False)
+    flow = blur(blur(flow * trust)) / blur(blur(trust)) * F.avg_pool2d(geometry.face, 2)
+    return F.interpolate(flow * 2, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def other_expression(beta: Tensor, opened: bool, rng: np.random.Generator) -> Tensor:
+    """A random expression to warp a photo to, [64] -> [64], from an opened mouth mostly to shut lips, from a shut one
+    mostly to a smile that shows teeth."""
     new = beta.clone()
+    shut = opened and rng.random() < 0.7
     if shut:
         new[[INDEX[n] for n in MOUTH_NAMES]] = 0
-        for name in ("mouthSmileLeft", "mouthSmileRight"):
-            new[INDEX[name]] *= float(rng.uniform(0, 1))
-    if rng.random() < 0.6:
-        prototype = PROTOTYPES[list(PROTOTYPES)[rng.integers(len(PROTOTYPES))]].beta * float(rng.uniform(0.3, 1))
+        new[[INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]] *= float(rng.uniform(0, 1))
+    smiles = not opened and rng.random() < 0.6
+    if smiles or rng.random() < 0.6:
+        name = "happy" if smiles else list(PROTOTYPES)[rng.integers(len(PROTOTYPES))]
+        prototype = PROTOTYPES[name].beta * float(rng.uniform(0.4, 1))
         if shut:
-            prototype = prototype.clone()
             prototype[[INDEX[n] for n in MOUTH_NAMES]] = 0
         new = torch.maximum(new, prototype)
     names = ["browDownLeft", "browInnerUp", "cheekSquintLeft", "eyeWideLeft", "eyeWideRight", "noseSneerLeft"]
     names += [] if shut else ["jawOpen", "mouthFunnel", "mouthPucker", "mouthUpperUpLeft", "mouthStretchLeft"]
-    for name in rng.choice(names, 3, replace=False):
+    for name in rng.choice(names, 1 if smiles else 3, replace=False):
         new[INDEX[str(name)]] = max(float(new[INDEX[str(name)]]), float(rng.uniform(0, 0.7)))
+    if smiles and rng.random() < 0.5:
+        new[INDEX["jawOpen"]] = float(rng.uniform(0, 0.3))
     if rng.random() < 0.3:
         new[[INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]] = float(rng.uniform(0.1, 0.6))
     return new
 
 
+def other_pose(rng: np.random.Generator) -> Tensor:
+    """A small random head pose [1,6] (see `FaceMotion.frame`), as large as talking heads move; half the time none."""
+    if rng.random() < 0.5:
+        return still(1)
+    pose = [*rng.normal(0, (0.06, 0.09, 0.04)), *rng.normal(0, 0.008, 2), rng.normal(0, 0.015)]
+    return torch.tensor([pose], dtype=torch.float32)
+
+
 def back_translated(
-    model: FaceModel, photo: Photo, rng: np.random.Generator
-) -> tuple[Portrait, Geometry, Tensor, Tensor, Tensor]:
-    """Warp a photo to a random expression, and the geometry that leads back to it. Returns as `pair_geometry`."""
-    real = fit_portrait(model, photo.image, photo.landmarks)
+    model: FaceModel, photo: Photo, rng: np.random.Generator, fit=fit_portrait
+) -> tuple[Portrait, Geometry, Tensor, Tensor, Tensor, Tensor]:
+    """Warp and shade a photo to a random expression and pose, and the geometry that leads back to it.
+
+    Returns as `pair_geometry`, and the driving pose [6].
+    """
+    real = fit(model, photo.image, photo.landmarks)
     motion = FaceMotion(model, real)
-    beta = other_expression(motion.source_beta[0], photo.opening >= OPEN, rng)
-    fake = motion.frame(beta[None], still(1)).composite()[0]
-    moved = motion.vertices(beta[None], still(1))[0]
-    portrait = dataclasses.replace(real, image=fake, landmarks=moved, beta=beta)
-    geometry = LandmarkMotion(model, portrait, real.landmarks).frame(real.beta[None], still(1))
-    return portrait, geometry, real.image, real.landmarks, real.beta
+    beta, pose = other_expression(motion.source_beta[0], photo.opening >= OPEN, rng), other_pose(rng)
+    fake = motion.frame(beta[None], pose).composite()[0]
+    moved = motion.vertices(beta[None], pose)[0].clone()
+    for row in (INNER_LIPS[1:10], INNER_LIPS[11:]):
+        moved[row, 1] += float(rng.normal(0, LANDMARK_NOISE))
+    posed = align(model.vertices(real.alpha[None], (beta + model.expression_rest)[None]), moved[None])
+    portrait = dataclasses.replace(real, image=fake, landmarks=moved, beta=beta, pose=posed)
+    # the way back turns the head by -pose; what is left for expression is the real face under +pose
+    back = LandmarkMotion(model, portrait, motion._rigid(real.landmarks[None], pose)[0])
+    return portrait, back.frame(real.beta[None], -pose), real.image, real.landmarks, real.beta, -pose[0]
 
 
-def pack(hef: HEF, portrait: Portrait, geometry: Geometry, image: Tensor, points: Tensor, beta: Tensor) -> dict:
-    """One training sample inside HEF's window, as compact arrays."""
+def pack(
+    hef: HEF,
+    portrait: Portrait,
+    geometry: Geometry,
+    image: Tensor,
+    points: Tensor,
+    beta: Tensor,
+    pose: Tensor | None = None,
+    match: Tensor | None = None,
+) -> dict[str, np.ndarray]:
+    """One training sample inside HEF's window, as compact arrays. pose [6]: None is still; match: from `mismatch`,
+    None where the target lies where the geometry says."""
 
     def byte(tensor: Tensor) -> np.ndarray:
         return (hef.window(tensor)[0].clamp(0, 1) * 255 + 0.5).byte().numpy()
@@ -229,6 +304,9 @@ def pack(hef: HEF, portrait: Portrait, geometry: Geometry, image: Tensor, points
         "source": byte(portrait.image[None]),
         "target": byte(image[None]),
         "flow": hef.window(geometry.flow)[0].half().numpy(),
+        "match": F.avg_pool2d(hef.window(torch.zeros_like(geometry.flow) if match is None else match), MATCH_STEP)[0]
+        .half()
+        .numpy(),
         "rendered": byte(geometry.rendered),
         "interior": byte(geometry.interior),
         "ratio": byte((geometry.ratio - RATIO_LOW) / RATIO_SPAN),
@@ -238,6 +316,7 @@ def pack(hef: HEF, portrait: Portrait, geometry: Geometry, image: Tensor, points
         "source_mouth": (hef.open_mouth(portrait.landmarks[None])[0] * 255).byte().numpy(),
         "identity": torch.cat([portrait.alpha, portrait.delta, portrait.gamma]).numpy(),
         "beta": beta.numpy(),
+        "pose": np.zeros(6, np.float32) if pose is None else pose.numpy(),
         "points": (points[:, :2].numpy() - [left, top]).astype(np.float32),
     }
 
@@ -259,25 +338,44 @@ def unpack(sample: dict, colors: np.ndarray | None = None) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def prepare(data: Path, cache: Path, seed: int, shard: int = 0, shards: int = 1) -> None:
-    """Make every sample that is not there yet: cache/<kind>.<target>.<variant>.npz, kind pair, talk or back."""
+def prepare(data: Path, cache: Path, seed: int) -> None:
+    """Make every sample that is not there yet: cache/<kind>.<target>.<variant>.npz."""
     cache.mkdir(parents=True, exist_ok=True)
     model, hef = FaceModel.load(), HEF()
-    jobs = [("pair", a, b, 0) for a, b in pairs(data, held_out=False)]
-    jobs += [("talk", a, b, 0) for a, b in talk(data, model)]
-    for photo in photos(data, held_out=False):
-        count = VARIANTS_OPEN if photo.opening >= OPEN else VARIANTS_SHUT
-        jobs += [("back", photo, photo, variant) for variant in range(count)]
-    for number, (kind, source, target, variant) in enumerate(jobs):
+    fits: dict[int, Portrait] = {}
+
+    def fit(model: FaceModel, image: np.ndarray, landmarks: np.ndarray) -> Portrait:
+        key = hash(landmarks.tobytes())
+        if key not in fits:
+            if len(fits) > 4:
+                fits.pop(next(iter(fits)))
+            fits[key] = fit_portrait(model, image, landmarks)
+        return fits[key]
+
+    def jobs() -> Iterator[tuple[str, Photo, Photo, int]]:
+        """The rarest first, so that a cache that is not complete is still of use."""
+        for source, target in pairs(data, held_out=False):
+            yield "unsmile" if target.name.startswith(NEUTRAL) else "smile", source, target, 0
+        found = photos(data, held_out=False)
+        opened, shut = ([p for p in found if (p.opening >= OPEN) == wide] for wide in (True, False))
+        for photo in opened:
+            yield from (("back-open", photo, photo, variant) for variant in range(2))
+        for kind, source, target in talk(data, model):
+            yield kind, source, target, int(source.name[-2:])
+        for photo in shut:
+            yield from (("back-shut", photo, photo, variant) for variant in range(2 if "london" in photo.name else 1))
+
+    for number, (kind, source, target, variant) in enumerate(jobs()):
         path = cache / f"{kind}.{target.name.replace('/', '.')}.{variant}.npz"
-        if number % shards != shard or path.exists():
+        if path.exists():
             continue
-        if kind in ("pair", "talk"):
-            made = pair_geometry(model, source, target)
+        if kind.startswith("back"):
+            packed = pack(hef, *back_translated(model, target, np.random.default_rng([seed, number]), fit))
         else:
-            made = back_translated(model, target, np.random.default_rng([seed, number]))
-        sample = pack(hef, *made) | {"opening": np.float32(target.opening)}
+            portrait, geometry, image, points, beta = pair_geometry(model, source, target, fit)
+            image = exposed(geometry, image)
+            packed = pack(hef, portrait, geometry, image, points, beta, None, mismatch(geometry, image))
         part = path.with_suffix(".part")
         with open(part, "wb") as file:
-            np.savez(file, **sample)
+            np.savez(file, opening=np.float32(target.opening), **packed)
         part.rename(path)
