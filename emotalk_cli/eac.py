@@ -30,7 +30,7 @@ LIKELY = (0.15, 0.3)  # probability of closed lips from which on lips are drawn 
 PEAK = 2  # video frames on either side among which a closure has its peak
 
 _QUIETEST = -55.0  # dBFS: below this a recording is silence, not quiet speech
-_MEL_TO_LEVEL = 1.93  # log10 mel power of speech minus its level in bel
+MEL_TO_LEVEL = 1.93  # log10 mel power of speech minus its level in bel
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Dims:
 def normalise(mel: Tensor, level: float | Tensor) -> Tensor:
     """Log-mel relative to the recording's speech level (dBFS): about 0..2, 0 is silence. Any shape [..., 80, 4 T]."""
     level = torch.as_tensor(level, dtype=mel.dtype).clamp(min=_QUIETEST)
-    return ((mel - level / 10 - _MEL_TO_LEVEL + 5) / 3).clamp(min=0)
+    return ((mel - level / 10 - MEL_TO_LEVEL + 5) / 3).clamp(min=0)
 
 
 def _ease(x: Tensor) -> Tensor:

@@ -16,6 +16,10 @@ from emotalk_cli.errors import UsageError, WeightsError
 from emotalk_cli.face.model import EXPRESSION_NAMES, FaceModel
 from emotalk_cli.training import alignment, motion
 from emotalk_cli.training import eac as training
+from emotalk_cli.training.augment import Augmenter
+from emotalk_cli.training.config import Config
+from emotalk_cli.training.corpus import Clip
+from emotalk_cli.training.solver import Solver
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -128,9 +132,12 @@ def test_rule_made_speech_closes_rounds_and_opens(basis):
 
 def test_labels_of_both_alphabets_find_their_visemes():
     assert motion.visemes_of("AY1") == ("open", "near front")
-    assert motion.visemes_of("S") == ("sibilant",) and motion.visemes_of("S", sampa=True) == ("postalveolar",)
-    assert motion.visemes_of("!b", sampa=True) == ("bilabial",)
-    assert motion.visemes_of("+lar", sampa=True) == ()
+    assert motion.visemes_of("S") == ("sibilant",) and motion.visemes_of("S", "sampa") == ("postalveolar",)
+    assert motion.visemes_of("!b", "sampa") == ("bilabial",)
+    assert motion.visemes_of("+lar", "sampa") == ()
+    assert motion.visemes_of("tʃ", "ipa") == ("alveolar", "postalveolar")
+    assert motion.visemes_of("aɪ", "ipa") == ("open", "close front") and motion.visemes_of("ɑː", "ipa") == ("open",)
+    assert motion.visemes_of("_", "ipa") == ("silence",)
 
 
 @pytest.mark.parametrize("emotion", emotions.PROTOTYPES)
@@ -180,15 +187,55 @@ def test_aligner_finds_the_borders_of_distinct_sounds():
     assert [(phone.label, round(100 * (phone.end - phone.start))) for phone in phones] == lengths
 
 
-def test_augmentation_keeps_shapes_and_silence_and_changes_the_voice():
+def test_augmentation_keeps_silence_and_words_and_changes_the_voice():
     torch.manual_seed(0)
-    clips = [training.Clip(str(i), torch.randn(80, 400) - 2, -20.0, torch.rand(100, NAMED)) for i in range(4)]
-    sampler = training.Sampler({"grid": clips, "noise": clips})
-    mel, beta = sampler(8)
-    assert mel.shape == (8, 80, 128) and beta.shape == (8, 32, NAMED)
-    assert mel.min() >= 0 and mel.isfinite().all()
-    again, _ = sampler(8)
-    assert (mel - again).abs().mean() > 0.1
+    loud = torch.zeros(8, 80, 128) - 8
+    loud[:, 5:40, 40:90] = 0.5
+    augment = Augmenter([(torch.randn(80, 400) - 2, -20.0)])
+
+    def heard(seed: int) -> torch.Tensor:
+        return augment(loud, torch.full((8,), -12.0), torch.Generator().manual_seed(seed))
+
+    mel = heard(0)
+    assert mel.shape == (8, 80, 128) and mel.min() >= 0 and mel.isfinite().all()
+    energy = mel.mean(1)
+    assert (energy[:, 45:85].mean(1) > energy[:, :30].mean(1) + 0.05).all()  # speech stays where it was
+    assert (mel - heard(1)).abs().mean() > 0.1
+    torch.testing.assert_close(mel, heard(0))
+
+
+def test_training_windows_carry_sound_and_motion_of_the_same_moment(basis):
+    clip = Clip("a", torch.zeros(80, 400), -20.0, torch.zeros(100, NAMED))
+    clip.mel[:, 200:] = 1.0
+    clip.beta[50:, 0] = 1.0
+    sampler = training.Sampler({"grid": [clip]})
+    mel, beta, level = sampler(np.random.default_rng(0), 16)
+    assert mel.shape == (16, 80, 128) and beta.shape == (16, 32, NAMED) and (level == -20).all()
+    sound = (mel[:, 0].unflatten(1, (32, 4)).mean(2) > 0.5) & (mel[:, 0].unflatten(1, (32, 4)).mean(2) < 1.1)
+    agree = (sound == (beta[..., 0] > 0.5)).float().mean()
+    assert agree > 0.97
+    again, *_ = sampler(np.random.default_rng(0), 16)
+    torch.testing.assert_close(mel, again)
+
+
+def test_eac_is_a_task_that_learns_and_saves_itself(basis, tmp_path):
+    clips = []
+    for i in range(4):
+        mel, beta = torch.full((80, 240), -8.0), torch.zeros(60, NAMED)
+        mel[10:40, 80 + 20 * i : 140 + 20 * i] = 0.0
+        beta[20 + 5 * i : 35 + 5 * i, basis["jawOpen"]] = 0.4
+        clips.append(Clip(f"clip{i}", mel.half(), -20.0, beta))
+        clips[-1].gaps, clips[-1].widths = motion.gaps(beta, basis), motion.widths(beta, basis)
+    noise = [Clip("noise", torch.randn(80, 400) - 6, -20.0, torch.zeros(100, NAMED))]
+    bank = training.EmotionBank.drawn(20, 0)
+    options = training.Options(encoder="mlp")
+    task = training.EACTask({"grid": clips, "noise": noise}, clips[:2], basis, bank, options, 2e-3)
+    solver = Solver(task, Config(steps=16, batch=4, rate=2e-3, warmup=2, log_every=8), tmp_path)
+    solver.run()
+    assert solver.rows[1]["loss"] < 0.8 * solver.rows[0]["loss"]
+    made = EAC.load(tmp_path, bank.space)
+    assert made.dims.encoder == "mlp" and torch.allclose(made.lips[:NAMED], basis.lips, atol=1e-2)
+    assert set(task.validate(made)) == {"r_opening", "r_width", "opening_of_tracked", "jitter_of_tracked"}
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,7 @@ from torch import Tensor
 from .. import audio, emotions
 from ..ame import AME
 from ..eac import EAC
-from ..training import eac as training
-from ..training import motion
+from ..training import corpus, motion
 
 CLOSED = 0.1  # cm: lips nearer than this count as closed
 NEAR = 0.06  # s about a phone in which it may close
@@ -55,14 +54,14 @@ class Lips:
         self.basis = motion.Basis.from_pack(data)
         self.held = json.loads((data / "splits.json").read_text())
 
-    def motion(self, clip: training.Clip, prompt: str, mu: float) -> tuple[Tensor, Tensor]:
+    def motion(self, clip: corpus.Clip, prompt: str, mu: float) -> tuple[Tensor, Tensor]:
         """Opening [T] and width [T] in cm beyond rest."""
-        beta, _ = self.eac.predict(clip.mel, self.ame.text([prompt])[0], mu, clip.level)
+        beta, _ = self.eac.predict(clip.mel.float(), self.ame.text([prompt])[0], mu, clip.level)
         return motion.gaps(beta, self.basis).mean(1), motion.widths(beta, self.basis).mean(1)
 
     def grid(self) -> dict[str, dict[str, float]]:
         """Agreement with GRID's tracked mouth at neutral, and at each basic emotion with intensity 3."""
-        clips = [clip for clip in training.grid(self.data, self.basis) if clip.name in self.held["grid"]]
+        clips = [clip for clip in corpus.grid(self.data, self.basis) if clip.name in self.held["grid"]]
         opening, width = [clip.gaps.mean(1) for clip in clips], [clip.widths.mean(1) for clip in clips]
         report = {}
         for name in emotions.BASICS:
@@ -89,16 +88,16 @@ class Lips:
     def phones(self, folder: str, prompt: str, mu: float) -> dict[str, float]:
         """Closures on /p b m/ and opening on open vowels, for the phone-timed sets."""
         closed, gaps, vowels, mine, rules = [], [], [], [], []
-        for clip in training.timed(self.data, folder):
+        for clip in corpus.timed(self.data, folder):
             if clip.name not in self.held[folder]:
                 continue
             opening, _ = self.motion(clip, prompt, mu)
             seconds = len(opening) / audio.FPS
-            made = motion.speak(clip.phones, len(opening), self.basis, folder == "emodb")
+            made = motion.speak(clip.phones, len(opening), self.basis, clip.alphabet)
             mine.append(opening)
             rules.append(motion.gaps(made, self.basis).mean(1))
             for phone in clip.phones:
-                names = motion.visemes_of(phone.label, folder == "emodb")
+                names = motion.visemes_of(phone.label, clip.alphabet)
                 if phone.end > seconds or not names:
                     continue
                 if names == ("bilabial",):
@@ -120,13 +119,13 @@ class Lips:
     def quiet(self) -> dict[str, float]:
         """Largest opening (cm) and motion in 2 s of silence; mean opening in noise and music without speech."""
         silent = audio.log_mel(np.zeros(2 * audio.SAMPLE_RATE, np.float32))
-        clip = training.Clip("silence", silent, -100.0, torch.zeros(50, 0))
+        clip = corpus.Clip("silence", silent, -100.0, torch.zeros(50, 0))
         report = {}
         for name in emotions.BASICS:
             opening, _ = self.motion(clip, name, 3.0)
             report[f"silence_{name}"] = float(opening.max())
             report["silence_motion"] = max(report.get("silence_motion", 0.0), float(opening.diff().abs().max()))
-        others = training.noises(24, len(self.basis.names), seed=12345)
+        others = corpus.noises(24, len(self.basis.names), seed=12345)
         report["noise_and_music"] = float(torch.cat([self.motion(x, "neutral", 1.0)[0] for x in others]).mean())
         return report
 

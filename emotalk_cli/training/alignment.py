@@ -23,7 +23,7 @@ _HOP = audio.HOP / audio.SAMPLE_RATE
 
 def features(mel: torch.Tensor) -> np.ndarray:
     """13 cepstra with first and second differences of a log-mel [80,L], normalised over the clip: [L,39]."""
-    logs = mel.numpy().astype(np.float64)
+    logs = mel.float().numpy().astype(np.float64)
     logs = np.maximum(logs, logs.max() - 6)
     order = np.arange(13)[:, None] * (np.arange(len(logs)) + 0.5) * np.pi / len(logs)
     cepstra = (np.cos(order) @ logs).T
@@ -110,8 +110,8 @@ def train(timed: list, untimed: list, words: list[list[list[str]]]) -> tuple[Ali
     return aligner, [phones for _, phones in results]
 
 
-def manifest(path: Path) -> list[tuple[str, str, list[list[str]]]]:
-    """Utterance, speaker and phones by word of speechocean762's manifest."""
+def manifest(path: Path) -> list[tuple[str, str, list[list[str]], str]]:
+    """Utterance, speaker, phones by word and text of speechocean762's manifest."""
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     return [
@@ -119,6 +119,7 @@ def manifest(path: Path) -> list[tuple[str, str, list[list[str]]]]:
             row["utterance"],
             row["speaker"],
             [[p.rstrip("012") for p in word.split()] for word in row["phones_by_word"].split("|")],
+            row["text"],
         )
         for row in rows
     ]

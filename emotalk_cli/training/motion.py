@@ -7,11 +7,13 @@ functions (Cohen & Massaro 1993; viseme shapes after JALI, Edwards et al. 2016),
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .. import audio
@@ -228,22 +230,22 @@ VISEMES: dict[str, dict[str, float]] = {
 
 # Phone labels (ARPAbet of LJSpeech and speechocean762, SAMPA of EmoDB) -> viseme, or two for a diphthong.
 _PHONES: dict[str, str] = {
-    "silence": "sil sp spn . ( ?",
+    "silence": "sil sp spn PAU . ( ?",
     "bilabial": "P B M p b m mm !p !b",
     "labiodental": "F V f v vv",
     "dental": "TH DH D. T.",
-    "alveolar": "T D N L t d n nn l !t !d NN",
+    "alveolar": "T D N L DX EN EL t d n nn l !t !d NN",
     "sibilant": "S Z s z ss",
     "postalveolar": "SH CH JH ZH @S S@",
     "velar": "K G NG k g !k !g x X",
-    "rhotic": "R r ER",
+    "rhotic": "R r ER AXR",
     "glide": "W w",
     "close front": "IY Y i I: j C",
-    "near front": "IH I e",
+    "near front": "IH IX I e",
     "mid front": "EH E :",
     "open front": "AE",
     "open": "AA a A a6",
-    "central": "AH @ 6 UH2 @6 4",
+    "central": "AH AX @ 6 UH2 @6 4",
     "open round": "AO O 9",
     "mid round": "o 8",
     "close round": "UW UH u U y Y_",
@@ -264,6 +266,32 @@ _DIPHTHONGS = {
 _SAMPA = {"S": "postalveolar", "Z": "postalveolar", "N": "velar", "R": "rhotic", "Y": "close round", "B": "bilabial"}
 _SAMPA |= {"V": "labiodental", "D": "dental", "T": "dental", "OY": ("open round", "near front"), "G": "velar"}
 
+# The International Phonetic Alphabet without length, stress and other marks, letter by letter.
+_IPA = {
+    "silence": "_",
+    "bilabial": "pbmɸβɓʙ",
+    "labiodental": "fvɱʋⱱ",
+    "dental": "θð",
+    "alveolar": "tdnlɾɬɮɫrɗʈɖɳɭ",
+    "sibilant": "sz",
+    "postalveolar": "ʃʒɕʑʂʐ",
+    "velar": "kɡgŋxɣqχʁɠɢɴʀħʕ",
+    "rhotic": "ɹɻɚɝ",
+    "glide": "wɥʍ",
+    "close front": "ijɪʝçcɟɲʎɨɯ",
+    "near front": "eɘ",
+    "mid front": "ɛɜ",
+    "open front": "æ",
+    "open": "aɑɐɶ",
+    "central": "əʌɤɞ",
+    "open round": "ɒɔœ",
+    "mid round": "oɵø",
+    "close round": "uʊyʏʉ",
+    "breath": "hɦʔ",
+}
+_LETTERS = {letter: viseme for viseme, letters in _IPA.items() for letter in letters}
+ALPHABETS = ("arpabet", "sampa", "ipa")
+
 # Dominance: how strongly a viseme insists on its own lips and jaw, and how far (s) it reaches beyond its phone.
 _STRONG = {"bilabial": 3.0, "labiodental": 2.5, "postalveolar": 1.6, "glide": 2.0, "sibilant": 1.3, "silence": 1.0}
 _WEAK = {"breath": 0.15, "alveolar": 0.6, "velar": 0.4, "dental": 0.7}
@@ -281,12 +309,14 @@ class Phone:
     label: str
 
 
-def visemes_of(label: str, sampa: bool = False) -> tuple[str, ...]:
-    """The viseme, or a diphthong's two, of an ARPAbet or SAMPA label; () when the label is no phone."""
+def visemes_of(label: str, alphabet: str = "arpabet") -> tuple[str, ...]:
+    """The visemes that follow one another in a phone, given in one of `ALPHABETS`; () when the label is no phone."""
     label = label.strip()
-    if not sampa:
+    if alphabet == "ipa":  # an affricate or a diphthong has two
+        return tuple(_LETTERS[letter] for letter in unicodedata.normalize("NFD", label) if letter in _LETTERS)[:2]
+    if alphabet == "arpabet":
         label = label.rstrip("012")
-    own = _SAMPA.get(label) if sampa else None
+    own = _SAMPA.get(label) if alphabet == "sampa" else None
     own = own or _DIPHTHONGS.get(label)
     if own:
         return (own,) if isinstance(own, str) else own
@@ -301,7 +331,7 @@ def read_emodb(path: Path) -> list[Phone]:
         if len(fields) < 2 or not fields[0].strip():
             continue
         end, label = float(fields[0]), fields[1].strip()
-        if visemes_of(label, sampa=True):
+        if visemes_of(label, "sampa"):
             phones.append(Phone(start, end, label))
         elif phones:
             phones[-1] = Phone(phones[-1].start, end, phones[-1].label)
@@ -317,14 +347,14 @@ def read_textgrid(path: Path) -> list[Phone]:
     return [Phone(float(a), float(b), c) for a, b, c in zip(values[at::3], values[at + 1 :: 3], values[at + 2 :: 3])]
 
 
-def speak(phones: list[Phone], frames: int, basis: Basis, sampa: bool = False, opening=1.0, width=1.0) -> Tensor:
+def speak(phones: list[Phone], frames: int, basis: Basis, alphabet: str = "arpabet", opening=1.0, width=1.0) -> Tensor:
     """Speech coefficients [frames, n] at 25 frames/s of timed phones, by dominance-weighted viseme targets.
 
     opening, width: factors on what opens the lips and on what spreads or rounds them.
     """
     parts: list[tuple[float, float, str]] = []
     for phone in phones:
-        names = visemes_of(phone.label, sampa) or ("silence",)
+        names = visemes_of(phone.label, alphabet) or ("silence",)
         edges = np.linspace(phone.start, phone.end, len(names) + 1)
         parts += list(zip(edges[:-1], edges[1:], names))
     first, last = (parts[0][0], parts[-1][1]) if parts else (0.0, 0.0)
@@ -381,7 +411,8 @@ def calibration(beta: Tensor, reference: Tensor, basis: Basis) -> tuple[float, f
     return float(opening), min(1.4, float(width))
 
 
-_EMOTION_GAP = 0.9  # cm by which emotion may part speaking lips further
+_EMOTION_GAP = 0.65  # cm by which emotion may part speaking lips further
+_EASE = 4  # video frames over which emotion joins and leaves speech, so that it adds no tremor to quick syllables
 
 
 def compose(speech: Tensor, emotion: Tensor, share: Tensor, basis: Basis) -> Tensor:
@@ -394,11 +425,20 @@ def compose(speech: Tensor, emotion: Tensor, share: Tensor, basis: Basis) -> Ten
     emotion = emotion[..., None, :]
     parted = (gaps(speech, basis).mean(-1, keepdim=True) / 0.6).clamp(0, 1)
     parted = parted * parted * (3 - 2 * parted)
+    eased = _eased(parted)
     opens = (basis.lips.mean(1) > 0.1).float()
     for side in ("Left", "Right"):  # wrinkles the nose, which may not wait for the lips to part
         opens[basis[f"noseSneer{side}"]] = 0
-    added = emotion * (share + (1 - share) * 0.4 * parted * opens) * (1 - 0.8 * opens * (1 - parted))
+    added = emotion * (share + (1 - share) * 0.4 * eased * opens) * (1 - 0.8 * opens * (1 - eased))
     wide = torch.tensor([float(name.startswith(("mouthSmile", "mouthStretch", "mouthDimple"))) for name in basis.names])
     added = added * (1 - 0.5 * wide * speech[..., basis["mouthPucker"], None].clamp(0, 0.8))
-    allowed = gaps(speech, basis).clamp(min=0) + parted * gaps(added, basis).clamp(0, _EMOTION_GAP)
+    further = torch.minimum(eased, 2 * parted) * gaps(added, basis).clamp(0, _EMOTION_GAP)
+    allowed = gaps(speech, basis).clamp(min=0) + further
     return close_lips((speech + added).clamp(0, LIMIT), allowed, basis.lips)
+
+
+def _eased(series: Tensor) -> Tensor:
+    """[..., T, 1] averaged over `_EASE` frames on either side, with weights that fall to the ends."""
+    weight = torch.hann_window(2 * _EASE + 3, periodic=False)[1:-1]
+    flat = F.pad(series.reshape(-1, 1, series.shape[-2]), (_EASE, _EASE), mode="replicate")
+    return F.conv1d(flat, (weight / weight.sum())[None, None]).reshape(series.shape)
