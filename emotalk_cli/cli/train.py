@@ -18,6 +18,7 @@ TASKS = {  # name -> what it is
     "tracker": "Face tracker: detector and landmarks.",
     "ame": "AME: the towers of the emotion space.",
     "eac": "EAC: speech and emotion to facial motion, equations 3 to 6.",
+    "sync": "The lip-sync judge of emotalk eval.",
     "hef": "HEF: the neural generator, equations 7 to 11.",
 }
 DATASETS = {
