@@ -52,7 +52,7 @@ AMPLITUDES: dict[int, dict[str, float]] = {
 # Share of an emotion's component that stays while speaking: articulation owns the opening and rounding of the
 # mouth, so that lips close on m, b, p whatever the emotion. Unlisted components stay whole.
 SPEECH: dict[str, float] = {
-    "jawOpen": 0.45,
+    "jawOpen": 0.80,
     "mouthClose": 0.0,
     "mouthFunnel": 0.25,
     "mouthPucker": 0.0,
@@ -74,14 +74,16 @@ SPEECH: dict[str, float] = {
 # basis' own extreme (scans of untrained subjects) is smaller than an actor's.
 CALIBRATED: dict[str, dict[str, float]] = {
     "happy": {"mouthSmile": 1.05, "mouthUpperUp": 0.6, "mouthDimple": 0.3, "cheekRaiser": 0.50, "eyeSquint": 0.15},
-    "sad": {"browInnerUp": 1.1, "browDown": 0.70, "mouthFrown": 1.15, "mouthShrugLower": 0.65, "eyeBlink": 0.15}
-    | {"mouthStretch": 0.2, "mouthLowerDown": 0.2},
-    "surprised": {"browInnerUp": 1.2, "browOuterUp": 1.2, "eyeWide": 0.85, "jawOpen": 0.65, "mouthFunnel": 0.8}
+    "sad": {"browInnerUp": 1.1, "browDown": 0.70, "mouthFrown": 1.15, "mouthShrugLower": 0.90, "eyeBlink": 0.30}
+    | {"eyeLookDown": 0.30, "eyeSquint": 0.20, "mouthStretch": 0.2, "mouthLowerDown": 0.2},
+    "surprised": {"browInnerUp": 1.2, "browOuterUp": 1.2, "eyeWide": 1.10, "jawOpen": 1.20, "mouthFunnel": 0.8}
     | {"mouthLowerDown": 0.4},
-    "angry": {"browDown": 1.15, "eyeSquint": 0.62, "noseSneer": 0.75, "mouthPress": 0.85, "mouthUpperUp": 0.40},
+    "angry": {"browDown": 1.15, "eyeSquint": 0.62, "noseSneer": 0.75, "mouthPress": 0.85, "mouthUpperUp": 0.40}
+    | {"mouthFrown": 0.30, "mouthLowerDown": 0.45, "jawOpen": 0.25},
     "disgusted": {"noseSneer": 1.0, "browDown": 0.90, "mouthUpperUp": 0.65, "mouthFrown": 0.65, "eyeSquint": 0.30}
     | {"mouthLowerDown": 0.3},
-    "fearful": {"browInnerUp": 1.1, "browOuterUp": 0.30, "browDown": 0.50, "eyeWide": 0.95, "mouthStretch": 0.70},
+    "fearful": {"browInnerUp": 1.2, "browOuterUp": 0.30, "browDown": 0.80, "eyeWide": 1.20, "mouthStretch": 0.90}
+    | {"mouthFrown": 0.60, "mouthLowerDown": 0.40, "jawOpen": 0.35},
 }
 LIMIT = 1.2  # of any component at full intensity
 

@@ -27,7 +27,7 @@ from .eac import EAC
 from .emotion import AS_SPOKEN, Emotion, one_of, parse_intensity, read_timeline
 from .errors import InputError, UsageError, WeightsError
 from .face.fit import CROP_SIZE, Portrait, fit_portrait
-from .face.model import INDEX, N_EXPRESSION, FaceModel
+from .face.model import N_EXPRESSION, FaceModel
 from .face.motion import FaceMotion
 from .face.tracker import FaceTracker
 from .files import PartFile, check_input, check_output, sha256
@@ -44,7 +44,6 @@ MIN_FACE = 48  # px, longer side of the landmarks' box in the picture (at most i
 SIZES = (64, 1024)  # px, of the cropped video
 RATES = (1.0, 120.0)  # frames/s
 BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at once
-SMILE = [INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]
 _KEPT = 4  # prepared portraits, and emotions, that stay in memory
 _EMOTION_FILES = {"image": "picture", "audio": "audio file", "file": "emotion file", "timeline": "timeline"}
 
@@ -252,9 +251,7 @@ class EmoTalk:
         if side < MIN_FACE:
             raise InputError(f"{name} shows a face of only {side:.0f} px; at least {MIN_FACE} px are needed.")
         notes = [f"{len(faces)} faces found; the largest is animated."] if len(faces) > 1 else []
-        fit = fit_portrait(self.face_model, pixels, faces[0].landmarks)
-        seen = torch.as_tensor(faces[0].blendshapes)[SMILE]  # the fit takes part of a smile for identity
-        fit.beta[SMILE] = torch.maximum(fit.beta[SMILE], (fit.beta[SMILE] + seen) / 2)
+        fit = fit_portrait(self.face_model, pixels, faces[0].landmarks, faces[0].blendshapes)
         motion = FaceMotion(self.moving_model, fit, self.device)
         source = self.hef.source(fit) if self.hef is not None else None
         return Subject(name, fit, motion, source, notes, digest, None)

@@ -1,11 +1,12 @@
 import pytest
 import torch
 
-from emotalk_cli.face.fit import Pose, align, fit_illumination, fit_portrait, fit_shape
+from emotalk_cli.face.fit import Pose, align, complete_smile, fit_illumination, fit_portrait, fit_shape
 from emotalk_cli.face.model import (
     ARKIT_NAMES,
     EXPRESSION_NAMES,
     INDEX,
+    N_EXPRESSION,
     FaceModel,
     rotation_matrix,
     rotation_vector,
@@ -130,3 +131,13 @@ def test_portrait_crop_maps_back_to_the_picture(model):
     assert portrait.image.shape == (3, 512, 512)
     points = torch.cat([portrait.landmarks[:, :2], torch.ones(478, 1)], 1) @ torch.tensor(portrait.to_source.T).float()
     assert torch.allclose(points, landmarks[:, :2], atol=0.05)
+
+
+def test_a_smile_taken_for_identity_is_completed(model):
+    smile = torch.zeros(2, N_EXPRESSION)
+    smile[0, [INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]] = 0.3
+    whole, seen = complete_smile(model, smile), complete_smile(model, smile, score=0.9)
+    left = INDEX["mouthSmileLeft"]
+    assert 0.3 < whole[0, left] < seen[0, left]
+    assert torch.equal(whole[1], smile[1])  # a resting face stays one
+    assert seen[1, left] > 0.2  # unless a tracker sees what least squares do not

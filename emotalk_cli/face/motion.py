@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import kernels
-from .fit import CROP_SIZE, Portrait, Pose
+from .fit import CROP_SIZE, Portrait, Pose, unwrap
 from .model import (
     EXPRESSION_NAMES,
     FACE_OVAL,
@@ -43,8 +43,10 @@ LIP_SHARE = 0.3  # part of a lip-gap correction that the upper lip takes; the ja
 LID_OVERLAP = 1.5  # px by which closed lids overlap, so that no sliver of the eye shows
 BEHIND = 40.0  # px in depth
 LID_SHARE = 0.85  # part of a blink that the upper lid takes
-UNFOLD = 0.4  # part of the portrait's own folds that is lit away: its light is not ours, and a full part would blotch
+UNFOLD = 0.5  # part of the portrait's own folds that is lit away unseen: the relief is not this person's
+HEAL_REACH = 17  # texels of the relief: a fold is darker, a bulge brighter, than what lies around it this far
 RATIO_LIMITS = (0.6, 1.4)
+GLOSS = 0.25  # most by which a bulging fold brightens: skin that is pushed out scatters, it does not shine
 SKIN_TINT = (0.8, 1.0, 1.1)  # of shading by colour: light that has been inside skin comes out red
 OWN_LIGHT = 0.1  # the rest is a top-front light: under flat light folds would vanish
 TOP_FRONT = (0.5, 0.0, 0.6, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -266,7 +268,23 @@ class FaceMotion:
             self._shading(self._camera_normals(beta, None))
             for beta in (torch.zeros_like(self.source_beta), self.source_beta)
         )
-        self.source_shading = rest * (source / rest) ** UNFOLD
+        self.rest_shading, self.own_folds = rest, self._own_folds(source / rest, mask)
+
+    def _own_folds(self, fold: Tensor, mask: Tensor) -> Tensor:
+        """What the portrait's own expression does to its skin: `fold` where the picture shows it, less elsewhere.
+
+        The relief is not this person's, nor is its light: what is lit away should be there, or it would leave blotches.
+        """
+        grey = unwrap(self.model, self.image[0], self.points, self.model.dims.relief_size).mean(1, keepdim=True)
+
+        def blurred(size: int) -> Tensor:
+            around = F.avg_pool2d(torch.cat([grey * mask, mask]).transpose(0, 1), size, 1, size // 2)[0]
+            return around[:1] / around[1:].clamp_min(1e-3)
+
+        seen = (blurred(3) / blurred(HEAL_REACH).clamp_min(0.02))[None]
+        least = fold**UNFOLD
+        dark, bright = fold.maximum(least.minimum(seen)), fold.minimum(least.maximum(seen))
+        return torch.where(fold < 1, dark, bright)
 
     def _shading(self, normals: Tensor) -> Tensor:
         return torch.einsum("bnhw,n->bhw", sh_basis(normals), self.light)[:, None].clamp_min(0.12)
@@ -344,7 +362,9 @@ class FaceMotion:
 
     def _shaded(self, beta: Tensor, pose: Tensor, uv: Tensor, onface: Tensor) -> tuple[Tensor, Tensor]:
         normals = self._camera_normals(beta, rotation_matrix(pose[:, :3]))
-        ratio = (self._shading(normals) / self.source_shading).clamp(*RATIO_LIMITS)
+        ratio = self._shading(normals) / self.rest_shading
+        ratio = torch.where(ratio > 1, 1 + GLOSS * ((ratio - 1) / GLOSS).tanh(), ratio)
+        ratio = (ratio / self.own_folds).clamp(*RATIO_LIMITS)
         ratio = 1 + (ratio - 1) * self.feather
         size = self.model.dims.texture_size
         small = F.interpolate(normals, size=(size, size), mode="bilinear", align_corners=False)

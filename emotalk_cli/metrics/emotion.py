@@ -118,15 +118,15 @@ def table(confusion: np.ndarray) -> str:
 def confusion(
     talker: EmoTalk,
     reader: EmotionReader,
-    faces: list[tuple[np.ndarray, np.ndarray]],
+    faces: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
     audio: Path,
     intensity: float,
     moments: int,
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Mean probabilities and top-1 rates [wanted 7, read 7] over faces x moments, and one row of frames a face.
 
-    faces: (picture uint8 [H,W,3], labelled landmarks [478,3] px). Moments: one from each of as many equal parts of
-    the speech, where the mouth is as open as it is half of the time.
+    faces: (picture uint8 [H,W,3], labelled landmarks [478,3] px, labelled ARKit scores [51]). Moments: one from each
+    of as many equal parts of the speech, where the mouth is as open as it is half of the time.
     """
     recording = Recording.open(audio)
     mel = torch.cat(list(recording.mels()), 1)
@@ -135,8 +135,8 @@ def confusion(
     length = len(jaw) // moments
     at = [k * length + int(jaw[k * length : (k + 1) * length].argsort()[length // 2]) for k in range(moments)]
     means, hits, rows = np.zeros((7, 7)), np.zeros((7, 7)), []
-    for picture, landmarks in faces:
-        motion = FaceMotion(talker.face_model, portrait := fit_portrait(talker.face_model, picture, landmarks))
+    for face in faces:
+        motion = FaceMotion(talker.face_model, portrait := fit_portrait(talker.face_model, *face))
         source = talker.hef.source(portrait) if talker.hef is not None else None
         row = [portrait.image]
         for i, (beta, sigma) in enumerate(spoken.values()):
@@ -166,9 +166,9 @@ def main() -> None:
     held_out = json.loads((options.data / "splits.json").read_text())["faces"]
     row = {name: i for i, name in enumerate(labels["name"])}
     names = [held_out[i] for i in np.linspace(0, len(held_out) - 1, options.faces).astype(int)]
-    faces = [
-        (np.asarray(Image.open(options.data / "faces" / n).convert("RGB")), labels["landmarks"][row[n]]) for n in names
-    ]
+    scores = labels["blendshapes"][:, 1:]  # without `_neutral`
+    pictures = [np.asarray(Image.open(options.data / "faces" / name).convert("RGB")) for name in names]
+    faces = [(picture, labels["landmarks"][row[n]], scores[row[n]]) for picture, n in zip(pictures, names)]
     talker = EmoTalk.load(options.weights, "cpu", options.generator)
     reader = EmotionReader(options.data / "teachers").eval()
     means, hits, rows = confusion(talker, reader, faces, options.audio, options.intensity, options.moments)
