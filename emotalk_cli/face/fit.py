@@ -170,7 +170,10 @@ def fit_illumination(texture: Tensor, normals: Tensor, albedo: Tensor, mask: Ten
 
 
 def unwrap(model: FaceModel, image: Tensor, landmarks: Tensor, size: int = 0) -> Tensor:
-    """The pixels under the mesh as a UV texture [1,3,size,size] (0: the model's). image [3,h,w], landmarks [478,2+] px."""
+    """The pixels under the mesh as a UV texture [1,3,size,size], by default of the model's size.
+
+    image [3,h,w], landmarks [478,2+] px.
+    """
     size = size or model.dims.texture_size
     flat = torch.cat([model.uv[:N_SKIN] * size, torch.zeros_like(model.uv[:N_SKIN, :1])], 1)[None]
     face, weights = rasterize(flat, model.triangles, size, size)
