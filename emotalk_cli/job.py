@@ -14,11 +14,12 @@ import torch
 from .emotion import AS_SPOKEN, one_of, parse_intensity
 from .errors import UsageError
 from .files import check_name
-from .pipeline import EmoTalk, Progress, Result, Settings
+from .pipeline import POSES, EmoTalk, Progress, Result, Settings
 from .provenance import Sidecar, Signer
 
 NAME_LIMIT = 60  # bytes of each part of a default name
-_ASIDE = ("out", "preview", "no_overwrite", "resume", "sidecar", "c2pa", "c2pa_cert", "c2pa_key", "weights")
+_ASIDE = ("out", "preview", "export_blendshapes", "export_fps")  # what does not shape the frames
+_ASIDE += ("no_overwrite", "resume", "sidecar", "c2pa", "c2pa_cert", "c2pa_key", "weights")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -30,7 +31,8 @@ class Job:
     """
 
     face: Path
-    audio: Path
+    audio: Path | None = None
+    motion: Path | None = None
     emotion: str | None = None
     emotion_image: Path | None = None
     emotion_audio: Path | None = None
@@ -38,6 +40,8 @@ class Job:
     emotion_timeline: Path | None = None
     out: Path | None = None
     preview: Path | None = None
+    export_blendshapes: Path | None = None
+    export_fps: float = 60.0
     no_overwrite: bool = False
     resume: bool = False
     sidecar: bool = True
@@ -70,9 +74,10 @@ class Job:
                 if isinstance(given[name], Path):
                     check_name(given[name])
                     given[name] = folder / given[name]
-        for name in ("face", "audio"):
-            if name not in given:
-                raise UsageError(f"--{name} is missing.")
+        if "face" not in given or not ("audio" in given or "motion" in given):
+            raise UsageError(f"--{'audio' if 'face' in given else 'face'} is missing.")
+        if settings.get("pose", POSES[0]) not in POSES:
+            settings["pose"] = str(folder / settings["pose"])
         job = cls(**given, settings=Settings(**settings))
         job.settings.check()
         one_of(**job._emotions)
@@ -97,11 +102,14 @@ class Job:
     @property
     def target(self) -> Path:
         """The video's path."""
-        kind = one_of(**self._emotions)
-        felt = AS_SPOKEN if kind is None else self.emotion if kind == "text" else self._emotions[kind].stem
-        name = default_name(self.face, self.audio, felt)
+        kind, sound = one_of(**self._emotions), self.audio or self.motion
+        if kind is None:
+            felt = "as recorded" if self.motion else AS_SPOKEN
+        else:
+            felt = self.emotion if kind == "text" else self._emotions[kind].stem
+        name = default_name(self.face, sound, felt)
         if self.out is None:
-            return self.audio.parent / name
+            return sound.parent / name
         return self.out / name if self.out.is_dir() else self.out
 
     @property
@@ -123,6 +131,9 @@ class Job:
             self.audio,
             talker.emotion(**self._emotions) if one_of(**self._emotions) else None,
             self.target,
+            motion=self.motion,
+            blendshapes=self.export_blendshapes,
+            blendshapes_fps=self.export_fps,
             preview=self.preview,
             overwrite=not self.no_overwrite,
             resume=self.resume,

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import __version__, checkpoints, image, label, life, provenance, segments
+from . import __version__, checkpoints, exchange, image, label, life, provenance, segments
 from .ame import AME
-from .audio import FPS, Recording, loudness
+from .audio import FPS, SAMPLE_RATE, Recording, log_mel, loudness
 from .eac import EAC
 from .emotion import AS_SPOKEN, Emotion, one_of, parse_intensity, read_timeline
 from .errors import InputError, UsageError, WeightsError
@@ -34,7 +34,7 @@ from .files import PartFile, check_input, check_output, sha256
 from .framing import CropFraming, FullFraming
 from .hef import HEF
 from .preview import ContactSheet
-from .video import VideoWriter
+from .video import VideoWriter, read_frames
 
 GENERATORS = ("hef", "geometry")
 LANDMARKS = ("builtin", "face-alignment")
@@ -56,8 +56,9 @@ class Settings:
 
     intensity: 1 (slight) .. 3 (strong), or (first, last) of a ramp over the speech. fps: 1..120.
     size: side of the cropped video, even, 64..1024 px.
-    pose: still | natural head motion. blink: blinks per minute, 0..60. framing: crop | full picture.
-    seed: of blinks and head motion. label: text in the corner of every frame, for example "AI-generated".
+    pose: still | natural head motion, or a video that lends its own. blink: blinks per minute, 0..60.
+    framing: crop | full picture. seed: of blinks and head motion.
+    label: text in the corner of every frame, for example "AI-generated".
     """
 
     intensity: float | tuple[float, float] = 2.0
@@ -76,7 +77,8 @@ class Settings:
         if self.size % 2:
             raise UsageError(f"--size {self.size} is odd; give an even number of pixels.")
         _within("blink", self.blink, (0.0, life.FASTEST))
-        _among("pose", self.pose, POSES)
+        if self.pose not in POSES and not Path(self.pose).is_file():
+            raise UsageError(f"--pose {self.pose} is unknown; choose {' or '.join(POSES)}, or name a video.")
         _among("framing", self.framing, FRAMINGS)
         _within("seed", self.seed, (0, 2**63 - 1))
         label.check(self.label)
@@ -86,10 +88,10 @@ class Settings:
 class Result:
     """What `generate` made.
 
-    out, sidecar, preview: files. sha256: of the video; unsigned_sha256: before it was signed. frames: their number;
-    seconds: length of the video; size: (width, height) px.
-    emotion: its label. nearest: known emotions most like it, with their similarity 0..1 (of a timeline, the
-    one most like each keyframe).
+    out, sidecar, preview, blendshapes: files. sha256: of the video; unsigned_sha256: before it was signed.
+    frames: their number; seconds: length of the video; size: (width, height) px.
+    motion: the take that moved the face, if any. emotion: its label, None with a take. nearest: known emotions most
+    like it, with their similarity 0..1 (of a timeline, the one most like each keyframe).
     elapsed: seconds that it took; stages: the same by stage (they overlap with encoding).
     weights: file name -> SHA-256. notes: what the user should know, one sentence each.
     identical: whether it is the video that was to be made again, if that was the wish.
@@ -100,9 +102,11 @@ class Result:
     unsigned_sha256: str
     sidecar: Path | None
     preview: Path | None
+    blendshapes: Path | None
     face: str
-    audio: str
-    emotion: str
+    audio: str | None
+    motion: str | None
+    emotion: str | None
     nearest: dict[str, float]
     settings: Settings
     generator: str
@@ -137,6 +141,21 @@ class Subject:
     notes: list[str]
     sha256: str  # of the file, or of the pixels and their shape
     path: Path | None  # None for pixels
+
+
+@dataclasses.dataclass
+class Drive:
+    """What moves the face: speech and what is felt, or a take of recorded motion; perhaps the head of another take."""
+
+    recording: Recording | None
+    emotion: Emotion | None
+    take: exchange.Take | None = None
+    head: exchange.Take | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Length of the speech; without any, of the take."""
+        return self.recording.seconds if self.recording is not None else self.take.seconds
 
 
 class Stopwatch:
@@ -318,22 +337,65 @@ class EmoTalk:
     def frames(
         self,
         face: Subject | str | os.PathLike | np.ndarray,
-        audio: str | os.PathLike,
+        audio: str | os.PathLike | None,
         emotion: str | Emotion | None = None,
         settings: Settings | None = None,
+        *,
+        motion: str | os.PathLike | None = None,
         **options,
     ) -> Iterator[np.ndarray]:
         """The video's frames, uint8 [H,W,3], made while they are asked for.
 
-        emotion: a text, what `emotion` made, or None for the emotion of the speech itself. options: any field of
-        `Settings`. Input is checked at once: raises InputError and UsageError.
+        emotion: a text, what `emotion` made, or None for the emotion of the speech itself. motion: see `drive`.
+        options: any field of `Settings`. Input is checked at once: raises InputError and UsageError.
         """
         settings = _settings(settings, options)
         subject = face if isinstance(face, Subject) else self.portrait(face)
-        recording = Recording.open(audio)
-        felt = self._emotion(emotion, recording)
+        drive = self.drive(audio, emotion, motion, settings.pose)
         framing = self._framing(subject, settings)
-        return (frame for _, frame in self._frames(subject, recording, felt, settings, framing, Stopwatch()))
+        return (frame for _, frame in self._frames(subject, drive, settings, framing, Stopwatch()))
+
+    @torch.inference_mode()
+    def drive(
+        self,
+        audio: str | os.PathLike | None,
+        emotion: str | Emotion | None = None,
+        motion: str | os.PathLike | None = None,
+        pose: str = "natural",
+    ) -> Drive:
+        """Read what is to move the face: speech and emotion, or recorded motion.
+
+        motion: a blendshape file (`exchange`), or a video whose face is followed; the sound may then be None: it is
+        the video's, if it has any. pose: as in `Settings`. Raises InputError and UsageError.
+        """
+        if motion is None:
+            if audio is None:
+                raise UsageError("--audio is missing; give a recording, or a video to --motion.")
+            recording = Recording.open(audio)
+            felt, take = self._emotion(emotion, recording), None
+        else:
+            if emotion is not None:
+                raise UsageError("--emotion and --motion exclude each other: a take carries its own expression.")
+            written = Path(motion).suffix.lower() in exchange.SUFFIXES
+            take = exchange.read(motion) if written else self._filmed(motion)
+            felt, recording = None, None
+            if audio is not None:
+                recording = Recording.open(audio)
+            elif not written:
+                with contextlib.suppress(InputError):  # a silent film
+                    recording = Recording.open(motion)
+        return Drive(recording, felt, take, None if pose in POSES else self._filmed(pose))
+
+    def _filmed(self, video: str | os.PathLike) -> exchange.Take:
+        return exchange.filmed(read_frames(video, FPS), FPS, self.tracker, self.face_model, str(video))
+
+    @torch.inference_mode()
+    def blendshapes(
+        self, drive: Drive, fps: float, settings: Settings | None = None, **options
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """All motion at `fps`, blinks and head included: β [64] and pose [6] (see `exchange.Take`) of each frame."""
+        rows = self._driven(drive, _settings(settings, options), fps, Stopwatch())
+        return ((row[:N_EXPRESSION].cpu(), row[-6:].cpu()) for row in rows)
 
     def _emotion(self, emotion: str | Emotion | None, recording: Recording) -> Emotion:
         if isinstance(emotion, str):
@@ -350,10 +412,13 @@ class EmoTalk:
     def generate(
         self,
         face: Subject | str | os.PathLike | np.ndarray,
-        audio: str | os.PathLike,
+        audio: str | os.PathLike | None,
         emotion: str | Emotion | None,
         out: str | os.PathLike,
         *,
+        motion: str | os.PathLike | None = None,
+        blendshapes: str | os.PathLike | None = None,
+        blendshapes_fps: float = exchange.RATES[-1],
         preview: str | os.PathLike | None = None,
         overwrite: bool = True,
         resume: bool = False,
@@ -365,7 +430,8 @@ class EmoTalk:
     ) -> Result:
         """Make the video `out` (.mp4), its sidecar, and a contact sheet `preview` (.png) if one is named.
 
-        emotion: as in `frames`. options: any field of `Settings`. progress is called with (stage, done, total).
+        emotion: as in `frames`. motion: see `drive`. blendshapes: also write the motion to this file (`exchange`), at
+        blendshapes_fps. options: any field of `Settings`. progress is called with (stage, done, total).
         The files appear when they are complete; after an error or an interrupt nothing is left, but of videos longer
         than `segments.SECONDS` the complete pieces, in a hidden folder: with `resume` the same call goes on from
         there. sidecar: also write `<out>.json`, which `emotalk generate --from` reads. signer: adds a C2PA manifest.
@@ -373,33 +439,44 @@ class EmoTalk:
         """
         begin, watch = time.perf_counter(), Stopwatch()
         settings, report = _settings(settings, options), progress or (lambda stage, done, total: None)
-        inputs = [path for path in (face, audio) if isinstance(path, str | os.PathLike)]
+        inputs = [path for path in (face, audio, motion, settings.pose) if isinstance(path, str | os.PathLike)]
         inputs += [emotion.label] if isinstance(emotion, Emotion) else []  # may be the name of a file
         out = _output(out, overwrite, inputs)
         sheet_path = _output(preview, overwrite, [*inputs, out], (".png",)) if preview is not None else None
         beside = _output(provenance.sidecar_path(out), overwrite, [*inputs, out], (".json",)) if sidecar else None
+        shapes = None
+        if blendshapes is not None:
+            if blendshapes_fps not in exchange.RATES:
+                known = ", ".join(f"{rate:g}" for rate in exchange.RATES)
+                raise UsageError(f"--export-fps {blendshapes_fps:g} is unknown; choose one of {known}.")
+            shapes = _output(blendshapes, overwrite, [*inputs, out, *([beside] if beside else [])], exchange.SUFFIXES)
         report("portrait", 0, 1)
         with watch("portrait"):
             subject = face if isinstance(face, Subject) else self.portrait(face)
         report("portrait", 1, 1)
         report("sound", 0, 1)
         with watch("sound"):
-            recording = Recording.open(audio)
+            drive = self.drive(audio, emotion, motion, settings.pose)
+        felt = drive.emotion
+        shown_as = felt.public if felt is not None else "as recorded"
         with watch("emotion"):
-            felt = self._emotion(emotion, recording)
-            nearest = self.nearest(felt)
+            nearest = self.nearest(felt) if felt is not None else {}
         report("sound", 1, 1)
         notes = list(subject.notes)
-        if next(iter(nearest)) == "unrelated":
+        if next(iter(nearest), "") == "unrelated":
             notes.append(f"'{felt.label}' names no emotion that EmoTalk knows; the face stays near neutral.")
+        if any(take is not None and take.limited for take in (drive.take, drive.head)):
+            notes.append("The recorded head turns further than a single picture can follow; it is held there.")
+        if audio is None and drive.recording is not None:
+            audio = motion  # the film's own sound
         framing = self._framing(subject, settings)
-        total = frame_count(recording.seconds, settings.fps)
+        total = frame_count(drive.seconds, settings.fps)
         sheet = ContactSheet(total, settings.fps)
         length = segments.piece_frames(settings.fps, BATCH[self.device.type])
         record = provenance.Record(
             out,
-            {"face": (subject.path, subject.sha256), "audio": (Path(audio), sha256(audio)), **felt.inputs()},
-            {**felt.options(), **dataclasses.asdict(settings), **self._models()},
+            self._inputs(subject, felt, {"audio": audio, "motion": motion, "pose": settings.pose}),
+            {**(felt.options() if felt else {}), **dataclasses.asdict(settings), **self._models()},
             self.weights,
             str(self.device),
             {"frames": total, "seconds": total / settings.fps, "size": framing.size},
@@ -408,10 +485,14 @@ class EmoTalk:
         report("frames", 0, total)
         with contextlib.ExitStack() as files:  # the others get their names after the video, or none does
             part = files.enter_context(PartFile(sheet_path)) if sheet_path is not None else None
+            if shapes is not None:
+                with open(files.enter_context(PartFile(shapes)).path, "w", newline="", encoding="utf-8") as file:
+                    rows = self.blendshapes(drive, blendshapes_fps, settings)
+                    exchange.write(file, rows, blendshapes_fps, shapes.suffix)
             note = files.enter_context(PartFile(beside)) if beside is not None else None
             shared = {
                 "overwrite": overwrite,
-                "metadata": record.tags(felt.public),
+                "metadata": record.tags(shown_as),
                 "finish": functools.partial(record.finish, sidecar=note and note.path),
             }
             if total <= length:
@@ -426,7 +507,7 @@ class EmoTalk:
                 first = writer.done
             shown = sheet.wanted if part is not None else ()
             try:
-                for number, frame in self._frames(subject, recording, felt, settings, framing, watch, first, shown):
+                for number, frame in self._frames(subject, drive, settings, framing, watch, first, shown):
                     if number >= first:
                         with watch("encoding"):
                             writer.write(frame)
@@ -438,7 +519,7 @@ class EmoTalk:
                     report("kept", writer.kept, total)
                 raise
             if part is not None:
-                sheet.save(part, f"{' '.join(felt.public.split())}, intensity {_spelt(settings.intensity)}")
+                sheet.save(part, f"{' '.join(shown_as.split())}, intensity {_spelt(settings.intensity)}")
             made = time.perf_counter()
         watch.stages["encoding"] = watch.stages.get("encoding", 0.0) + time.perf_counter() - made
         return Result(
@@ -446,9 +527,11 @@ class EmoTalk:
             **record.video,
             sidecar=beside,
             preview=sheet_path,
+            blendshapes=shapes,
+            motion=str(motion) if motion is not None else None,
             face=subject.name,
-            audio=str(audio),
-            emotion=felt.label,
+            audio=str(audio) if audio is not None else None,
+            emotion=felt.label if felt is not None else None,
             nearest=nearest,
             settings=settings,
             generator=self.generator,
@@ -458,6 +541,13 @@ class EmoTalk:
             weights=self.weights,
             notes=notes,
         )
+
+    @staticmethod
+    def _inputs(subject: Subject, felt: Emotion | None, given: dict) -> dict[str, tuple[Path | None, str]]:
+        """Option -> file and SHA-256, for the record."""
+        files = {name: Path(path) for name, path in given.items() if path is not None and path not in POSES}
+        hashed = {name: (path, sha256(path)) for name, path in files.items()}
+        return {"face": (subject.path, subject.sha256), **hashed, **(felt.inputs() if felt else {})}
 
     def _models(self) -> dict[str, str]:
         """The options of `emotalk generate` that chose the models."""
@@ -473,8 +563,7 @@ class EmoTalk:
     def _frames(
         self,
         subject: Subject,
-        recording: Recording,
-        emotion: Emotion,
+        drive: Drive,
         settings: Settings,
         framing: CropFraming | FullFraming,
         watch: Stopwatch,
@@ -487,19 +576,13 @@ class EmoTalk:
         """
         stamp = label.Label(settings.label, framing.size) if settings.label else None
         at = 0
-        total = frame_count(recording.seconds, settings.fps)
-        living = life.Life(settings.fps, settings.blink, settings.seed, settings.pose == "natural")
-        felt = emotion.during(settings.intensity, recording.seconds)
-        rows = resample(self._motion(recording, felt, watch), settings.fps, total)
+        rows = self._driven(drive, settings, settings.fps, watch)
         while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
-            beta, sigma, loud = torch.stack(chunk).split([N_EXPRESSION, self.eac.dims.width, 1], 1)
-            closure, pose, gaze = living.step(loud[:, 0].cpu().numpy())
             numbers = range(at, at + len(chunk))
             at = numbers.stop
             if at <= first and not any(number in also for number in numbers):
                 continue
-            beta = beta + torch.from_numpy(life.eyes(closure, gaze)).to(beta)
-            pose = torch.from_numpy(pose).to(beta)
+            beta, sigma, pose = torch.stack(chunk).split([N_EXPRESSION, self.eac.dims.width, 6], 1)
             with watch("geometry"):
                 geometry = subject.motion.frame(beta, pose)
             with watch("generator"):
@@ -512,6 +595,41 @@ class EmoTalk:
                 if stamp is not None:
                     images = stamp(images)
             yield from zip(numbers, images)
+
+    def _driven(self, drive: Drive, settings: Settings, fps: float, watch: Stopwatch) -> Iterator[Tensor]:
+        """All motion, one row a frame at `fps`: β [64] with eyes and blinks, σ̂ [192], head pose [6]."""
+        total = frame_count(drive.seconds, fps)
+        living = life.Life(fps, settings.blink, settings.seed, settings.pose != "still")
+        head = drive.head.swing(fps, total) if drive.head is not None else None
+        if drive.take is not None:
+            rows, blinks = drive.take.rows(fps, total), drive.take.blinks
+            style = self._plain_style()
+        else:
+            felt = drive.emotion.during(settings.intensity, drive.seconds)
+            rows = resample(self._motion(drive.recording, felt, watch), fps, total)
+        while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
+            chunk = torch.stack(chunk).to(self.device)
+            if drive.take is None:
+                beta, sigma, loud = chunk.split([N_EXPRESSION, self.eac.dims.width, 1], 1)
+                closure, pose, gaze = living.step(loud[:, 0].cpu().numpy())
+                pose = torch.from_numpy(pose).to(beta)
+            else:
+                beta, pose = chunk.split([N_EXPRESSION, 6], 1)
+                sigma = style.expand(len(beta), -1)
+                closure, _, gaze = living.step(np.zeros(len(beta)))
+                if blinks:
+                    closure, gaze = 0 * closure, 0 * gaze
+                if settings.pose == "still":
+                    pose = torch.zeros_like(pose)
+            if head is not None:
+                pose = torch.stack(list(itertools.islice(head, len(beta)))).to(beta)
+            beta = beta + torch.from_numpy(life.eyes(closure, gaze)).to(beta)
+            yield from torch.cat([beta, sigma, pose], 1)
+
+    def _plain_style(self) -> Tensor:
+        """σ̂ [1,192] of a silent neutral face, where motion does not come from EAC."""
+        z = self.ame.text(["neutral"])[0]
+        return self.eac.predict(log_mel(np.zeros(SAMPLE_RATE, np.float32)), z, 1.0, -100.0)[1][:1]
 
     def _motion(self, recording: Recording, felt: Emotion, watch: Stopwatch) -> Iterator[Tensor]:
         """One row a frame at 25 frames/s: β [64], σ̂ [192], loudness [1]."""

@@ -44,7 +44,7 @@ class SegmentedWriter:
         out: str | os.PathLike,
         size: tuple[int, int],
         fps: float,
-        audio: str | os.PathLike,
+        audio: str | os.PathLike | None,
         total: int,
         length: int,
         key: str,

@@ -8,7 +8,7 @@ import queue
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from .audio import READING
 from .errors import EmoTalkError, InputError, UsageError
-from .files import PartFile, check_output, write_error
+from .files import PartFile, check_input, check_output, write_error
 
 QUALITY = 17  # x264's constant rate factor: visually lossless for faces
 _THREADS = 2  # fixed, because x264's output depends on it
@@ -151,10 +151,10 @@ def join(
     fps: float,
     frames: list[int],
     out: Path,
-    audio: str | os.PathLike,
+    audio: str | os.PathLike | None,
     metadata: dict[str, str],
 ) -> None:
-    """Write to `out` the video of `pieces`, not encoded again, with the sound of `audio`.
+    """Write to `out` the video of `pieces`, not encoded again, with the sound of `audio`, if any.
 
     pieces: plainly named files of `VideoWriter` in one folder, `frames` each. Raises EmoTalkError.
     """
@@ -162,7 +162,8 @@ def join(
     lines = [f"file {piece.name}\nduration {float(count / _rate(fps)):.9f}\n" for piece, count in zip(pieces, frames)]
     listing.write_text("ffconcat version 1.0\n" + "".join(lines))
     command = ["-f", "concat", "-protocol_whitelist", "file", "-i", f"file:{listing}"]
-    command += [*_sound(audio), "-codec:v", "copy", *_container(out, metadata)]
+    command += _sound(audio) if audio is not None else []
+    command += ["-codec:v", "copy", *_container(out, metadata)]
     process = _ffmpeg(command, subprocess.DEVNULL)
     try:
         messages = process.communicate()[1].decode(errors="replace").splitlines()
@@ -171,6 +172,20 @@ def join(
         process.wait()
     if process.returncode != 0:
         raise _failure(out, messages, process.returncode)
+
+
+def read_frames(path: str | os.PathLike, fps: float) -> Iterator[np.ndarray]:
+    """Frames uint8 [H,W,3] of a video file at `fps`, upright as it is to be shown. Raises InputError if it is none."""
+    from imageio_ffmpeg import read_frames
+
+    file = check_input(path, "video")
+    try:
+        found = read_frames(f"file:{file.resolve()}", input_params=READING, output_params=["-vf", f"fps={fps}"])
+        width, height = next(found)["size"]
+        for data in found:
+            yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
+    except (OSError, RuntimeError, StopIteration, KeyError, ValueError) as error:
+        raise InputError(f"{file} is damaged or no video; export it again, for example as MP4.") from error
 
 
 def _failure(out: Path, messages: list[str], code: int) -> EmoTalkError:

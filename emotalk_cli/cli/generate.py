@@ -11,7 +11,7 @@ import typer
 
 from ..errors import InputError, UsageError
 
-FILES = ("face", "audio", "emotion_image", "emotion_audio", "emotion_file", "emotion_timeline")
+FILES = ("face", "audio", "emotion_image", "emotion_audio", "emotion_file", "emotion_timeline", "motion")
 
 
 def generate(
@@ -34,6 +34,9 @@ def generate(
     emotion_timeline: Optional[Path] = typer.Option(  # noqa: UP045
         None, help="Change along the speech: CSV or JSON of time, emotion, intensity."
     ),
+    motion: Optional[Path] = typer.Option(  # noqa: UP045
+        None, help="Move as recorded instead: a blendshape file (.csv, .json) or a video, whose sound is used too."
+    ),
     intensity: str = typer.Option("2", help="How strongly, from 1 to 3; or a range such as 1-3 that grows."),
     out: Optional[Path] = typer.Option(  # noqa: UP045
         None,
@@ -44,7 +47,7 @@ def generate(
     device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
     fps: float = typer.Option(25.0, help="Frames per second, 1 to 120."),
     size: int = typer.Option(512, help="Side of the cropped video in px, even, 64 to 1024."),
-    pose: str = typer.Option("natural", help="Head motion: still or natural."),
+    pose: str = typer.Option("natural", help="Head motion: still, natural, or a video that lends its own."),
     blink: float = typer.Option(15.0, help="Blinks per minute, 0 to 60."),
     framing: str = typer.Option("crop", help="crop: the face; full: the whole picture."),
     seed: int = typer.Option(0, help="Of blinks and head motion; the same seed gives the same file."),
@@ -52,6 +55,10 @@ def generate(
     no_overwrite: bool = typer.Option(False, "--no-overwrite", help="Fail if the output exists."),
     resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted video (longer than half a minute)."),
     preview: Optional[Path] = typer.Option(None, help="Also write a contact sheet, .png."),  # noqa: UP045
+    export_blendshapes: Optional[Path] = typer.Option(  # noqa: UP045
+        None, help="Also write the motion as ARKit blendshapes: .csv as Live Link Face writes it, or .json."
+    ),
+    export_fps: float = typer.Option(60.0, help="Of --export-blendshapes: 25, 30 or 60."),
     sidecar: bool = typer.Option(True, help="Write <out>.json, from which --from makes the video again."),
     again: Optional[Path] = typer.Option(  # noqa: UP045
         None, "--from", help="Sidecar of a video: make it again; other options given here change it."
@@ -77,8 +84,8 @@ def generate(
         if name not in ("again", "as_json", "quiet", "debug") and _is_given(context, name)
     }
     if again is None:
-        for name in ("face", "audio"):
-            if given.get(name) is None:
+        for name, other in (("face", "face"), ("audio", "motion")):
+            if given.get(name) is None and given.get(other) is None:
                 raise UsageError(f"--{name} is missing. See emotalk generate --help.")
     for name in FILES:  # before torch is imported, which takes seconds
         if name in given and not given[name].exists():
