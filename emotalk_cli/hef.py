@@ -27,6 +27,7 @@ DRIVEN_CHANNELS = 8
 # In a mouth that the source hides, teeth are repainted and the dark between them stays dark: the generated residual
 # grows from nothing to all between these brightnesses of the drawn interior, relative to its brightest point.
 DARK = (0.35, 0.6)
+WHITE = (0.58, 0.68)  # darkest / brightest colour channel: tongue and gums are below, teeth above, in any light
 REGION_STEP, REGION_MARGIN = 16, 16  # px: fine blocks run on the face's box, of whole steps, and what its rim reads
 TINT = 0.08  # most by which repainting may shift a drawn tooth's colour: lit teeth are near white in any picture
 LIT_TEETH = 0.35  # an interior without a point as bright as this shows no teeth
@@ -290,9 +291,12 @@ class HEF(nn.Module):
         teeth, which are real, nor on the dark and its rims."""
         free = 1 - drive.mouth
         rows, columns = occupied(drive.mouth, 1, 1)
-        lit = drive.interior[..., rows, columns].mean(1, keepdim=True)
+        drawn = drive.interior[..., rows, columns]
+        lit = drawn.mean(1, keepdim=True)
         lit = lit / lit.amax((2, 3), keepdim=True).clamp_min(LIT_TEETH)
+        white = drawn.amin(1, keepdim=True) / drawn.amax(1, keepdim=True).clamp_min(1e-3)
         teeth = ((lit - DARK[0]) / (DARK[1] - DARK[0])).clamp(0, 1)
+        teeth = teeth * ((white - WHITE[0]) / (WHITE[1] - WHITE[0])).clamp(0, 1)
         free[..., rows, columns] += hidden[..., rows, columns] * -F.max_pool2d(-teeth, 3, 1, 1)
         return free
 

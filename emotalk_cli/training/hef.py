@@ -201,7 +201,7 @@ def patch_focus(masks: Tensor, hidden: Tensor, scores: Tensor) -> Tensor:
 @dataclasses.dataclass
 class Options:
     """The task's own table. adversarial: step from which the discriminator's verdict counts. start: folder of weights
-    to go on from, empty for none. Variants of Tab. 3: see `HEFDims`."""
+    to go on from, "shipped" for those that came with the program, empty for none. Variants of Tab. 3: see `HEFDims`."""
 
     adversarial: int = 300
     start: str = ""
@@ -225,7 +225,8 @@ class HEFTask:
         dims = HEFDims(residual=options.residual, hierarchy=options.hierarchy, geometry=options.geometry)
         self.model = HEF(dims).to(memory_format=torch.channels_last)
         if options.start:
-            self.model.load_state_dict(checkpoints.load("hef", options.start).tensors)
+            folder = None if options.start == "shipped" else options.start
+            self.model.load_state_dict(checkpoints.load("hef", folder).tensors)
         self.critic = Discriminator().to(memory_format=torch.channels_last)
         self.helpers = {"discriminator": self.critic}
         self.rate = config.rate

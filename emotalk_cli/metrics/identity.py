@@ -1,0 +1,173 @@
+"""Is it still the same person? An embedding of faces, for the identity measures: `Identity.load()(pictures)`.
+
+A small network of the project's own: the inner face, levelled by the tracker's landmarks, becomes a unit vector, near
+that of other pictures of the person whatever their expression. It measures; nothing is generated with it.
+`python -m emotalk_cli.metrics.identity --data DIR` says how well it tells held-out people apart, and how much of them
+generated frames keep.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .. import checkpoints
+from ..emotions import BASICS
+from ..errors import InputError
+from ..face.tracker import FaceTracker
+
+SIZE = 96  # px of the levelled face
+ANCHORS = [33, 133, 362, 263, 168, 4, 61, 291]  # corners of eyes and mouth, nose
+# Where the anchors' means come to lie, in parts of the side: between the eyes, and the middle of the mouth.
+EYES, MOUTH = (0.5, 0.32), (0.5, 0.80)
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentityDims:
+    """Sizes that rebuild an Identity; stored in its checkpoint."""
+
+    widths: tuple[int, ...] = (24, 48, 96, 160)
+    features: int = 128
+
+    def __post_init__(self):
+        object.__setattr__(self, "widths", tuple(self.widths))
+
+
+class Block(nn.Module):
+    """Residual pair of convolutions; halves the grid."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.PReLU(outputs),
+            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.skip = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(inputs, outputs, 1, bias=False))
+        self.out = nn.PReLU(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,inputs,h,w] -> [B,outputs,h/2,w/2]."""
+        return self.out(self.body(x) + self.skip(x))
+
+
+class Identity(nn.Module):
+    """Levelled faces -> unit vectors; the dot product of two says how much they are one person."""
+
+    def __init__(self, dims: IdentityDims | None = None):
+        super().__init__()
+        self.dims = dims or IdentityDims()
+        widths = self.dims.widths
+        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+        self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.narrow = nn.Conv2d(widths[-1], widths[-1] // 3, 1)
+        self.head = nn.Linear(self.narrow.out_channels * (SIZE // 2 ** len(widths)) ** 2, self.dims.features)
+        self.tracker: FaceTracker | None = None
+
+    @classmethod
+    def load(cls, weights=None) -> Identity:
+        """The shipped embedding, with the shipped tracker to find faces. Raises WeightsError."""
+        checkpoint = checkpoints.load("identity", weights)
+        model = cls(IdentityDims(**checkpoint.dims))
+        model.load_state_dict(checkpoint.tensors)
+        model.tracker = FaceTracker.load(weights)
+        return model.eval()
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Levelled faces [B,3,96,96] in 0..1 -> unit vectors [B,features]. Overall colour and contrast do not count."""
+        faces = faces - faces.mean((1, 2, 3), keepdim=True)
+        faces = faces / faces.std((1, 2, 3), keepdim=True).clamp_min(0.02)
+        x = self.narrow(self.blocks(self.stem(faces))).flatten(1)
+        return F.normalize(self.head(x), dim=1)
+
+    @torch.inference_mode()
+    def embed(self, pictures: Sequence[np.ndarray]) -> Tensor:
+        """The largest face of each uint8 [H,W,3] picture: [N,features]. Raises InputError where there is none."""
+        faces = []
+        for number, picture in enumerate(pictures):
+            found = self.tracker(picture)
+            if not found:
+                raise InputError(f"Picture {number} shows no face that can be found; identity cannot be measured.")
+            faces.append(level(torch.from_numpy(picture.copy()), torch.from_numpy(found[0].landmarks)))
+        return self(torch.stack(faces))
+
+
+def level(picture: Tensor, landmarks: Tensor, size: int = SIZE, margin: float = 0.0) -> Tensor:
+    """The inner face upright and of one size: uint8 [H,W,3], landmarks [478,2+] px -> [3,size,size] in 0..1.
+
+    margin: of the side, added around.
+    """
+    points = landmarks[:, :2].float()
+    eyes, mouth = points[ANCHORS[:4]].mean(0), points[ANCHORS[6:]].mean(0)
+    eyes_to, mouth_to = (torch.tensor(p) * 2 - 1 for p in (EYES, MOUTH))
+    down, down_to = mouth - eyes, mouth_to - eyes_to
+    # complex division: the similarity from the levelled face's -1..1 to the picture's px
+    a = (down * down_to).sum() / down_to.square().sum() * (1 + 2 * margin)
+    b = (down[1] * down_to[0] - down[0] * down_to[1]) / down_to.square().sum() * (1 + 2 * margin)
+    turn = torch.stack([torch.stack([a, -b]), torch.stack([b, a])])
+    middle = eyes - turn / (1 + 2 * margin) @ eyes_to
+    height, width = picture.shape[:2]
+    extent = torch.tensor([width, height])
+    theta = torch.cat([turn * 2 / extent[:, None], (middle * 2 / extent - 1)[:, None]], 1)
+    shrink = max(1, int(2 * float(turn.norm() / 2**0.5) / size))  # larger faces are averaged first, not skipped over
+    image = F.avg_pool2d(picture.permute(2, 0, 1)[None].float() / 255, shrink)
+    grid = F.affine_grid(theta[None], (1, 3, size, size), align_corners=False)
+    return F.grid_sample(image, grid, align_corners=False, padding_mode="border")[0]
+
+
+def separation(same: np.ndarray, different: np.ndarray) -> dict[str, float]:
+    """How well similarities tell one person's pairs from two's: means, area under the ROC curve, equal error rate."""
+    order = np.concatenate([same, different]).argsort().argsort()
+    area = (order[: len(same)].sum() - len(same) * (len(same) - 1) / 2) / (len(same) * len(different))
+    errors = [((same < t).mean(), (different >= t).mean()) for t in np.sort(np.concatenate([same, different]))]
+    equal = min(errors, key=lambda e: abs(e[0] - e[1]))
+    return {"same": same.mean(), "different": different.mean(), "area": area, "equal_error": sum(equal) / 2}
+
+
+@torch.inference_mode()
+def evaluate(data: Path, audio: Path, weights: Path | None = None) -> dict:
+    """On held-out London people: separation of the embedding; and by generated emotion at intensity 3 the mean
+    similarity of frames to their source, alone and as a share of the ceiling (neutral against smiling photo)."""
+    from ..pipeline import EmoTalk
+    from ..training.hef_pairs import NEUTRAL, pairs
+
+    net, talker = Identity.load(weights), EmoTalk.load(weights, "cpu")
+    photos = [pair for pair in pairs(data, held_out=True) if pair[0].name.startswith(NEUTRAL)]
+    neutral, smiling = (net.embed([pair[i].image for pair in photos]) for i in range(2))
+    table = (neutral @ smiling.T).numpy()
+    result = {"photos": separation(table.diagonal(), table[~np.eye(len(table), dtype=bool)])}
+    kept: dict[str, list[float]] = {}
+    for (source, _), own in zip(photos, neutral, strict=True):
+        subject = talker.portrait(source.image)
+        for emotion in BASICS:
+            frames = list(talker.frames(subject, audio, emotion, intensity=3.0))
+            shown = net.embed([frames[i] for i in np.linspace(0, len(frames) - 1, 5).astype(int)[1:-1]])
+            kept.setdefault(emotion, []).append(float((shown @ own).mean()))
+    result["frames"] = {k: {"cosine": float(np.mean(v)), "of_ceiling": 0.0} for k, v in kept.items()}
+    for row in result["frames"].values():
+        row["of_ceiling"] = row["cosine"] / float(result["photos"]["same"])
+    return json.loads(json.dumps(result, default=float))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the figures as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m emotalk_cli.metrics.identity", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--audio", type=Path, required=True, help="speech that the faces say, a second is enough")
+    parser.add_argument("--weights", type=Path, default=None)
+    options = parser.parse_args(arguments)
+    print(json.dumps(evaluate(options.data, options.audio, options.weights), indent=1))
+
+
+if __name__ == "__main__":
+    main()
