@@ -252,10 +252,12 @@ class HEFTask:
             image, parts = image.float(), {key: part.float() for key, part in parts.items()}
             match = F.interpolate(batch["match"], scale_factor=MATCH_STEP, mode="bilinear", align_corners=False)
             match = region(match, corners, (SQUARE, SQUARE)) * parts["support"]
-            flow = F.smooth_l1_loss(parts["flow"], match, beta=FLOW_BEND)
+            # match leads from the geometry's frame to the target, ψ reads the frame: they should cancel out
+            rest = match + parts["flow"]
+            flow = F.smooth_l1_loss(rest, torch.zeros_like(rest), beta=FLOW_BEND)
             # the target, laid where the generated face is
             origin = match.new_tensor([[x, y] for y, x in corners])
-            target = warp(batch["target"], match - parts["flow"].detach(), batch["target"].shape[-1], origin)
+            target = warp(batch["target"], rest.detach(), batch["target"].shape[-1], origin)
             cut = {key: region(batch[key], corners, (SQUARE, SQUARE)) for key in ("mouth", "eyes", "lids")}
             inner = (..., slice(8, -8), slice(8, -8))  # squares know nothing of what lies beyond their rim
             image, target, mouth, eyes, lids, support, hidden = (
