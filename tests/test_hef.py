@@ -294,6 +294,21 @@ def test_training_reduces_the_error(cache):
     assert error() < 0.8 * before
 
 
+def test_targets_are_laid_onto_the_generated_face(cache):
+    """An untrained network errs little on its own frame shifted, if the sample says how far."""
+    task = HEFTask(cache, Config(batch=1))
+    batch = {k: v[None] for k, v in task.training.load(0).items()} | {"corners": torch.tensor([[120, 120]])}
+    with torch.no_grad():
+        batch["target"] = generate(task.model, batch)[0].clamp(0, 1).roll(2, -1)
+    errors = {}
+    for shift in (-2.0, 0.0, 2.0):
+        batch["match"] = torch.zeros(1, 2, 96, 96)
+        batch["match"][:, 0] = shift
+        _, _, scalars = next(task.losses(batch, 0, 100))
+        errors[shift] = float(scalars["pixel"].detach())
+    assert errors[2.0] < 0.3 * errors[0.0] < 0.3 * errors[-2.0]
+
+
 def test_mismatch_finds_a_shift(geometry):
     """A target two pixels to the right of the geometry's frame is found there."""
     one = dataclasses.replace(geometry, **{f.name: getattr(geometry, f.name)[:1] for f in dataclasses.fields(geometry)})

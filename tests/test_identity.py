@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from emotalk_cli.metrics.identity import ANCHORS, EYES, MOUTH, SIZE, Identity, level, separation
+from emotalk_cli.metrics.identity import ANCHORS, EYES, MOUTH, SIZE, Identity, level, separation, sharpness
 from emotalk_cli.training.config import Config
 from emotalk_cli.training.identity import IdentityTask, person
 from emotalk_cli.training.solver import Solver
@@ -55,6 +55,15 @@ def test_separation_of_apart_and_alike():
     assert apart["area"] == 1 and apart["equal_error"] == 0 and apart["same"] == pytest.approx(0.85)
     alike = separation(np.array([0.1, 0.3]), np.array([0.2, 0.2001, 0.19]))
     assert alike["area"] == 0.5
+
+
+def test_sharpness_falls_with_blur_inside_the_mask_only():
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 16:48, 16:48] = 1
+    blurred = torch.nn.functional.avg_pool2d(image, 3, 1, 1)
+    assert sharpness(blurred, mask) < 0.3 * sharpness(image, mask)
+    assert sharpness(torch.where(mask > 0.5, image, blurred), mask) > 0.9 * sharpness(image, mask)
 
 
 def test_people_by_file_name():
