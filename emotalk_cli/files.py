@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
-import secrets
 from pathlib import Path
+from typing import IO
 
 from .errors import EmoTalkError, InputError, UsageError
 
@@ -76,17 +78,43 @@ def check_output(out: str | os.PathLike, overwrite: bool = True, suffixes: tuple
     return path
 
 
+def hidden(out: Path, kind: str) -> Path:
+    """Where the unfinished `out` lies: beside it, named for it and the kind of file."""
+    return out.parent / f".emotalk-{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:12]}.{kind}"
+
+
+def lock(file: IO, out: Path) -> None:
+    """Hold `file` until it is closed. Raises UsageError, naming `out`, if another process holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(f"{out} is being made by another emotalk; wait or choose another output.") from error
+    except OSError:  # a file system without locks
+        pass
+
+
 class PartFile:
     """A hidden temporary file beside `out` that takes its name on `commit` and vanishes on `discard`.
 
-    As a context manager it commits at the end of the block, or discards after an exception.
+    As a context manager it commits at the end of the block, or discards after an exception. A process that is killed
+    leaves it behind; the next one that writes the same output removes it.
     """
 
     def __init__(self, out: Path) -> None:
+        """Raises UsageError if another process is writing the same output."""
         self.out = out
-        self.path = out.parent / f".emotalk-{secrets.token_hex(6)}.part"
+        self.path = hidden(out, "part")
         try:
-            open(self.path, "xb").close()
+            while True:
+                try:
+                    self._file = open(self.path, "xb")
+                    lock(self._file, out)
+                    if self.path.exists() and os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path)):
+                        return  # else another process took it for a dead one's before it was locked
+                except FileExistsError:
+                    with contextlib.suppress(FileNotFoundError), open(self.path, "r+b") as left:
+                        lock(left, out)  # nobody's; a killed process's ffmpeg may still write to it, so not reused
+                        self.path.unlink()
         except OSError as error:
             raise write_error(out, error.strerror) from error
 
@@ -96,6 +124,7 @@ class PartFile:
             with open(self.path, "rb") as file:
                 os.fsync(file.fileno())  # or a power cut could leave the name on an empty file
             os.replace(self.path, self.out)
+            self._file.close()
         except OSError as error:
             self.discard()
             raise write_error(self.out, error.strerror) from error
@@ -103,6 +132,7 @@ class PartFile:
     def discard(self) -> None:
         """Remove the temporary file."""
         self.path.unlink(missing_ok=True)
+        self._file.close()
 
     def __enter__(self) -> PartFile:
         return self

@@ -94,6 +94,14 @@ class Job:
         return cls.parse({"out": out} | sidecar.options | inputs | changes)
 
     @property
+    def inputs(self) -> dict[str, Path]:
+        """Option -> file that decides how the video looks."""
+        files = {"face": self.face, "audio": self.audio, "motion": self.motion}
+        files |= {f"emotion_{kind}": given for kind, given in self._emotions.items() if kind != "text"}
+        files |= {} if self.settings.pose in POSES else {"pose": Path(self.settings.pose)}
+        return {name: path for name, path in files.items() if path is not None}
+
+    @property
     def _emotions(self) -> dict[str, Any]:
         """Arguments of `EmoTalk.emotion`."""
         files = {kind: getattr(self, f"emotion_{kind}") for kind in ("image", "audio", "file", "timeline")}

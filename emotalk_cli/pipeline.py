@@ -44,7 +44,7 @@ MIN_FACE = 48  # px, longer side of the landmarks' box in the picture (at most i
 SIZES = (64, 1024)  # px, of the cropped video
 RATES = (1.0, 120.0)  # frames/s
 BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at once
-_KEPT = 4  # prepared portraits, and emotions, that stay in memory
+_KEPT, _KEPT_EMOTIONS = 4, 64  # prepared portraits, and emotions, that stay in memory
 _EMOTION_FILES = {"image": "picture", "audio": "audio file", "file": "emotion file", "timeline": "timeline"}
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
@@ -77,7 +77,7 @@ class Settings:
         if self.size % 2:
             raise UsageError(f"--size {self.size} is odd; give an even number of pixels.")
         _within("blink", self.blink, (0.0, life.FASTEST))
-        if self.pose not in POSES and not Path(self.pose).is_file():
+        if self.pose not in POSES and not os.path.isfile(self.pose):
             raise UsageError(f"--pose {self.pose} is unknown; choose {' or '.join(POSES)}, or name a video.")
         _among("framing", self.framing, FRAMINGS)
         _within("seed", self.seed, (0, 2**63 - 1))
@@ -299,7 +299,7 @@ class EmoTalk:
         key = (kind, str(given), "" if kind == "text" else sha256(check_input(given, _EMOTION_FILES[kind])))
         if key not in self._emotions:
             self._emotions[key] = dataclasses.replace(self._made(kind, given), origin=(kind, str(given)))
-            while len(self._emotions) > _KEPT:
+            while len(self._emotions) > _KEPT_EMOTIONS:
                 self._emotions.popitem(last=False)
         return self._emotions[key]
 
@@ -482,7 +482,6 @@ class EmoTalk:
             {"frames": total, "seconds": total / settings.fps, "size": framing.size},
             signer,
         )
-        report("frames", 0, total)
         with contextlib.ExitStack() as files:  # the others get their names after the video, or none does
             part = files.enter_context(PartFile(sheet_path)) if sheet_path is not None else None
             if shapes is not None:
@@ -505,6 +504,7 @@ class EmoTalk:
                     )
                 )
                 first = writer.done
+            report("frames", first, total)
             shown = sheet.wanted if part is not None else ()
             try:
                 for number, frame in self._frames(subject, drive, settings, framing, watch, first, shown):

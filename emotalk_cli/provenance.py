@@ -171,7 +171,8 @@ class Signer:
 class Record:
     """What is written down about one video while it is made.
 
-    inputs, options, weights: as in `Sidecar`. video: facts about the file; `finish` adds sha256 and unsigned_sha256.
+    inputs, options, weights: as in `Sidecar`; options that name an input are left out. video: facts about the file;
+    `finish` adds sha256 and unsigned_sha256.
     """
 
     out: Path
@@ -181,6 +182,9 @@ class Record:
     device: str
     video: dict[str, Any]
     signer: Signer | None = None
+
+    def __post_init__(self) -> None:
+        self.options = {name: value for name, value in self.options.items() if name not in self.inputs}
 
     def tags(self, emotion: str) -> dict[str, str]:
         """Metadata for the container: the tool, that the video is synthetic, how it was made. emotion: to be shown."""

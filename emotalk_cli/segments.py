@@ -7,8 +7,6 @@ depend on where a render was interrupted.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import json
 import math
 import os
@@ -19,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import UsageError
-from .files import PartFile, check_output, write_error
+from .files import PartFile, check_output, hidden, lock, write_error
 from .video import VideoWriter, join
 
 SECONDS = 30.0  # of a piece
@@ -58,14 +56,12 @@ class SegmentedWriter:
         self._size, self._fps, self._audio = size, fps, audio
         self._overwrite, self._metadata, self._finish = overwrite, metadata or {}, finish
         self._counts = [min(length, total - start) for start in range(0, total, length)]
-        self._folder = work_folder(self.out)
+        self._folder = hidden(self.out, "work")
         self._piece: VideoWriter | None = None
         try:
             self._folder.mkdir(exist_ok=True)
             self._lock = open(self._folder / "lock", "w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(f"{self.out} is being made by another emotalk; wait or choose another output.") from error
+            lock(self._lock, self.out)
         except OSError as error:
             raise write_error(self.out, error.strerror) from error
         manifest = self._folder / _MANIFEST
@@ -74,8 +70,8 @@ class SegmentedWriter:
             with PartFile(manifest) as part:
                 part.path.write_text(json.dumps({"out": self.out.name, "key": key}))
         self._paths = [self._folder / f"{n:06d}.mp4" for n in range(len(self._counts))]
-        self._next = next((n for n, path in enumerate(self._paths) if not path.exists()), len(self._paths))
-        self.done = sum(self._counts[: self._next])
+        self.done = self.kept
+        self._next = self._complete
 
     def write(self, frame: np.ndarray) -> None:
         """Append one frame, uint8 [H, W, 3], the first being number `done`. Raises EmoTalkError."""
@@ -89,12 +85,16 @@ class SegmentedWriter:
     @property
     def kept(self) -> int:
         """Frames in complete pieces."""
-        return sum(self._counts[: self._next])
+        return sum(self._counts[: self._complete])
+
+    @property
+    def _complete(self) -> int:
+        return next((n for n, path in enumerate(self._paths) if not path.exists()), len(self._paths))
 
     def close(self) -> None:
         """Join the pieces, add the sound, give the file its name and remove the pieces."""
         try:
-            if self._next < len(self._paths):
+            if self._complete < len(self._paths):
                 raise ValueError(f"{self.kept} of {sum(self._counts)} frames written")
             with PartFile(self.out) as part:
                 join(self._paths, self._fps, self._counts, part.path, self._audio, self._metadata)
@@ -112,7 +112,7 @@ class SegmentedWriter:
         if self._piece is not None:
             self._piece.abort()
             self._piece = None
-        if self._next == 0:
+        if self._complete == 0:
             self._remove()
         else:
             self._lock.close()
@@ -134,11 +134,6 @@ class SegmentedWriter:
     def _remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._lock.close()
-
-
-def work_folder(out: Path) -> Path:
-    """Where the pieces of the video `out` lie while it is made."""
-    return out.parent / f".emotalk-{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:12]}.work"
 
 
 def _key(manifest: Path) -> str | None:

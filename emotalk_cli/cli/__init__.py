@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -14,9 +15,11 @@ import typer
 from .. import __version__
 from ..errors import EmoTalkError
 from . import train
+from .batch import batch
 from .generate import generate
 
 INTERRUPTED, TERMINATED = 130, 143
+_ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:\d+")
 
 app = typer.Typer(
     help="Emotional talking videos from one portrait and one speech recording.",
@@ -25,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(generate)
+app.command()(batch)
 app.add_typer(train.app, name="train")
 
 
@@ -42,8 +46,12 @@ def common(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 input, 2 usage, 130 ctrl-C, 143 terminated."""
+    """Run the command line and return its exit code.
+
+    0 done, 1 input, 2 usage, 3 some rows of a batch failed, 130 ctrl-C, 143 terminated.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    arguments = _with_address(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads share the cores with the video encoder
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # our own sentence says what is wrong with a picture
     before = signal.signal(signal.SIGTERM, _terminate)
@@ -70,6 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(message, 1, "--debug" in arguments)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _with_address(arguments: list[str]) -> list[str]:
+    """`--ray` with "auto" after it where no address follows; typer knows no optional values."""
+    full: list[str] = []
+    for argument, following in zip(arguments, [*arguments[1:], ""]):
+        full.append(argument)
+        if argument == "--ray" and not _ADDRESS.fullmatch(following):
+            full.append("auto")
+    return full
 
 
 class _Terminated(BaseException):

@@ -81,7 +81,7 @@ def generate(
     given = {
         name: value
         for name, value in context.params.items()
-        if name not in ("again", "as_json", "quiet", "debug") and _is_given(context, name)
+        if name not in ("again", "as_json", "quiet", "debug") and is_given(context, name)
     }
     if again is None:
         for name, other in (("face", "face"), ("audio", "motion")):
@@ -110,5 +110,6 @@ def generate(
         print(json.dumps(result.to_dict()))
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether an option was on the command line, rather than left at its default."""
     return context.get_parameter_source(name).name != "DEFAULT"

@@ -16,7 +16,7 @@ LABELS = {
     "portrait": "Reading the portrait",
     "sound": "Listening",
     "frames": "Making frames",
-    "kept": "Stopped; the frames made so far are kept for --resume",
+    "kept": "Stopped; frames kept for --resume",
 }
 EVERY = 10.0  # seconds between lines when stderr is no terminal
 
@@ -47,6 +47,9 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
         tasks: dict[str, int] = {}
 
         def report(stage: str, done: int, total: int) -> None:
+            if stage == "kept":
+                bar.console.print(f"{LABELS[stage]}: {done} of {total}")
+                return
             if stage not in tasks:
                 for earlier in tasks.values():
                     bar.update(earlier, visible=False)
@@ -60,15 +63,19 @@ class _Lines:
     """One line a stage, and one every few seconds while frames are made."""
 
     def __init__(self) -> None:
+        self._stage = ""
+        self._first = 0
         self._begin = self._last = time.monotonic()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if done == 0:
+        if stage != self._stage:
+            self._stage, self._first = stage, done
             self._begin = self._last = now
-            self._print(LABELS[stage] + (f": {total}" if total > 1 else ""))
+            part = f": {done} of {total}" if done else f": {total}"
+            self._print(LABELS[stage] + (part if total > 1 else ""))
         elif done < total and now - self._last >= EVERY:
-            speed = done / (now - self._begin)
+            speed = (done - self._first) / (now - self._begin)
             self._print(f"{LABELS[stage]}: {done}/{total}, {speed:.1f} frames/s, {(total - done) / speed:.0f} s left")
             self._last = now
 

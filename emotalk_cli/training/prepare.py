@@ -186,9 +186,7 @@ def _split(sources: list[Source], training: int | None = None, tested: str = "")
 def read_frames(video: Path, seconds: float = LONGEST) -> Iterator[np.ndarray]:
     """Frames of a video at 25 frames/s, uint8 [H,W,3]. Raises InputError if there are none."""
     try:
-        reader = imageio_ffmpeg.read_frames(
-            str(video), output_params=["-vf", f"fps={audio.FPS}", "-t", str(seconds)]
-        )
+        reader = imageio_ffmpeg.read_frames(str(video), output_params=["-vf", f"fps={audio.FPS}", "-t", str(seconds)])
         width, height = next(reader)["size"]
         for raw in reader:
             yield np.frombuffer(raw, np.uint8).reshape(height, width, 3)

@@ -1,0 +1,376 @@
+"""Many videos: manifests of every kind, broken rows, crashes, several processes and machines; never a wrong video."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import PORTRAIT, ROOT, ffmpeg, leftovers, video_frames
+
+from emotalk_cli import batch
+from emotalk_cli.cli import _with_address, main
+from emotalk_cli.errors import InputError, UsageError
+
+QUICK = ["--generator", "geometry", "--fps", "5", "--size", "64", "--device", "cpu"]
+COMMAND = [sys.executable, "-m", "emotalk_cli", "batch"]
+
+
+@pytest.fixture(scope="module")
+def speech(inputs, short_speech) -> Path:
+    """0.6 s: three frames at 5 a second."""
+    ffmpeg("-i", short_speech, "-t", "0.6", inputs / "word.wav")
+    return inputs / "word.wav"
+
+
+@pytest.fixture
+def folder(tmp_path, speech) -> Path:
+    """A portrait and a recording with names that need care."""
+    (tmp_path / 'me, \'the "one".png').symlink_to(PORTRAIT)
+    (tmp_path / "wörd\n.wav").symlink_to(speech)
+    return tmp_path
+
+
+def manifest(path: Path, rows: list[dict]) -> Path:
+    """As CSV, TSV or JSON lines, by the suffix."""
+    with open(path, "w", newline="") as file:
+        if path.suffix == ".jsonl":
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+        else:
+            columns = list(dict.fromkeys(name for row in rows for name in row))
+            writer = csv.DictWriter(file, columns, delimiter="\t" if path.suffix == ".tsv" else ",")
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+def results(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def rows_of(folder: Path, *emotions: str, **more) -> list[dict]:
+    face, audio = 'me, \'the "one".png', "wörd\n.wav"
+    return [{"face": face, "audio": audio, "emotion": emotion, **more} for emotion in emotions]
+
+
+# -- reading ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
+def test_manifests_of_every_kind_say_the_same(folder, suffix):
+    rows = rows_of(folder, "happy", "sad", size=64, intensity="1-3", label="a, \"b\"; c", out="o ü.mp4")  # fmt: skip
+    rows[1] |= {"seed": 3, "out": ""} if suffix != "jsonl" else {"seed": 3, "out": None}
+    first, second = batch.read_manifest(manifest(folder / f"m.{suffix}", rows))
+    assert first.job.face == folder / 'me, \'the "one".png' and first.job.audio.name == "wörd\n.wav"
+    assert first.job.settings.size == 64 and first.job.settings.intensity == (1, 3)
+    assert first.job.settings.label == 'a, "b"; c' and first.job.out == folder / "o ü.mp4"
+    assert second.job.settings.seed == 3 and second.job.out.name.endswith("--sad.mp4")
+
+
+def test_defaults_yield_to_rows(folder):
+    rows = rows_of(folder, "happy", size=64) + rows_of(folder, "sad")
+    made = batch.read_manifest(manifest(folder / "m.csv", rows), {"size": 128, "emotion": "angry", "seed": 1})
+    assert [row.job.settings.size for row in made] == [64, 128]
+    assert [row.job.emotion for row in made] == ["happy", "sad"] and made[1].job.settings.seed == 1
+
+
+def test_an_error_in_a_row_stays_there(folder):
+    rows = rows_of(folder, "happy", "happy", "happy", "sad")
+    rows[0]["intensity"], rows[1]["size"], rows[2]["face"] = "9", "big", ""
+    made = batch.read_manifest(manifest(folder / "m.csv", rows))
+    assert [row.job is None for row in made] == [True, True, True, False]
+    assert ["intensity" in made[0].error, "--size 'big'" in made[1].error, "--face is missing" in made[2].error] == [
+        True
+    ] * 3
+
+
+BAD = {
+    "empty": ("", "is empty"),
+    "no rows": ("face,audio,emotion\n", "has no rows"),
+    "unknown column": ("face,audio,colour\na,b,red\n", "'colour'"),
+    "unknown key": ('{"face": "a", "audio": "b", "colour": "red"}\n', "'colour'"),
+    "twice": ("face,face,audio\na,b,c\n", "two columns"),
+    "cells": ("face,audio,emotion\na,b,c,d\n", "4 cells for 3"),
+    "quotes": ('face,audio,emotion\n"a,b,c\n', "no CSV"),
+    "half a line": ('{"face": "a", "audio": "b"}\n{"face": \n', "line 2 is not JSON"),
+    "a list": ('{"face": "a", "audio": "b"}\n[1]\n', "line 2 is no JSON object"),
+    "same output": ("face,audio,emotion,out\na,b,c,o.mp4\na,b,d,./o.mp4\n", "Rows 1 and 2 both write"),
+    "not text": (b"face,audio\n\xff\xfe,b\n", "UTF-8"),
+    "picture": (PORTRAIT.read_bytes(), "UTF-8"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_manifest(tmp_path, name):
+    content, words = BAD[name]
+    (tmp_path / "m").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises((InputError, UsageError)) as caught:
+        batch.read_manifest(tmp_path / "m")
+    message = str(caught.value)
+    assert words in message and "\n" not in message and len(message) < 700
+
+
+def test_names_of_outputs_are_their_own(folder):
+    made = batch.read_manifest(manifest(folder / "m.csv", rows_of(folder, "happy", "happy", "sad", "happy")))
+    names = [row.job.out.name for row in made]
+    assert len(set(names)) == 4 and names[1].endswith("--happy--2.mp4") and names[3].endswith("--happy--3.mp4")
+
+
+def test_every_face_with_every_recording_and_emotion(tmp_path):
+    for name in ("b.png", "a.JPG", "notes.txt", ".hidden.png"):
+        (tmp_path / name).touch()
+    for name in ("y.wav", "x.mp3"):
+        (tmp_path / name).touch()
+    made = batch.product(tmp_path, tmp_path, "happy, sadly surprised,", {"out": tmp_path})
+    assert len(made) == 2 * 2 * 2 and [row.number for row in made] == list(range(1, 9))
+    assert made[0].job.out == tmp_path / "a--x--happy.mp4" and made[-1].job.out.name == "b--y--sadly surprised.mp4"
+    with pytest.raises(InputError, match="holds no file for --faces"):
+        batch.product(tmp_path.parent, tmp_path, "happy")
+    with pytest.raises(UsageError, match="--emotions"):
+        batch.product(tmp_path, tmp_path, " , ")
+
+
+def test_shards_are_disjoint_and_complete(folder):
+    rows = batch.read_manifest(manifest(folder / "m.csv", rows_of(folder, *"abcdefg")))
+    parts = [batch.shard(rows, f"{i}/3") for i in (1, 2, 3)]
+    assert sorted(row.number for part in parts for row in part) == list(range(1, 8))
+    for wrong in ("0/3", "4/3", "1", "a/b", "-1/2", "1/0"):
+        with pytest.raises(UsageError, match="--shard"):
+            batch.shard(rows, wrong)
+
+
+@pytest.mark.parametrize(
+    "given,full",
+    [
+        (["batch", "m", "--ray"], ["batch", "m", "--ray", "auto"]),
+        (["batch", "--ray", "--quiet", "m"], ["batch", "--ray", "auto", "--quiet", "m"]),
+        (["batch", "--ray", "m.csv"], ["batch", "--ray", "auto", "m.csv"]),
+        (["batch", "--ray", "10.0.0.1:6379", "m.csv"], ["batch", "--ray", "10.0.0.1:6379", "m.csv"]),
+        (["batch", "--ray", "local"], ["batch", "--ray", "local"]),
+    ],
+)
+def test_the_address_of_ray_may_be_left_out(given, full):
+    assert _with_address(given) == full
+
+
+# -- making -----------------------------------------------------------------------------------------------------
+
+
+def test_two_broken_rows_of_many(folder, capfd):
+    rows = rows_of(folder, "happy", "sad", "angry", "happy") + [
+        {"face": "none.png", "audio": "wörd\n.wav", "emotion": "sad"}
+    ]
+    rows[2]["intensity"] = "7"
+    path = manifest(folder / "m.csv", rows)
+    assert main(["batch", str(path), *QUICK, "--json"]) == 3
+    out, err = capfd.readouterr()
+    assert json.loads(out) == {"done": 3, "failed": 2, "skipped": 0, "results": f"{path}.results.jsonl"}
+    assert "[5/5]" in err and "s left" in err and "row 3 failed" in err
+    held = {line["row"]: line for line in results(folder / "m.csv.results.jsonl")}
+    assert [held[n]["status"] for n in range(1, 6)] == ["done", "done", "failed", "done", "failed"]
+    assert "--intensity 7" in held[3]["error"] and held[3]["exit_code"] == 2 and held[3]["given"]["emotion"] == "angry"
+    assert "none.png does not exist" in held[5]["error"] and held[5]["exit_code"] == 1
+    for n in (1, 2, 4):
+        assert len(video_frames(Path(held[n]["out"]), (64, 64))) == held[n]["frames"] == 3
+    before = {p.name: p.stat().st_mtime_ns for p in folder.glob("*.mp4*")}
+    assert main(["batch", str(path), *QUICK, "--resume"]) == 3
+    again = results(folder / "m.csv.results.jsonl")[5:]
+    assert [line["row"] for line in again] == [3, 5] and "2 failed, 3 were done before" in capfd.readouterr().err
+    assert before == {p.name: p.stat().st_mtime_ns for p in folder.glob("*.mp4*")}
+
+
+def test_one_load_and_the_bytes_of_single_commands(folder, monkeypatch):
+    loads = []
+    monkeypatch.setattr(batch.EmoTalk, "load", _counted(batch.EmoTalk.load, loads))
+    path = manifest(folder / "m.jsonl", rows_of(folder, "happy", "sad", seed=4))
+    assert main(["batch", str(path), *QUICK, "-q"]) == 0 and len(loads) == 1
+    monkeypatch.undo()
+    made = next(folder.glob("*--sad.mp4"))
+    face, audio = rows_of(folder, "sad")[0]["face"], rows_of(folder, "sad")[0]["audio"]
+    command = ["generate", f"--face={folder / face}", f"--audio={folder / audio}", "-e", "sad", "--seed", "4", *QUICK]
+    assert main([*command, "-q", "-o", str(folder / "single.mp4")]) == 0
+    assert made.read_bytes() == (folder / "single.mp4").read_bytes()
+
+
+def _counted(function, calls: list):
+    def counting(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return counting
+
+
+def test_resume_notices_what_has_changed(folder, speech):
+    path = manifest(folder / "m.csv", rows_of(folder, "happy", "sad", "angry", "neutral"))
+    log = batch.Results(folder / "log")
+    for outcome in batch.run(batch.read_manifest(path, _quick()), log):
+        assert outcome["status"] == "done"
+    rows = batch.read_manifest(path, _quick())
+    assert batch.Results(folder / "log").finished(rows) == {1, 2, 3, 4}
+    rows[0].job.out.unlink()  # a video is gone, another was changed
+    rows[1].job.out.write_bytes(rows[1].job.out.read_bytes()[:-1])
+    assert batch.Results(folder / "log").finished(rows) == {3, 4}
+    changed = batch.read_manifest(
+        manifest(path, rows_of(folder, "happy", "sad", "angry", "happily surprised")), _quick()
+    )
+    assert batch.Results(folder / "log").finished(changed) == {3}
+    assert batch.Results(folder / "log").finished(batch.read_manifest(path, _quick() | {"seed": 9})) == set()
+    (folder / "wörd\n.wav").unlink()
+    (folder / "wörd\n.wav").write_bytes(speech.read_bytes() + b"\0\0")
+    assert batch.Results(folder / "log").finished(changed) == set()
+
+
+def _quick() -> dict:
+    return {"generator": "geometry", "fps": 5, "size": 64, "device": "cpu"}
+
+
+def test_a_results_file_cut_short_is_read_as_far_as_it_goes(folder):
+    path = manifest(folder / "m.csv", rows_of(folder, "happy", "sad"))
+    list(batch.run(batch.read_manifest(path, _quick()), batch.Results(folder / "log")))
+    text = (folder / "log").read_text()
+    (folder / "log").write_text("rubbish\n[1]\n" + text[:-30])
+    log = batch.Results(folder / "log")
+    assert log.finished(batch.read_manifest(path, _quick())) == {1}
+    log.add({"row": 9, "status": "failed"})
+    assert json.loads((folder / "log").read_text().splitlines()[-1])["row"] == 9
+
+
+def test_fail_fast_stops(folder):
+    rows = rows_of(folder, "happy", "happy", "sad")
+    rows[0]["size"] = "63"
+    path = manifest(folder / "m.csv", rows)
+    assert main(["batch", str(path), *QUICK, "-q", "--fail-fast"]) == 3
+    assert len(results(folder / "m.csv.results.jsonl")) == 1 and not list(folder.glob("*.mp4"))
+
+
+def test_from_standard_input_in_a_shard(folder):
+    text = "".join(json.dumps(row) + "\n" for row in rows_of(folder, "happy", "sad", "angry"))
+    done = subprocess.run([*COMMAND, "-", *QUICK, "--shard", "2/3", "--out", "."], input=text, text=True,
+                          capture_output=True, cwd=folder)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [p.name[-7:] for p in folder.glob("*.mp4")] == ["sad.mp4"]
+    assert [line["row"] for line in results(folder / "emotalk.2-of-3.results.jsonl")] == [2]
+
+
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        ([], "manifest"),
+        (["m.csv", "--faces", "."], "manifest"),
+        (["--faces", ".", "--audios", "."], "--emotions"),
+        (["none.csv"], "none.csv does not exist"),
+        (["m.csv", "--workers", "0"], "--workers"),
+        (["m.csv", "--out", "nowhere"], "--out"),
+        (["m.csv", "--shard", "3/2"], "--shard"),
+        (["m.csv", "--results", "nowhere/x"], "--results"),
+        (["m.csv", "--colour", "red"], "--colour"),
+    ],
+)
+def test_wrong_usage(folder, monkeypatch, capfd, arguments, words):
+    monkeypatch.chdir(folder)
+    manifest(folder / "m.csv", rows_of(folder, "happy"))
+    assert main(["batch", *arguments]) in (1, 2)
+    out, err = capfd.readouterr()
+    assert words in err and err.count("\n") == 1 and "Traceback" not in err and out == ""
+
+
+# -- several processes, crashes ---------------------------------------------------------------------------------
+
+
+def test_two_workers_one_of_which_is_killed(folder):
+    path = manifest(
+        folder / "m.csv", rows_of(folder, "happy", "sad", "angry", "neutral", "surprised", fps=100, size=512)
+    )
+    rows = batch.read_manifest(path, _quick())
+    made = batch.run(rows, batch.Results(folder / "log"), workers=2)
+    first = next(made)
+    assert first["status"] == "done"
+    victim = _children(os.getpid())[-1]
+    os.kill(victim, signal.SIGKILL)
+    others = list(made)
+    assert len(others) == 4 and sum(o["status"] == "done" for o in others) == 3
+    assert "killed" in next(o["error"] for o in others if o["status"] == "failed")
+    assert batch.Results(folder / "log").finished(rows) == {o["row"] for o in [first, *others] if o["status"] == "done"}
+
+
+def _children(parent: int) -> list[int]:
+    """Worker processes of ours, oldest first."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    found = [line.split(None, 2) for line in listed.splitlines()]
+    return sorted(int(pid) for pid, of, args in found if int(of) == parent and "spawn_main" in args)
+
+
+def kill_and_resume(folder: Path, kills: int, rows: int, workers: int, seed: int) -> None:
+    """Kill a batch `kills` times at random moments, resume each time, and compare with an uninterrupted one."""
+    moods = ("happy", "sad", "angry", "surprised", "neutral", "disgusted")
+    table = [row | {"out": f"{n}.mp4", "seed": n} for n, row in enumerate(rows_of(folder, *(moods * rows)[:rows]))]
+    for name in ("whole", "killed"):
+        (folder / name).mkdir()
+        for link in [p for p in folder.iterdir() if p.is_symlink()]:
+            (folder / name / link.name).symlink_to(link.resolve())
+        manifest(folder / name / "m.csv", table)
+    options = [*QUICK, "--fps", "25", "--size", "128", "--workers", str(workers), "-q"]
+    begin = time.monotonic()
+    assert subprocess.run([*COMMAND, str(folder / "whole" / "m.csv"), *options]).returncode == 0
+    usual, dice = time.monotonic() - begin, random.Random(seed)
+    command, done = [*COMMAND, str(folder / "killed" / "m.csv"), *options, "--resume"], 0
+    for _ in range(kills):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        with_luck = dice.uniform(0.3, 0.95) * usual  # the first third is loading
+        try:
+            process.wait(with_luck)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+        for video in (folder / "killed").glob("*.mp4"):  # what has its name is complete
+            assert video.read_bytes() == (folder / "whole" / video.name).read_bytes()
+        found = len(list((folder / "killed").glob("*.mp4")))
+        assert found >= done
+        done = found
+        if found == rows:  # all done: begin again with half of them
+            for video in sorted((folder / "killed").glob("*.mp4"))[::2]:
+                video.unlink()
+            done = len(list((folder / "killed").glob("*.mp4")))
+    assert subprocess.run(command).returncode == 0
+    for n in range(rows):
+        for name in (f"{n}.mp4", f"{n}.mp4.json"):
+            assert (folder / "killed" / name).read_bytes() == (folder / "whole" / name).read_bytes(), name
+    assert not leftovers(folder / "killed")
+
+
+@pytest.mark.parametrize("workers", [1])
+def test_killed_at_random_moments(folder, workers):
+    kill_and_resume(folder, int(os.environ.get("EMOTALK_KILLS", "2")), 4, workers, seed=0)
+
+
+def test_on_a_local_ray_with_two_workers(folder):
+    pytest.importorskip("ray")
+    rows = rows_of(folder, "happy", "sad")
+    rows[1]["size"] = "63"
+    path = manifest(folder / "m.csv", rows + rows_of(folder, "angry"))
+    done = subprocess.run(
+        [*COMMAND, str(path), *QUICK, "--ray", "local", "--workers", "2"], capture_output=True, text=True
+    )
+    assert done.returncode == 3, done.stderr
+    held = {line["row"]: line["status"] for line in results(folder / "m.csv.results.jsonl")}
+    assert held == {1: "done", 2: "failed", 3: "done"}
+    assert len(list(folder.glob("*.mp4"))) == 2 and not leftovers(folder)
+
+
+# -- the example ------------------------------------------------------------------------------------------------
+
+
+def test_the_example_script(tmp_path, speech):
+    environment = os.environ | {"EMOTALK": f"{sys.executable} -m emotalk_cli", "OPTIONS": " ".join(QUICK), "ROWS": "4"}
+    command = ["bash", str(ROOT / "examples" / "batch.sh"), str(PORTRAIT), str(speech), str(tmp_path / "o u t")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 3, done.stderr
+    assert len(list((tmp_path / "o u t").glob("*.mp4"))) == 2
+    assert "does not exist" in done.stdout and "--intensity" in done.stdout
