@@ -129,6 +129,11 @@ class AME(nn.Module):
         return cls(tower, tokenizer, f"{name}/{pretrained}", anchors)
 
     @property
+    def merges(self) -> list[tuple[int, int]]:
+        """The byte pairs of our own tower's tokenizer, best first, as `Tokenizer` takes them."""
+        return [tuple(pair) for pair in self.text_tower.merges.tolist()]
+
+    @property
     def device(self) -> torch.device:
         return next(self.text_tower.parameters()).device
 

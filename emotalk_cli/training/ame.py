@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 import heapq
 import json
 import math
@@ -22,6 +23,7 @@ import re
 import shlex
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import checkpoints, emotions
-from ..ame import AME, EMOTION, WIDTH, TextDims
+from ..ame import AME, EMOTION, WIDTH, TextDims, Tokenizer
 from ..emotions import BASICS, CLASSES
 from . import lexicon
 from .prompts import (
@@ -46,6 +48,8 @@ from .prompts import (
     Synset,
     build,
     degree,
+    foreign_words,
+    more_words,
     negated,
     senses,
     wordnet,
@@ -179,7 +183,7 @@ class Teacher:
         self, embed: Embedder, synsets: dict[str, Synset], prompts: list[Prompt], heads: int = 2, seed: int = 0
     ):
         self.embed, self.synsets, self.table = embed, synsets, senses(synsets)
-        self.labelled = words()
+        self.labelled = more_words() | words()
         self.near = neighbour_labels(synsets, self.labelled)
         rows: list[tuple[str, np.ndarray, float]] = []
         kinds = Counter(prompt.kind for prompt in prompts if prompt.split == "train")
@@ -248,23 +252,21 @@ class Teacher:
 # --- student ------------------------------------------------------------------------------------------------------
 
 
-def learned_merges(texts: Counter[str], count: int) -> list[tuple[int, int]]:
-    """Byte-pair encoding of weighted texts: the `count` merges, as `Tokenizer` takes them.
+def learned_merges(texts: Counter[str], count: int, known: Sequence[tuple[int, int]] = ()) -> list[tuple[int, int]]:
+    """Byte-pair encoding of weighted texts: merges until there are `count`, the `known` ones first.
 
-    Every letter ends up in the vocabulary, felt words mostly as one token, others in pieces.
+    They are as `Tokenizer` takes them. Every letter ends up in the vocabulary, felt words mostly as one token,
+    others in pieces.
     """
-    tokenizer = open_clip.SimpleTokenizer()
-    letters = list(tokenizer.byte_encoder.values())
-    index = {token: i for i, token in enumerate([*letters, *(letter + "</w>" for letter in letters)])}
+    tokenizer = Tokenizer(known, 77)
     weights: Counter[str] = Counter()
     for text, weight in texts.items():
         for token in tokenizer.pat.findall(text.lower()):
             weights[token] += weight
-    spelt, mass = [], []
-    for token, weight in weights.items():
-        symbols = [tokenizer.byte_encoder[byte] for byte in token.encode()]
-        spelt.append([index[symbol] for symbol in symbols[:-1]] + [index[symbols[-1] + "</w>"]])
-        mass.append(weight)
+    spelt, mass = [], list(weights.values())
+    for token in weights:
+        symbols = tokenizer.bpe("".join(tokenizer.byte_encoder[byte] for byte in token.encode()))
+        spelt.append([tokenizer.encoder[symbol] for symbol in symbols.split(" ")])
     counts: Counter[tuple[int, int]] = Counter()
     places: dict[tuple[int, int], set[int]] = defaultdict(set)
     for i, word in enumerate(spelt):
@@ -273,7 +275,7 @@ def learned_merges(texts: Counter[str], count: int) -> list[tuple[int, int]]:
             places[pair].add(i)
     heap = [(-total, pair) for pair, total in counts.items()]
     heapq.heapify(heap)
-    merges: list[tuple[int, int]] = []
+    merges = list(known)
     while heap and len(merges) < count:
         total, best = heapq.heappop(heap)
         if -total != counts[best] or not total:  # outdated entry
@@ -322,6 +324,21 @@ def initial_embeddings(tower: nn.Module, tokenizer: open_clip.SimpleTokenizer, e
         tower.token_embedding.weight[: len(names)] = 0.04 * x / x.std()
 
 
+def enlarged(model: AME, merges: list[tuple[int, int]]) -> AME:
+    """The tower with more byte pairs than its own: a new token starts as the mean of its two parts."""
+    old = model.text_tower.state_dict()
+    rows = old["token_embedding.weight"]
+    table, ends = list(rows[:-2]), rows[-2:]
+    for first, second in merges[len(model.merges) :]:
+        table.append((table[first] + table[second]) / 2)
+    dims = TextDims(len(merges), context=model.tokenizer.context_length)
+    larger = AME.own(dims, torch.tensor(merges))
+    old["token_embedding.weight"] = torch.cat([torch.stack(table), ends])
+    old["merges"] = larger.text_tower.merges
+    larger.text_tower.load_state_dict(old)
+    return larger
+
+
 def misspelt(text: str, rng: random.Random) -> str:
     """One letter dropped, doubled or swapped with the next, in a word of at least five letters."""
     places = [m.start() + rng.randrange(1, len(m[0]) - 1) for m in re.finditer(r"[a-z]{5,}", text)]
@@ -344,15 +361,22 @@ class Curriculum:
         weights = teacher.words(vocabulary)
         self.texts = [prompt.text for prompt in train] + vocabulary
         self.p = torch.cat([torch.tensor([prompt.target for prompt in train]), weights])
-        x = teacher.embed(self.texts)
+        foreign = foreign_words()  # the teacher reads English: their meaning is their emotion's name
+        names = [
+            CLASSES[int(p.argmax())] if text in foreign else text for text, p in zip(self.texts, self.p, strict=True)
+        ]
+        x = teacher.embed(names)
         self.mean = x.mean(0)
         self.meaning = F.normalize(x - self.mean, dim=1) @ rotation()
         kinds = ["word" if p.kind in {"word", "foreign"} else p.kind for p in train] + ["vocabulary"] * len(vocabulary)
         felt = 1 - self.p[:, 0] - self.p[:, -1]
         share = {"word": 5.0, "vocabulary": 1.0, "unrelated": 1.2, "scene": 1.5, "compound": 0.7, "negation": 0.7}
         self.base = torch.tensor([share.get(kind, 1.0) for kind in kinds])
-        self.base[len(train) :] *= 0.6 + 4.5 * felt[len(train) :]
-        self.word = [kind in {"word", "vocabulary"} for kind in kinds]
+        self.base[len(train) :] *= 0.6 + 8 * felt[len(train) :]
+        self.word = [
+            kind in {"word", "vocabulary"} and len(text.split()) <= 2 and text not in foreign
+            for text, kind in zip(self.texts, kinds, strict=True)
+        ]
         self.felt = felt > 0.4
         self.merge_texts = Counter()  # whole words for feelings; of the prompts, each word as often as it occurs
         for text, f, kind in zip(self.texts, felt.tolist(), kinds, strict=True):
@@ -447,12 +471,15 @@ def pleasantness(p: Tensor) -> float:
 
 def measure(read) -> dict:
     """Test figures of `read` (texts -> [N,9]): nearest basic of unseen words, valence, unrelated prompts, negation."""
-    held = [(word, basic) for basic, text in lexicon.HELD_OUT.items() for word in lexicon.split(text)]
-    p = read([word for word, _ in held])
-    named = p[:, : len(BASICS)].argmax(1).tolist()
-    wrong = {
-        word: f"{BASICS[i]} (not {basic})" for (word, basic), i in zip(held, named, strict=True) if BASICS[i] != basic
-    }
+    lists = {}
+    for name, table in (("", lexicon.HELD_OUT), ("check ", lexicon.CHECK)):
+        held = [(word, basic) for basic, text in table.items() for word in lexicon.split(text)]
+        named = read([word for word, _ in held])[:, : len(BASICS)].argmax(1).tolist()
+        wrong = {
+            w: f"{BASICS[i]} (not {basic})" for (w, basic), i in zip(held, named, strict=True) if BASICS[i] != basic
+        }
+        lists |= {f"{name}unseen words": len(held), f"{name}nearest basic": 1 - len(wrong) / len(held)}
+        lists[f"{name}wrong"] = wrong
     rated = [(word, value) for value, text in lexicon.VALENCE.items() for word in lexicon.split(text)]
     p = read([word for word, _ in rated])
     values = [value for _, value in rated]
@@ -461,10 +488,7 @@ def measure(read) -> dict:
     things = lexicon.split(UNSEEN_THINGS)
     p = read(things)
     felt = {thing: CLASSES[int(row.argmax())] for thing, row in zip(things, p, strict=True) if row[1:-1].sum() > 0.5}
-    return {
-        "unseen words": len(held),
-        "nearest basic": 1 - len(wrong) / len(held),
-        "wrong": wrong,
+    return lists | {
         "valence words": len(rated),
         "valence r (face)": float(np.corrcoef(axis, values)[0, 1]),
         "valence r (weights)": float(np.corrcoef(linear, values)[0, 1]),
@@ -491,7 +515,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5000, help="training steps of the tower")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--start", type=Path, help="folder of weights to continue from")
-    parser.add_argument("--merges", type=int, default=10_000)
+    parser.add_argument("--merges", type=int, default=12_000, help="byte pairs of the vocabulary")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -503,8 +527,9 @@ def main() -> None:
     print("teacher", json.dumps(measure(teacher.words), indent=1), flush=True)
     curriculum = Curriculum(teacher, vocabulary(synsets), prompts, options.seed)
     if options.start:
-        dims = TextDims(**checkpoints.load("ame", options.start).dims)
         model = AME.load(options.start).train().requires_grad_(True)
+        model = enlarged(model, learned_merges(curriculum.merge_texts, options.merges, model.merges))
+        dims = dataclasses.replace(TextDims(**checkpoints.load("ame", options.start).dims), merges=len(model.merges))
     else:
         merges = learned_merges(curriculum.merge_texts, options.merges)
         dims = TextDims(len(merges))

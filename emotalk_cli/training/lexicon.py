@@ -589,6 +589,34 @@ VALENCE: dict[float, str] = {
     -0.95: "anguished, tormented, wretched, inconsolable, crushed, shattered, agonized",
 }
 
+# A second list for measuring, rarer and more idiomatic; written before it was first read, and never tuned on.
+CHECK: dict[str, str] = {
+    "happy": """exuberant, sprightly, chipper, jocund, chuffed, tickled pink, on top of the world, beatific, rhapsodic,
+        gladsome, cock-a-hoop, peppy, lightsome, high-spirited, roaring with laughter, thrilled to bits, in raptures,
+        wreathed in smiles, sunny-tempered, zippy""",
+    "sad": """dolorous, heavy-hearted, rueful, mopey, elegiac, tear-stained, blubbering, whimpering, cut up, bummed out,
+        low-spirited, careworn, choked up, heartsick, in the doldrums, hangdog, forsaken, grief-bent, bowed with grief,
+        crying buckets""",
+    "angry": """wroth, hacked off, cheesed off, browned off, bent out of shape, tempestuous, splenetic, irascible,
+        rankled, tetchy, stroppy, in high dudgeon, fit to be tied, foaming at the mouth, spitting nails,
+        hitting the roof, going through the roof, flying off the handle, blowing her top, on the warpath""",
+    "fearful": """aquiver, frit, goosebumpy, unnerved, affrighted, daunted, tremulous, quailing, fear-ridden,
+        faint-hearted, weak-kneed, in a cold sweat, scared out of her skin, knees knocking, deer in the headlights,
+        white-knuckled, cowering, skittish, chicken-hearted, afeard""",
+    "surprised": """gobsmacked, caught flat-footed, staggered, blindsided, goggle-eyed, pop-eyed, slack-jawed,
+        caught napping, knocked sideways, struck speechless, eyes on stalks, gawping, lost for words, well I never, holy cow,
+        thrown for a loop, mouth fell open, caught on the hop, knocked my socks off, goodness gracious""",
+    "disgusted": """fetid, rancid, noisome, icked out, skeeved out, mephitic, emetic, bile-raising, unappetizing,
+        putrescent, scuzzy, malodorous, festering, green around the gills, turned my stomach, pukey, yechy,
+        barf-worthy, green at the gills, sewage""",
+    "contempt": """contumelious, toplofty, withering look, lofty, hoity-toity, toffee-nosed, high-handed, uppity,
+        vainglorious, swaggering, smart-alecky, egotistical, big-headed, bumptious, overweening, snarky, cocksure,
+        cold-shouldering, derogatory, on his high horse""",
+    "neutral": """stolid, undemonstrative, impassible, inscrutable, affectless, equable, unflustered, toneless,
+        unreactive, staid, bland, unanimated, blank-faced, flat-toned, sedate, noncommittal, unimpassioned,
+        colourless, with no inflection, unexpressive of anything""",
+}
+
 # Beginnings of words that mark a text as measuring material.
 _STEMS = """jubil elat glee merr exult bliss chirp mirth overjoy joll mourn despond deject woe downcast tearful
         dole disconsol sorrow forlorn livid irate infuriat wrath incens fuming fumed seeth indign vex petrif
@@ -610,15 +638,20 @@ _KEPT = "wearing wears bittersweet business number numbers woedend tranquilo"
 def _stem_pattern() -> re.Pattern[str]:
     stems = "|".join(stem.replace("-", "[- ]") for stem in _STEMS.split())
     kept = "|".join(_KEPT.split())
-    return re.compile(rf"\b(?!(?:{kept})\b)(?:{stems})", re.IGNORECASE)
-
-
-_MEASURING = _stem_pattern()
+    check = []
+    for word in (word for text in CHECK.values() for word in split(text)):
+        stem = re.sub(r"(?:ed|ing|ous|ful|ly|y|s|some|able|al)$", "", word)
+        check.append(stem if len(stem) > 4 and word.isalpha() else rf"{word}\b")
+    check = "|".join(check).replace("-", "[- ]")
+    return re.compile(rf"\b(?!(?:{kept})\b)(?:{stems}|{check})", re.IGNORECASE)
 
 
 def split(words: str) -> list[str]:
     """Comma-separated phrases, blanks normalised, duplicates removed, order kept."""
     return list(dict.fromkeys(" ".join(word.split()) for word in words.split(",") if word.strip()))
+
+
+_MEASURING = _stem_pattern()
 
 
 def lines(text: str) -> list[str]:

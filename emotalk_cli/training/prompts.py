@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..emotions import CLASSES
-from . import lexicon
+from . import feelings, lexicon
 from .lexicon import label, lines, split
 
 WORDNET = Path("/usr/share/wordnet")
@@ -127,9 +127,30 @@ def negated(target: np.ndarray) -> np.ndarray:
 
 
 def words() -> dict[str, np.ndarray]:
-    """Every labelled word or phrase of the lexicon (no measuring material) -> [9]."""
+    """Every labelled word or phrase of the lexicon's core (no measuring material) -> [9]."""
+    return _labelled(lexicon.FOREIGN, lexicon.WORDS, lexicon.FACES)
+
+
+def more_words() -> dict[str, np.ndarray]:
+    """The wide vocabulary and the regular forms of all labelled words, without the core -> [9]."""
+    core, wide = words(), _labelled(feelings.LANGUAGES, feelings.MORE)
+    table = {}
+    for word, target in (core | wide).items():
+        forms = [form for form in feelings.inflected(word) if not lexicon.is_measuring(form)]
+        table |= dict.fromkeys(forms, target)
+    table |= wide
+    return {word: target for word, target in table.items() if word not in core}
+
+
+def foreign_words() -> set[str]:
+    """Labelled words of other languages, and signs."""
+    sources = (*lexicon.FOREIGN.values(), *feelings.LANGUAGES.values())
+    return {word for text in sources for word in split(text)}
+
+
+def _labelled(*sources: dict[str, str]) -> dict[str, np.ndarray]:
     table: dict[str, np.ndarray] = {}
-    for source in (lexicon.FOREIGN, lexicon.WORDS, lexicon.FACES):
+    for source in sources:
         for mixture, text in source.items():
             table |= {word: label(mixture) for word in split(text) if not lexicon.is_measuring(word)}
     return table
@@ -139,7 +160,7 @@ def build(synsets: dict[str, Synset], seed: int = 0) -> list[Prompt]:
     """All labelled prompts, training and test; the same for the same seed."""
     rng = random.Random(seed)
     table = words()
-    foreign = {word for text in lexicon.FOREIGN.values() for word in split(text)}
+    foreign = foreign_words()
     short = [w for w in table if w not in foreign and len(w.split()) <= 2]
     prompts: dict[str, Prompt] = {}
 
@@ -211,6 +232,8 @@ def build(synsets: dict[str, Synset], seed: int = 0) -> list[Prompt]:
     for mixture, text in lexicon.PHRASES.items():
         for phrase in split(text):
             add(phrase, label(mixture), "word")
+    for word, target in more_words().items():
+        add(word, target, "foreign" if word in foreign else "word")
     _unrelated(synsets, table, rng, add)
     _felt_things(synsets, table, short, rng, add)
     return [*prompts.values(), *_test()]
