@@ -1,8 +1,8 @@
-"""The emotion space (AME, paper Sec. 3.2): a text, later an image or a sound, becomes z_emo [512].
+"""The emotion space (AME, paper Sec. 3.2): a text, a face or a voice becomes z_emo [512].
 
-The text tower has open_clip's architecture (`open_clip.transformer.TextTransformer`) and tokenizer, in a
-small configuration. In the space "emotalk-1" the first nine coordinates of z_emo are √p of the weights p over
-`emotions.CLASSES` (8 basics, unrelated), scaled by `EMOTION`; the others carry the meaning of the words.
+The text tower has open_clip's architecture (`open_clip.transformer.TextTransformer`) and tokenizer, in a small
+configuration; the others are in `towers`. In the space "emotalk-1" the first nine coordinates of z_emo are √p of the
+weights p over `emotions.CLASSES` (8 basics, unrelated), scaled by `EMOTION`; the others carry the meaning of the words.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from . import checkpoints, emotions
 from .emotions import CLASSES
 from .errors import UsageError, WeightsError
+from .towers import MARGIN, AudioTower, ImageTower, face_crop
 
 SPACE = "emotalk-1"
 WIDTH = 512
@@ -66,11 +67,22 @@ class AME(nn.Module):
     """The towers of one emotion space. `space` names it; `tokenizer` is open_clip's interface."""
 
     def __init__(
-        self, tower: nn.Module, tokenizer: open_clip.SimpleTokenizer, space: str, anchors: Tensor | None = None
+        self,
+        tower: nn.Module,
+        tokenizer: open_clip.SimpleTokenizer,
+        space: str,
+        *,
+        image_tower: nn.Module | None = None,
+        audio_tower: AudioTower | None = None,
+        anchors: Tensor | None = None,
     ):
-        """tower: tokens [B,L] -> [B,512]. anchors: unit directions [9,512] of `CLASSES`, in a space not our own."""
+        """tower: tokens [B,L] -> [B,512]. image_tower: an `ImageTower`, or the image side of an upstream model.
+
+        anchors: unit directions [9,512] of `CLASSES`, in a space not our own.
+        """
         super().__init__()
         self.text_tower, self.tokenizer, self.space = tower, tokenizer, space
+        self.image_tower, self.audio_tower = image_tower, audio_tower
         self.register_buffer("anchors", anchors, persistent=False)
 
     @classmethod
@@ -92,22 +104,30 @@ class AME(nn.Module):
 
     @classmethod
     def load(cls, weights: str | os.PathLike | None = None) -> AME:
-        """The shipped space, ready for use. Raises WeightsError if it is missing, damaged or of another version."""
+        """The shipped space, with the image and audio towers that lie beside it, ready for use.
+
+        Raises WeightsError if a file is missing (the text tower's), damaged or of another version or space.
+        """
         checkpoint = checkpoints.load("ame", weights)
         dims = TextDims(**checkpoint.dims)
         if dims.space != SPACE:
             raise WeightsError(f"{checkpoint.path} holds the emotion space {dims.space!r}, not {SPACE!r}; restore it.")
         model = cls.own(dims, checkpoint.tensors["text_tower.merges"])
         model.load_state_dict(checkpoint.tensors)
+        folder = checkpoint.path.parent
+        model.image_tower, model.audio_tower = ImageTower.load(folder, SPACE), AudioTower.load(folder, SPACE)
         return model.eval().requires_grad_(False)
 
     @classmethod
-    def from_open_clip(cls, name: str, pretrained: str) -> AME:
-        """An upstream open_clip model instead, e.g. ("ViT-B-32", "openai") or ("ViT-B-32", "weights.pt").
+    def from_open_clip(cls, clip: str, weights: str | os.PathLike | None = None) -> AME:
+        """An upstream open_clip model instead: "ViT-B-32/openai", "ViT-B-32/weights.pt"; without a tag, "openai".
 
-        Its space is "<name>/<pretrained>": EAC must have been trained in it. Raises UsageError for an unknown
-        model or one that is not 512 wide, WeightsError if its weights are neither cached nor downloadable.
+        Its space is `clip`: EAC, and the audio tower that is looked for in `weights`, must have been trained in
+        it. Raises UsageError for an unknown model or one that is not 512 wide, WeightsError if its weights are
+        neither cached nor downloadable.
         """
+        name, _, pretrained = clip.partition("/")
+        pretrained = pretrained or "openai"
         if name not in open_clip.list_models():
             raise UsageError(f"open_clip knows no model {name!r}; ViT-B-32 is one that it knows.")
         try:
@@ -117,7 +137,7 @@ class AME(nn.Module):
                 f"The weights {name}/{pretrained} could not be loaded; download them once while online, name a local "
                 "weights file instead of the tag, or omit --clip to use the built-in emotion space."
             ) from error
-        tower = _ClipText(model.eval().requires_grad_(False))
+        tower, seeing = _ClipText(model.eval().requires_grad_(False)), _ClipImage(model)
         tokenizer = open_clip.get_tokenizer(name)
         with torch.no_grad():
             texts = [f"a {word} face" for word in CLASSES[:-1]] + ["a photo of an object"]
@@ -126,7 +146,9 @@ class AME(nn.Module):
             raise UsageError(
                 f"{name} embeds in {anchors.shape[1]} dimensions; choose a model of {WIDTH}, such as ViT-B-32."
             )
-        return cls(tower, tokenizer, f"{name}/{pretrained}", anchors)
+        space = f"{name}/{pretrained}"
+        audio = AudioTower.load(checkpoints.weights_dir(weights), space)
+        return cls(tower, tokenizer, space, image_tower=seeing, audio_tower=audio, anchors=anchors)
 
     @property
     def merges(self) -> list[tuple[int, int]]:
@@ -169,13 +191,29 @@ class AME(nn.Module):
         z = self.text(list(weights))
         return F.normalize(torch.tensor(list(weights.values()), device=z.device) @ z, dim=0)
 
-    def image(self, pixels: np.ndarray, landmarks: np.ndarray) -> Tensor:
-        """z_emo [512] of a face with landmarks [478,3] px in uint8 [H,W,3]. Raises WeightsError without that tower."""
-        raise WeightsError("The weights hold no image tower; describe the emotion in words with --emotion.")
+    @torch.no_grad()
+    def image(self, pixels: np.ndarray, landmarks: np.ndarray, scores: np.ndarray) -> Tensor:
+        """z_emo [512] of a face in uint8 [H,W,3], by its landmarks [478,3] px and blendshape scores [51] (`Face`).
 
+        Raises WeightsError if the weights hold no image tower.
+        """
+        if self.image_tower is None:
+            raise WeightsError("The weights hold no image tower (ame_image.safetensors); name the emotion in words.")
+        tower = self.image_tower
+        crop = tower.crop(pixels, landmarks).to(self.device)
+        points, scores = (torch.tensor(a, dtype=torch.float32, device=self.device)[None] for a in (landmarks, scores))
+        return tower(crop, tower.features(points, scores))[0]
+
+    @torch.no_grad()
     def audio(self, mels: Iterable[Tensor], level: float) -> Tensor:
-        """z_emo [512] of log-mel blocks [80,4n] with their level, dBFS. Raises WeightsError without that tower."""
-        raise WeightsError("The weights hold no audio tower; describe the emotion in words with --emotion.")
+        """z_emo [512] of log-mel blocks [80,4n] with their level in dBFS; neutral where nobody speaks.
+
+        Raises WeightsError if the weights hold no audio tower.
+        """
+        if self.audio_tower is None:
+            raise WeightsError("The weights hold no audio tower (ame_audio.safetensors); name the emotion in words.")
+        z = self.audio_tower.listen(mels, level)
+        return self.text(["neutral"])[0] if z is None else z
 
     def scores(self, z: Tensor) -> Tensor:
         """Weights [B,9] over `emotions.CLASSES` (8 basics, then unrelated), sum 1, of z_emo [B,512]."""
@@ -209,6 +247,30 @@ class _ClipText(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.model.encode_text(tokens)
+
+
+class _ClipImage(nn.Module):
+    """The image side of an open_clip model, with the interface of an `ImageTower`."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        size = model.visual.image_size
+        self.side = size if isinstance(size, int) else size[0]
+        for name in ("mean", "std"):
+            values = getattr(model.visual, f"image_{name}", None) or getattr(
+                open_clip, f"OPENAI_DATASET_{name.upper()}"
+            )
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+
+    def crop(self, pixels: np.ndarray, landmarks: np.ndarray) -> Tensor:
+        return face_crop(pixels, landmarks, self.side, MARGIN)
+
+    def features(self, landmarks: Tensor, scores: Tensor) -> None:
+        """Such a model sees pixels only."""
+
+    def forward(self, crops: Tensor, features: None) -> Tensor:
+        return F.normalize(self.model.encode_image(((crops + 1) / 2 - self.mean) / self.std), dim=1)
 
 
 def parse_blend(text: str) -> dict[str, float]:

@@ -322,7 +322,7 @@ class EmoTalk:
         faces = self.tracker(pixels)
         if not faces:
             raise InputError(f"{picture} shows no face that can be found; give a picture of one face as the emotion.")
-        return self.ame.image(pixels, faces[0].landmarks)
+        return self.ame.image(pixels, faces[0].landmarks, faces[0].blendshapes)
 
     def _heard(self, recording: Recording) -> Tensor:
         """z_emo [512] of a voice."""

@@ -541,7 +541,7 @@ def main() -> None:
     print("tower", json.dumps(figures, indent=1), flush=True)
     checkpoints.save(
         "ame",
-        model.state_dict(),
+        {name: tensor for name, tensor in model.state_dict().items() if name.startswith("text_tower.")},
         dims,
         options.out,
         data="WordNet 3.0 vocabulary and glosses; own emotion lexicon; teacher all-MiniLM-L6-v2 (Apache-2.0)",

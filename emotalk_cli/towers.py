@@ -1,0 +1,249 @@
+"""The image and audio towers of the emotion space (paper Sec. 3.2); the text tower is open_clip's own class.
+
+Both map to the space of the text tower: unit vectors [B,512]. Each is one weight file that names its space.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import numpy as np
+import torch
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import checkpoints
+from .audio import N_MELS
+from .eac import normalise
+from .errors import WeightsError
+from .face.model import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
+from .face.tracker import crop_frames, cut
+
+SPEECH = 0.3  # normalised log-mel, mean over bands, from which on a frame counts as speech
+MODULATIONS = 16  # of the loudness of each part of the spectrum, 0.5 to 8 Hz in a window of 2 s
+BANDS = (0, 8, 20, 35, 50, 65, 80)  # edges of the parts of the spectrum, mel bands
+BROWS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
+FOLDS = (50, 280, 101, 330, 36, 266, 205, 425, 216, 436, 1, 4, 5, 6, 98, 327, 168, 9, 8, 199, 200, 18, 202, 422)
+POINTS = tuple(dict.fromkeys([*OUTER_LIPS, *INNER_LIPS, *LEFT_EYE, *RIGHT_EYE, *BROWS, *FOLDS, *FACE_OVAL]))
+SCORES = 51  # blendshape scores of the tracker
+MARGIN = 1.25  # side of a face crop / size of the face
+
+Tower = TypeVar("Tower", bound="_Tower")
+
+
+def face_crop(pixels: np.ndarray, landmarks: np.ndarray, side: int, margin: float) -> Tensor:
+    """The upright face of uint8 [H,W,3] at landmarks [478,3] px: [1,3,side,side] in -1..1."""
+    frame = crop_frames(torch.tensor(landmarks)[None])[0].tolist()
+    return cut(torch.tensor(pixels).permute(2, 0, 1), frame, side, margin)
+
+
+class _Tower(nn.Module):
+    """What both towers share: they live in one weight file each, which may be missing."""
+
+    name: ClassVar[str]
+    Dims: ClassVar[type]
+
+    @classmethod
+    def load(cls: type[Tower], folder: Path, space: str) -> Tower | None:
+        """The tower in a folder of weights, ready for use; None if there is none.
+
+        Raises WeightsError if the file is damaged, or was trained in another space than `space`.
+        """
+        if not (folder / f"{cls.name}.safetensors").is_file():
+            return None
+        checkpoint = checkpoints.load(cls.name, folder)
+        if checkpoint.dims.get("space") != space:
+            raise WeightsError(
+                f"{checkpoint.path} was trained in the emotion space {checkpoint.dims.get('space')!r}, not {space!r}; "
+                "train it again in this space or remove it."
+            )
+        tower = cls(cls.Dims(**checkpoint.dims))
+        tower.load_state_dict(checkpoint.tensors)
+        return tower.eval().requires_grad_(False)
+
+    def save(self, folder: str | os.PathLike, **provenance) -> Path:
+        """Write the weight file (see `checkpoints.save` for the provenance to give)."""
+        return checkpoints.save(self.name, self.state_dict(), asdict(self.dims), folder, **provenance)
+
+
+@dataclass(frozen=True)
+class AudioDims:
+    """Sizes of the audio tower. window: mel frames (100 a second); space: the space that it maps to."""
+
+    n_mels: int = N_MELS
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    window: int = 200
+    output: int = 512
+    dropout: float = 0.15
+    forget: float = 0.3  # dropout of the statistics
+    space: str = "emotalk-1"
+
+
+class AudioTower(_Tower):
+    """A Transformer over log-mel whose Cls token starts from statistics of the whole window.
+
+    Half of the spectrum's mean over time is taken off what the tokens see, so that they hear change rather than the
+    microphone. The statistics (level, spread and speed of each band, cepstra, pitch strength, rhythm) also reach the
+    output directly: such functionals are what a few hundred recordings can teach.
+    """
+
+    name, Dims = "ame_audio", AudioDims
+
+    def __init__(self, dims: AudioDims = AudioDims()):
+        super().__init__()
+        self.dims = dims
+        width, n = dims.width, dims.n_mels
+        self.front = nn.Sequential(
+            nn.Conv1d(2 * n, width, 5, 2, 2), nn.GELU(), nn.Conv1d(width, width, 3, 2, 1), nn.GELU()
+        )
+        k = torch.arange(n) + 0.5
+        self.register_buffer(
+            "cosines", torch.cos(torch.pi / n * k * torch.arange(20)[:, None]) * (2 / n) ** 0.5, persistent=False
+        )
+        self.register_buffer("hann", torch.hann_window(dims.window), persistent=False)
+        count = self.statistics(torch.zeros(1, n, dims.window)).shape[1]
+        self.standard = nn.BatchNorm1d(count, affine=False, momentum=0.02)
+        self.forget = nn.Dropout(dims.forget)
+        self.summary, self.direct = nn.Linear(count, width), nn.Linear(count, dims.output)
+        self.cls = nn.Parameter(torch.zeros(width))
+        self.position = nn.Parameter(torch.randn(1 + dims.window // 8, width) * 0.02)
+        layer = nn.TransformerEncoderLayer(
+            width, dims.heads, 2 * width, dims.dropout, "gelu", batch_first=True, norm_first=True
+        )
+        self.encoder = nn.TransformerEncoder(layer, dims.layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        self.head = nn.Sequential(nn.Dropout(dims.dropout), nn.Linear(width, dims.output))
+
+    def statistics(self, mel: Tensor) -> Tensor:
+        """Functionals [B,N] of windows [B,80,T]."""
+        loud = mel.mean(1)
+        spoken = (loud > SPEECH).float()
+        share = (spoken / spoken.sum(1, keepdim=True).clamp(min=8))[:, None]
+
+        def moments(x: Tensor) -> list[Tensor]:
+            mean = (x * share).sum(2)
+            return [mean, ((x - mean[..., None]).square() * share).sum(2).add(1e-5).sqrt()]
+
+        def speed(x: Tensor) -> Tensor:
+            return (x[..., 2:] - x[..., :-2]).square().mean(-1).add(1e-5).sqrt()
+
+        levels = torch.tensor([0.25, 0.75, 0.95], device=mel.device)
+        cepstra = torch.einsum("kf,bft->bkt", self.cosines, mel)
+        harmonics = mel[:, :32] - F.avg_pool1d(mel[:, :32].mT, 9, 1, 4, count_include_pad=False).mT
+        pitch = torch.stack([(harmonics[:, :-k] * harmonics[:, k:]).mean(1) for k in range(2, 12)], 1)
+        parts = torch.stack([mel[:, a:b].mean(1) for a, b in itertools.pairwise(BANDS)], 1)
+        rhythm = torch.fft.rfft((parts - parts.mean(2, keepdim=True)) * self.hann).abs()[..., 1 : MODULATIONS + 1]
+        rising = (loud[:, 2:] - loud[:, :-2]).clamp(min=0).mean(1)
+        found = [*moments(mel), speed(mel), mel.quantile(levels, 2).permute(1, 0, 2).flatten(1)]
+        found += [*moments(cepstra), speed(cepstra), rhythm.log1p().flatten(1), *moments(pitch)]
+        return torch.cat([*found, torch.stack([spoken.mean(1), loud.std(1), rising], 1)], 1)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Normalised log-mel [B,80,window] (`eac.normalise`) -> unit vectors [B,512]."""
+        statistics = self.forget(self.standard(self.statistics(mel)).clamp(-4, 4))
+        change = F.avg_pool1d(mel - 0.5 * mel.mean(2, keepdim=True), 2)
+        speed = 3 * F.pad(change.diff(dim=2), (1, 0))
+        tokens = self.front(torch.cat([change, speed], 1)).mT
+        tokens = torch.cat([(self.cls + self.summary(statistics))[:, None], tokens], 1) + self.position
+        return F.normalize(self.direct(statistics) + self.head(self.encoder(tokens)[:, 0]), dim=1)
+
+    @torch.no_grad()
+    def listen(self, mels: Iterable[Tensor], level: float) -> Tensor | None:
+        """Unit vector [512] of a recording, in constant memory: the mean over its windows, each for its speech.
+
+        mels: log-mel blocks [80,4n]; level: dBFS. None if there is no speech in it.
+        """
+        window, device = self.dims.window, self.cls.device
+        total, rest = torch.zeros(self.dims.output, device=device), torch.zeros(self.dims.n_mels, 0, device=device)
+        seen = False
+
+        def weigh(windows: Tensor) -> Tensor:
+            spoken = (windows.mean(1) > SPEECH).float().mean(1)
+            return (self(windows) * spoken[:, None]).sum(0)
+
+        for block in mels:
+            rest = torch.cat([rest, normalise(block.to(device), level)], 1)
+            if rest.shape[1] >= window:
+                windows = rest.unfold(1, window, window // 2).transpose(0, 1)
+                total, seen = total + weigh(windows), True
+                rest = rest[:, len(windows) * (window // 2) :]
+        if rest.shape[1] > window // 2 or not seen:  # what no window has seen yet
+            total = total + weigh(F.pad(rest, (0, window - rest.shape[1]))[None])
+        return F.normalize(total, dim=0) if bool(total.any()) else None
+
+
+@dataclass(frozen=True)
+class ImageDims:
+    """Sizes of the image tower. side: px of the face crop; margin: its side / size of the face."""
+
+    side: int = 96
+    margin: float = MARGIN
+    patch: int = 16
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    hidden: int = 192
+    output: int = 512
+    space: str = "emotalk-1"
+
+
+class ImageTower(_Tower):
+    """open_clip's VisionTransformer on the upright face, together with what the face tracker measured on it.
+
+    The landmarks, laid on the mean face without pose, and the blendshape scores carry the shape of the expression;
+    the pixels carry wrinkles, teeth and shade.
+    """
+
+    name, Dims = "ame_image", ImageDims
+
+    def __init__(self, dims: ImageDims = ImageDims()):
+        super().__init__()
+        self.dims = dims
+        self.visual = VisionTransformer(
+            image_size=dims.side,
+            patch_size=dims.patch,
+            width=dims.width,
+            layers=dims.layers,
+            heads=dims.heads,
+            mlp_ratio=2.0,
+            output_dim=dims.output,
+        )
+        count = 3 * len(POINTS) + SCORES
+        self.index = list(POINTS)
+        self.register_buffer("mean", torch.zeros(len(POINTS), 3))  # the mean face, size 1
+        self.standard = nn.BatchNorm1d(count, affine=False, momentum=0.02)
+        self.shape = nn.Sequential(
+            nn.Dropout(0.1),
+            nn.Linear(count, dims.hidden),
+            nn.GELU(),
+            nn.Dropout(0.1),
+            nn.Linear(dims.hidden, dims.hidden),
+            nn.GELU(),
+            nn.Linear(dims.hidden, dims.output),
+        )
+
+    def crop(self, pixels: np.ndarray, landmarks: np.ndarray) -> Tensor:
+        """What the tower sees of uint8 [H,W,3] with a face at landmarks [478,3] px: [1,3,side,side] in -1..1."""
+        return face_crop(pixels, landmarks, self.dims.side, self.dims.margin)
+
+    def features(self, landmarks: Tensor, scores: Tensor) -> Tensor:
+        """[B,478,3] px and [B,51] in 0..1 -> [B,N]: landmarks on the mean face (rigidly, size 1), and the scores."""
+        points = landmarks[:, self.index]
+        points = points - points.mean(1, keepdim=True)
+        points = points / points.square().sum((1, 2), keepdim=True).sqrt()
+        u, _, vt = torch.linalg.svd(points.mT @ self.mean)
+        flip = torch.ones_like(u[:, 0])
+        flip[:, 2] = torch.det(u @ vt).sign()
+        return torch.cat([(points @ ((u * flip[:, None]) @ vt)).flatten(1), scores], 1)
+
+    def forward(self, crops: Tensor, features: Tensor) -> Tensor:
+        """Face crops [B,3,side,side] in -1..1 and `features` [B,N] -> unit vectors [B,512]."""
+        shape = self.shape(self.standard(features).clamp(-5, 5))
+        return F.normalize(self.visual(crops) + shape, dim=1)
