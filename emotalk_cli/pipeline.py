@@ -22,7 +22,7 @@ from torch import Tensor
 
 from . import __version__, checkpoints, exchange, image, label, life, provenance, segments
 from .ame import AME
-from .audio import FPS, SAMPLE_RATE, Recording, log_mel, loudness
+from .audio import FPS, SAMPLE_RATE, Recording, level, log_mel, loudness, syllables
 from .eac import EAC
 from .emotion import AS_SPOKEN, Emotion, one_of, parse_intensity, read_timeline
 from .errors import InputError, UsageError, WeightsError
@@ -209,11 +209,13 @@ class EmoTalk:
         device: str = "auto",
         generator: str = "hef",
         landmarks: str = "builtin",
+        clip: str | None = None,
     ) -> EmoTalk:
         """Load the shipped weights (or those in the folder `weights`, or in $EMOTALK_WEIGHTS).
 
         device: auto | cpu | cuda[:N] | mps. generator: hef (neural) | geometry (warp and shading, faster).
-        landmarks: builtin | face-alignment. Raises UsageError and WeightsError.
+        landmarks: builtin | face-alignment. clip: an upstream open_clip model NAME[/PRETRAINED] in place of the
+        shipped towers, for which EAC must have been trained. Raises UsageError and WeightsError.
         """
         _among("generator", generator, GENERATORS)
         _among("landmarks", landmarks, LANDMARKS)
@@ -227,7 +229,7 @@ class EmoTalk:
                 from .face.alignment import AlignmentTracker
 
                 tracker = AlignmentTracker.load(folder, place)
-            ame = AME.load(folder).to(place)
+            ame = (AME.from_open_clip(clip, folder) if clip else AME.load(folder)).to(place)
             eac = EAC.load(folder, ame.space).to(place)
             hef = HEF.load(folder, place) if generator == "hef" else None
         except (RuntimeError, TypeError, KeyError) as error:  # tensors or sizes that the code does not expect
@@ -333,6 +335,32 @@ class EmoTalk:
         if len(emotion.z) == 1:
             return dict(self.ame.nearest(emotion.z[0].to(self.device)))
         return dict(self.ame.nearest(z, 1)[0] for z in emotion.z.to(self.device))
+
+    @torch.inference_mode()
+    def expression(
+        self, emotion: str | Emotion, intensity: float = 2.0, speaking: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """β [64] and σ̂ [width] of a face that feels `emotion` (of a timeline, its beginning), silent or saying "ma"."""
+        felt = self.emotion(emotion) if isinstance(emotion, str) else emotion
+        wave = syllables() if speaking else np.zeros(SAMPLE_RATE, np.float32)
+        beta, sigma = self.eac.predict(log_mel(wave), felt.z[0], float(parse_intensity(intensity)), level(wave))
+        open_mouth = round(0.5 * FPS)
+        return beta[open_mouth], sigma[open_mouth]
+
+    @torch.inference_mode()
+    def still(
+        self, face: Subject | str | os.PathLike | np.ndarray, emotion: str | Emotion | None, intensity: float = 2.0
+    ) -> np.ndarray:
+        """One picture of the face saying "ma" with an emotion, uint8 [512,512,3]; the portrait itself for None."""
+        subject = face if isinstance(face, Subject) else self.portrait(face)
+        if emotion is None:
+            picture = subject.fit.image
+            return (picture.permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
+        beta, sigma = (part[None].to(self.device) for part in self.expression(emotion, intensity, speaking=True))
+        pose = torch.zeros(1, 6, device=self.device)
+        geometry = subject.motion.frame(beta, pose)
+        crops = geometry.composite() if self.hef is None else self.hef(subject.source, geometry, beta, pose, sigma)
+        return next(iter(CropFraming(subject.fit, CROP_SIZE, self.device)(crops, geometry)))
 
     def frames(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -33,22 +35,37 @@ class ContactSheet:
 
     def image(self, title: str) -> Image.Image:
         """The sheet, with `title` above and the time of each moment below it."""
-        width, height = self._tiles[0][1].size
-        columns = min(COLUMNS, len(self._tiles))
-        rows = -(-len(self._tiles) // columns)
-        cell = (width + MARGIN, height + CAPTION)
-        sheet = Image.new("RGB", (columns * cell[0] + MARGIN, rows * cell[1] + CAPTION + MARGIN), PAPER)
-        draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
-        draw.text((MARGIN, 3), title, INK, font)
-        for k, (seconds, tile) in enumerate(self._tiles):
-            x, y = MARGIN + k % columns * cell[0], CAPTION + k // columns * cell[1]
-            sheet.paste(tile, (x, y))
-            draw.text((x, y + height + 2), f"{seconds:.2f} s", INK, font)
-        return sheet
+        return sheet(title, [(f"{seconds:.2f} s", tile) for seconds, tile in self._tiles])
 
     def save(self, part: PartFile, title: str) -> None:
         """Write the sheet as PNG into a temporary file. Raises EmoTalkError."""
-        try:
-            self.image(title).save(part.path, format="PNG", optimize=True)
-        except OSError as error:
-            raise write_error(part.out, error.strerror) from error
+        save(part, self.image(title))
+
+
+def sheet(title: str, tiles: Sequence[tuple[str, Image.Image | np.ndarray]], columns: int = COLUMNS) -> Image.Image:
+    """Captioned pictures in rows, at most TILE px each, with `title` above them."""
+    pictures = []
+    for _, tile in tiles:
+        picture = Image.fromarray(tile) if isinstance(tile, np.ndarray) else tile.copy()
+        picture.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
+        pictures.append(picture)
+    width, height = (max(picture.size[i] for picture in pictures) for i in (0, 1))
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    cell = (width + MARGIN, height + CAPTION)
+    page = Image.new("RGB", (columns * cell[0] + MARGIN, rows * cell[1] + CAPTION + MARGIN), PAPER)
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=14)
+    draw.text((MARGIN, 3), title, INK, font)
+    for k, ((caption, _), picture) in enumerate(zip(tiles, pictures, strict=True)):
+        x, y = MARGIN + k % columns * cell[0], CAPTION + k // columns * cell[1]
+        page.paste(picture, (x, y))
+        draw.text((x, y + height + 2), caption, INK, font)
+    return page
+
+
+def save(part: PartFile, picture: Image.Image) -> None:
+    """Write a picture as PNG into a temporary file. Raises EmoTalkError."""
+    try:
+        picture.save(part.path, format="PNG", optimize=True)
+    except OSError as error:
+        raise write_error(part.out, error.strerror) from error

@@ -136,10 +136,10 @@ def test_scores_are_weights(ame):
 
 
 def test_towers_to_come_say_so(ame):
-    with pytest.raises(WeightsError, match="--emotion"):
+    with pytest.raises(WeightsError, match="no audio tower"):
         ame.audio([torch.zeros(80, 40)], -20.0)
-    with pytest.raises(WeightsError, match="--emotion"):
-        ame.image(np.zeros((64, 64, 3), np.uint8), np.zeros((478, 3)))
+    with pytest.raises(WeightsError, match="no image tower"):
+        ame.image(np.zeros((64, 64, 3), np.uint8), np.zeros((478, 3)), np.zeros(51))
 
 
 def test_another_space_is_refused(tmp_path):
@@ -169,15 +169,15 @@ def test_upstream_clip_runs_from_a_local_file(tmp_path, monkeypatch):
     }
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-stand-in", config)
     torch.save(open_clip.create_model("tiny-stand-in").state_dict(), tmp_path / "tiny.pt")
-    clip = AME.from_open_clip("tiny-stand-in", str(tmp_path / "tiny.pt"))
+    clip = AME.from_open_clip(f"tiny-stand-in/{tmp_path / 'tiny.pt'}")
     z = clip.text(["happy", "sad:0.5+angry:0.5"])
     assert z.shape == (2, 512) and torch.allclose(z.norm(dim=1), torch.ones(2), atol=1e-4)
     assert torch.allclose(clip.scores(z).sum(1), torch.ones(2), atol=1e-5)
     assert clip.space.startswith("tiny-stand-in/")
     with pytest.raises(WeightsError, match="local weights file"):
-        AME.from_open_clip("tiny-stand-in", str(tmp_path / "missing.pt"))
+        AME.from_open_clip(f"tiny-stand-in/{tmp_path / 'missing.pt'}")
     with pytest.raises(UsageError, match="no model"):
-        AME.from_open_clip("tiny-unknown", "openai")
+        AME.from_open_clip("tiny-unknown")
 
 
 def test_damaged_weights_are_named(tmp_path):

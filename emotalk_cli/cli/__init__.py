@@ -14,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..errors import EmoTalkError
-from . import train
+from . import emotion, train
 from .batch import batch
 from .generate import generate
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command()(generate)
 app.command()(batch)
+app.add_typer(emotion.app, name="emotion")
 app.add_typer(train.app, name="train")
 
 
