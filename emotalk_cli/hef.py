@@ -313,7 +313,8 @@ class HEF(nn.Module):
         """The network inside the window: image [B,3,w,w] (not clamped) and its parts.
 
         With corners (top, left in px, multiples of 8) and size (height, width; the same) the fine blocks compute only
-        those rectangles: [B,3,height,width]. Parts: `flow` (ψ_N, px), `mask`, `support`, `hidden` (mouth that the
+        those rectangles: [B,3,height,width]. Parts: `moved` (the image before its residual), `flow` (ψ_N, px),
+        `coarse` (ψ at an eighth of the window's size, of all of it), `mask`, `support`, `hidden` (mouth that the
         source does not show).
         """
         d, batch = self.dims, len(drive.flow)
@@ -354,6 +355,8 @@ class HEF(nn.Module):
             step = out[:, :2] * FLOW_UNIT if d.hierarchy or i == SPLIT else torch.zeros_like(psi)
             previous = 0 if image is None else upsample(image)
             psi = psi + step if d.residual or not d.hierarchy and i != SPLIT else step
+            if i == SPLIT:
+                coarse = psi
             color = out[:, 2:5] if i < 6 else soften(out[:, 2:5])
             image = previous + color if d.residual else color
         finest = drive.flow, drive.ratio, drive.interior, drive.mouth, support, hidden, free
@@ -365,8 +368,9 @@ class HEF(nn.Module):
         tint = image - image.mean(1, keepdim=True)
         image = image - hidden * (tint - tint.clamp(-TINT, TINT))
         mask = support * free * out[:, 5:].sigmoid()
-        parts = {"flow": psi, "mask": mask, "support": support, "hidden": hidden}
-        return torch.lerp(shaded, interior, mouth) + mask * image, parts
+        moved = torch.lerp(shaded, interior, mouth)
+        parts = {"moved": moved, "flow": psi, "coarse": coarse, "mask": mask, "support": support, "hidden": hidden}
+        return moved + mask * image, parts
 
     @torch.inference_mode()
     def forward(

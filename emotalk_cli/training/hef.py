@@ -26,7 +26,7 @@ from ..hef import HEF, Drive, HEFDims, region, warp
 from ..metrics.generator import compare, ssim_map
 from .config import Config
 from .config import build as build_options
-from .hef_pairs import COLORED, KINDS, MATCH_STEP, VALIDATION, prepare, unpack
+from .hef_pairs import COLORED, KINDS, VALIDATION, prepare, unpack
 
 DATA_CREDIT = "London Set, Canada (CC BY 4.0, DeBruine & Jones), webmorphR.stim (CC0), SFHQ (MIT), GRID s1 (CC BY 4.0)"
 SQUARE = 144  # px of the portrait crop: a wide open mouth
@@ -36,6 +36,7 @@ WEIGHT_DETAIL = 4.0  # how much more mouth and eyes count than skin
 HIDDEN_SHARP, HIDDEN_COLOR, HIDDEN_PATCH = 0.12, 1.0, 3.0  # an unseen mouth: colour is known, tooth places are not
 SKIN_PATCH = 0.05  # of a patch's verdict on skin, where a warped photo is real already
 WEIGHT_FLOW, FLOW_BEND = 0.05, 2.0  # of the learned flow against the measured one; px from where the loss is linear
+WEIGHT_ROUGH = 0.02  # per px² that fine blocks add to the flow
 SHARES = dict(zip(KINDS, (0.24, 0.18, 0.18, 0.22, 0.06, 0.07, 0.05), strict=True))  # of a batch
 SH_ODD = [1, 4, 5]  # harmonics odd in x
 POSE_ODD = [1, 2, 3]  # yaw, roll and x change sign in a mirror
@@ -250,18 +251,27 @@ class HEFTask:
         batch["lids"] = lids_box(batch["points"], batch["source"].shape[-1])
         with torch.autocast(image.device.type, enabled=False):
             image, parts = image.float(), {key: part.float() for key, part in parts.items()}
-            match = F.interpolate(batch["match"], scale_factor=MATCH_STEP, mode="bilinear", align_corners=False)
-            match = region(match, corners, (SQUARE, SQUARE)) * parts["support"]
             # match leads from the geometry's frame to the target, ψ reads the frame: they should cancel out
+            coarse, size = parts["coarse"], batch["source"].shape[-1]
+            match = F.interpolate(batch["match"], coarse.shape[2:], mode="area")
+            known = F.interpolate(batch["face"], coarse.shape[2:], mode="area")
+            flow = (known * F.smooth_l1_loss(coarse, -match, beta=FLOW_BEND, reduction="none")).mean()
+            coarse, match = (
+                region(F.interpolate(t, (size, size), mode="bilinear"), corners, (SQUARE, SQUARE)) * parts["support"]
+                for t in (coarse, batch["match"])
+            )
+            rough = (parts["flow"] - coarse).square().mean()
             rest = match + parts["flow"]
-            flow = F.smooth_l1_loss(rest, torch.zeros_like(rest), beta=FLOW_BEND)
             # the target, laid where the generated face is
             origin = match.new_tensor([[x, y] for y, x in corners])
-            target = warp(batch["target"], rest.detach(), batch["target"].shape[-1], origin)
+            target = warp(batch["target"], rest.detach(), size, origin)
             cut = {key: region(batch[key], corners, (SQUARE, SQUARE)) for key in ("mouth", "eyes", "lids")}
             inner = (..., slice(8, -8), slice(8, -8))  # squares know nothing of what lies beyond their rim
-            image, target, mouth, eyes, lids, support, hidden = (
-                t[inner] for t in (image, target, *cut.values(), parts["support"], parts["hidden"])
+            # what moves is judged by the photo as it is, what is painted by the photo laid onto it: no reward for blur
+            moved, photo = parts["moved"], region(batch["target"], corners, (SQUARE, SQUARE))
+            image = image - moved + moved.detach()
+            image, target, moved, photo, mouth, eyes, lids, support, hidden = (
+                t[inner] for t in (image, target, moved, photo, *cut.values(), parts["support"], parts["hidden"])
             )
             masks = torch.cat([mouth, eyes], 1)
             weight = detail_weight(mouth, lids, support)
@@ -270,11 +280,14 @@ class HEFTask:
             weight = weight * torch.lerp(torch.ones_like(hidden), torch.full_like(hidden, HIDDEN_SHARP), hidden)
             pixel = (weight * (image - target).abs()).mean() + color
             squared = (weight * (image - target).square()).mean()
+            shift = WEIGHT_PIXEL * (weight * (moved - photo).abs()).mean()
+            shift = shift + WEIGHT_SQUARE * (weight * (moved - photo).square()).mean()
             edge = edge_loss(image, target, weight)
             structure = (weight * (1 - ssim_map(image, target))).mean()
             loss = WEIGHT_PIXEL * pixel + WEIGHT_SQUARE * squared + WEIGHT_STRUCTURE * structure
-            loss = loss + WEIGHT_EDGE * edge + WEIGHT_FLOW * flow
-            scalars = {"pixel": pixel, "squared": squared, "structure": structure, "edge": edge, "flow": flow}
+            loss = loss + WEIGHT_EDGE * edge + WEIGHT_FLOW * flow + WEIGHT_ROUGH * rough + shift
+            scalars = {"pixel": pixel, "squared": squared, "structure": structure, "edge": edge}
+            scalars |= {"shift": shift, "flow": flow, "rough": rough}
         fake = torch.lerp(target, image, support)
         if step >= self.options.adversarial:
             self.critic.requires_grad_(False)
