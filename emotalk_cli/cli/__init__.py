@@ -14,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..errors import EmoTalkError
-from . import emotion, train
+from . import emotion, eval, train
 from .batch import batch
 from .generate import generate
 
@@ -31,6 +31,7 @@ app.command()(generate)
 app.command()(batch)
 app.add_typer(emotion.app, name="emotion")
 app.add_typer(train.app, name="train")
+app.add_typer(eval.app, name="eval")
 
 
 def _print_version(wanted: bool) -> None:

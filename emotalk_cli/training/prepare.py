@@ -194,8 +194,11 @@ def read_frames(video: Path, seconds: float = LONGEST) -> Iterator[np.ndarray]:
         raise InputError(f"{video} is damaged or no video.") from error
 
 
-def track(tracker: FaceTracker, video: Path) -> np.ndarray:
-    """Landmarks [T,478,3] px of the face that a video shows; gaps filled. Raises InputError where it shows none."""
+def track(tracker: FaceTracker, video: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks [T,478,3] px and expression scores [T,51] of the face that a video shows; gaps are filled.
+
+    Raises InputError for a video that is too short, damaged or shows no face.
+    """
     faces, chunk = [], []
     for frame in read_frames(video):
         chunk.append(frame)
@@ -209,11 +212,11 @@ def track(tracker: FaceTracker, video: Path) -> np.ndarray:
         raise InputError(f"{video} has only {len(faces)} frames.")
     if len(seen) < (1 - MISSING) * len(faces):
         raise InputError(f"{video} shows a face in only {len(seen)} of {len(faces)} frames.")
-    known = np.stack([faces[i].landmarks for i in seen])
+    known, scores = (np.stack([getattr(faces[i], name) for i in seen]) for name in ("landmarks", "blendshapes"))
     if (side := np.median(np.ptp(known[..., :2], axis=1).max(1))) < MIN_FACE:
         raise InputError(f"{video} shows a face of only {side:.0f} px.")
     nearest = np.abs(np.arange(len(faces))[:, None] - np.array(seen)).argmin(1)
-    return known[nearest]
+    return known[nearest], scores[nearest]
 
 
 def fit_clip(model: FaceModel, landmarks: Tensor) -> tuple[Tensor, Tensor, Pose]:
@@ -233,7 +236,7 @@ def fit_clip(model: FaceModel, landmarks: Tensor) -> tuple[Tensor, Tensor, Pose]
 def make_clip(source: Source, out: Path, size: int, tracker: FaceTracker, model: FaceModel) -> Path:
     """Track, crop and write one clip. Raises InputError if it cannot be used."""
     wave = audio.load(source.sound, LONGEST)
-    points = track(tracker, source.video)
+    points, _ = track(tracker, source.video)
     length = min(len(points), len(wave) // audio.SAMPLES_PER_FRAME)
     if length < SHORTEST or abs(len(points) - len(wave) / audio.SAMPLES_PER_FRAME) > max(12, 0.3 * len(points)):
         raise InputError(f"{source.video} has {len(points) / audio.FPS:.1f} s of picture and "
