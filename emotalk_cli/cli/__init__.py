@@ -14,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..errors import EmoTalkError
-from . import emotion, eval, train
+from . import emotion, eval, train, weights
 from .batch import batch
 from .generate import generate
 
@@ -32,6 +32,7 @@ app.command()(batch)
 app.add_typer(emotion.app, name="emotion")
 app.add_typer(train.app, name="train")
 app.add_typer(eval.app, name="eval")
+app.add_typer(weights.app, name="weights")
 
 
 def _print_version(wanted: bool) -> None:

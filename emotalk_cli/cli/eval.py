@@ -13,6 +13,8 @@ import typer
 from ..errors import UsageError
 from .train import _progress
 
+EXAMPLES = Path(__file__).parents[2] / "examples"  # of a checkout
+
 app = typer.Typer(help="Measure quality and speed.", rich_markup_mode=None, invoke_without_command=True)
 
 
@@ -109,3 +111,50 @@ def _print(results) -> None:
         table.add_row(name, *(figure(values.get(m)) for m in columns))
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
+
+
+@app.command()
+def bench(
+    face: Path = typer.Option(EXAMPLES / "portrait.png", help="Portrait."),
+    audio: Path = typer.Option(EXAMPLES / "speech.wav", help="Speech."),
+    generator: str = typer.Option("hef,geometry", help="Separated by commas."),
+    size: int = typer.Option(512, help="Side of the video in px."),
+    repeats: int = typer.Option(1, min=1, help="Runs after the first, which warms up; the best counts."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
+    weights: Optional[Path] = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),  # noqa: UP045
+    as_json: Optional[Path] = typer.Option(None, "--json", help="Write the figures to a .json file."),  # noqa: UP045
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """Speed from files to file and by stage, memory, parameters."""
+    import dataclasses
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..files import PartFile, check_input, check_output
+    from ..metrics import bench as benches
+    from ..pipeline import find_device
+
+    check_input(face, "picture")
+    check_input(audio, "audio file")
+    if as_json is not None:
+        check_output(as_json, suffixes=(".json",))
+    place = str(find_device(device))
+    names = [name.strip() for name in generator.split(",") if name.strip()]
+    found = benches.bench(face, audio, names, place, weights, size, repeats)
+    about = benches.machine(place)
+    if as_json is not None:
+        with PartFile(as_json) as part:
+            part.path.write_text(json.dumps({**about, "rows": [dataclasses.asdict(one) for one in found]}, indent=1))
+    stages = list(dict.fromkeys(stage for one in found for stage in one.stages))
+    table = Table("", *(one.generator for one in found), title=", ".join(f"{k} {v}" for k, v in about.items()))
+    table.add_row("frames/s", *(f"{one.frames_per_second:.1f}" for one in found))
+    table.add_row("ms a frame", *(f"{one.milliseconds:.1f}" for one in found))
+    for stage in stages:
+        table.add_row(f"  {stage}", *(f"{one.stages.get(stage, 0):.1f}" for one in found))
+    table.add_row("peak memory, GB", *(f"{one.memory_gb:.2f}" for one in found))
+    table.add_row("loading, s", *(f"{one.load_seconds:.1f}" for one in found))
+    for network in list(dict.fromkeys(name for one in found for name in one.parameters)):
+        table.add_row(f"{network}, M parameters", *(f"{one.parameters.get(network, 0):.2f}" for one in found))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -1,0 +1,146 @@
+"""`emotalk weights`: what the models are, whether their files are intact, and judges that others published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Optional
+
+import typer
+
+from ..errors import UsageError, WeightsError
+
+app = typer.Typer(help="List, verify, explain and add weight files.", no_args_is_help=True, rich_markup_mode=None)
+
+WEIGHTS = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]")
+JSON = typer.Option(False, "--json", help="Print JSON.")
+DEBUG = typer.Option(False, "--debug", help="Show the traceback of an error.")
+
+
+@app.command("list")
+def list_weights(weights: Optional[Path] = WEIGHTS, as_json: bool = JSON, debug: bool = DEBUG) -> None:  # noqa: UP045
+    """The models, and the judges that `emotalk eval` can use."""
+    from .. import checkpoints
+    from ..metrics import published
+
+    folder = checkpoints.weights_dir(weights)
+    rows = [_row(name, folder) for name in _names(folder)]
+    judges = [
+        {"name": name, "metric": judge.metric, "added": published.has(name), "file": judge.file, "source": judge.source}
+        for name, judge in published.JUDGES.items()
+    ]
+    if as_json:
+        print(json.dumps({"folder": str(folder), "models": rows, "judges": judges}))
+        return
+    _table(f"{folder}", ["name", "MB", "parameters", "steps", "sha256"], rows)
+    _table(f"{published.folder()}", ["name", "metric", "added", "file", "source"], judges)
+
+
+@app.command()
+def verify(weights: Optional[Path] = WEIGHTS, as_json: bool = JSON, debug: bool = DEBUG) -> None:  # noqa: UP045
+    """Read every file and compare its hash with the index; exit code 1 if one is damaged."""
+    from .. import checkpoints
+    from ..metrics import published
+
+    folder, found = checkpoints.weights_dir(weights), {}
+    places = [(folder, _names(folder)), (published.folder(), [n for n in published.JUDGES if published.has(n)])]
+    for place, names in places:
+        for name in names:
+            try:
+                checkpoints.load(name, place)
+                found[str(place / f"{name}.safetensors")] = "intact"
+            except WeightsError as error:
+                found[str(place / f"{name}.safetensors")] = str(error)
+    bad = [path for path, state in found.items() if state != "intact"]
+    if as_json:
+        print(json.dumps(found))
+    else:
+        for path, state in found.items():
+            print(f"{path}: {state}")
+    if bad:
+        raise WeightsError(f"{len(bad)} of {len(found)} files are not intact; restore them.")
+
+
+@app.command()
+def info(
+    name: str = typer.Argument(..., help="A model, such as eac, or a judge."),
+    weights: Optional[Path] = WEIGHTS,  # noqa: UP045
+    as_json: bool = JSON,
+    debug: bool = DEBUG,
+) -> None:
+    """What a file says of itself: sizes, data, command, seed; of a judge also where to get it."""
+    from .. import checkpoints
+    from ..metrics import published
+
+    if name in published.JUDGES:
+        judge = published.JUDGES[name]
+        about = {"name": name, "serves": judge.metric, "file": judge.file, "source": judge.source}
+        if not published.has(name):
+            about["add"] = f"emotalk weights add {name} {judge.file}"
+        else:
+            about |= _described(name, published.folder())
+    else:
+        folder = checkpoints.weights_dir(weights)
+        if name not in _names(folder):
+            known = ", ".join([*_names(folder), *published.JUDGES])
+            raise UsageError(f"There are no weights called {name}; choose one of {known}.")
+        about = _described(name, folder)
+    if as_json:
+        print(json.dumps(about))
+    else:
+        width = max(map(len, about))
+        print("\n".join(f"{key:{width}}  {value}" for key, value in about.items()))
+
+
+@app.command()
+def add(
+    name: str = typer.Argument(..., help="inception, syncnet, curricularface or emotion-fan."),
+    file: Path = typer.Argument(..., help="The file as its authors distribute it."),
+    debug: bool = DEBUG,
+) -> None:
+    """Keep a published judge for `emotalk eval`. Nothing in the file is run: only its numbers are read."""
+    from ..metrics import published
+
+    path = published.add(name, file)
+    print(f"{path}: emotalk eval uses it for {published.JUDGES[name].metric}.")
+
+
+def _names(folder: Path) -> list[str]:
+    from .. import checkpoints
+
+    return sorted(name.removesuffix(".safetensors") for name in checkpoints.index(folder))
+
+
+def _row(name: str, folder: Path) -> dict:
+    try:
+        about = _described(name, folder)
+    except WeightsError:
+        about = {"name": name, "sha256": "damaged; see emotalk weights verify"}
+    return {key: about.get(key, "") for key in ("name", "MB", "parameters", "steps", "sha256")}
+
+
+def _described(name: str, folder: Path) -> dict:
+    from .. import checkpoints
+
+    found = checkpoints.load(name, folder)
+    size = found.path.stat().st_size / 2**20
+    about = {"name": name, "path": str(found.path), "MB": round(size, 2)}
+    about["parameters"] = sum(tensor.numel() for tensor in found.tensors.values())
+    return about | {key: value for key, value in found.metadata.items() if key != "model"} | {"sha256": found.sha256}
+
+
+def _table(title: str, columns: list[str], rows: list[dict]) -> None:
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        values = {**row, "sha256": str(row.get("sha256", ""))[:12].split(";")[0]}
+        table.add_row(*(_text(values[column]) for column in columns))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _text(value) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
