@@ -40,20 +40,25 @@ RING_END_UP, RING_END_DOWN = 1.9, 1.6  # where head motion has faded out: beyond
 EXPRESSION_REACH = 0.5  # expression motion outside the oval fades over this part of its radius
 PIVOT = (0.0, -5.0, -2.0)  # cm, model frame: where the skull sits on the neck
 LIP_SHARE = 0.3  # part of a lip-gap correction that the upper lip takes; the jaw takes the rest
+LIP_ROUND = 0.5  # part of a parabola in the outline of an opening; the basis alone may open to a wedge
+LIP_SPAN = 2.1  # cm, half the width of that parabola
 LID_OVERLAP = 1.5  # px by which closed lids overlap, so that no sliver of the eye shows
 BEHIND = 40.0  # px in depth
 LID_SHARE = 0.85  # part of a blink that the upper lid takes
 UNFOLD = 0.5  # part of the portrait's own folds that is lit away unseen: the relief is not this person's
 HEAL_REACH = 17  # texels of the relief: a fold is darker, a bulge brighter, than what lies around it this far
 RATIO_LIMITS = (0.6, 1.4)
-GLOSS = 0.25  # most by which a bulging fold brightens: skin that is pushed out scatters, it does not shine
+GLOSS, GLOOM = 0.25, 0.5  # most by which a bulge brightens and a fold darkens: light scatters in skin
 SKIN_TINT = (0.8, 1.0, 1.1)  # of shading by colour: light that has been inside skin comes out red
 OWN_LIGHT = 0.1  # the rest is a top-front light: under flat light folds would vanish
 TOP_FRONT = (0.5, 0.0, 0.6, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
 CAVITY = (0.10, 0.035, 0.035)
 TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
 OWN_TEETH = 0.3  # cm between the portrait's lips from which on its own teeth are taken to be seen
+OWN_BRIGHT = 0.55  # of the skin's brightness: what is darker between the lips is no row of teeth
 OWN_MARGIN = 1.0  # px inside the portrait's inner lips, where its own teeth begin
+OWN_GUM = (0.50, 0.29, 0.28)  # above the portrait's own teeth, in the lip's shadow
+LASH_WIDTH, LASH_DARK = 0.022, 0.4  # of the line where closed lids meet: in eye widths; part of the light it takes
 MOUTH_SAMPLES = 2  # per pixel and direction, for smooth teeth edges
 RATIO_SIZE = CROP_SIZE // 2  # flow and shading are smooth: rasterised at half size, then enlarged
 EYE_NAMES = [n for n in EXPRESSION_NAMES if n.startswith("eye")]
@@ -65,7 +70,8 @@ class Geometry:
 
     flow: backward, px (source = pixel + flow); warped: the source sampled by it, 0..1;
     ratio: driven / source shading, 0.6..1.4; rendered: I^rd, the driven 3D face on black, 0..1;
-    interior: drawn (or, where the source shows it, its own) mouth interior; mouth, eyes, face: soft masks 0..1.
+    interior: drawn (or, where the source shows it, its own) mouth interior; mouth, eyes, face: soft masks 0..1;
+    own: the part of the mouth where the portrait's own teeth show, soft 0..1.
     """
 
     flow: Tensor
@@ -76,6 +82,7 @@ class Geometry:
     mouth: Tensor
     eyes: Tensor
     face: Tensor
+    own: Tensor
 
     def composite(self) -> Tensor:
         """The animated face without a learned generator: warp x shading ratio, with the drawn mouth. 0..1."""
@@ -215,6 +222,8 @@ class FaceMotion:
     def _build_contacts(self) -> None:
         mean = self.model.mean.cpu()
         self.lips = torch.tensor(LIP_PAIRS, device=self.device).T
+        across = self.model.mean[self.lips[0], 0] / LIP_SPAN
+        self.lip_profile = (1 - across.square()).clamp_min(0)
         self.lip_up = _spread(mean, LIP_PAIRS, True, 0.9, 0.45).to(self.device)
         self.lip_down = _spread(mean, LIP_PAIRS, False, 1.4, 0.45).to(self.device)
         self.lids = []
@@ -240,9 +249,6 @@ class FaceMotion:
         shown[:, :, rows, columns] = polygon_distance(
             contour, pixel_grid(CROP_SIZE, CROP_SIZE, self.device)[rows, columns]
         )
-        self.own_teeth = bool(self.source_gap.max() > OWN_TEETH * self.pose.scale[0])
-        self.mouth_look = torch.cat([self.model.mouth_color, 1 - self.model.mouth_lower[:, None]], 1)
-        self.own_mouth = torch.cat([self.image, ((shown - OWN_MARGIN) / 1.5).clamp(0, 1)], 1)
         self.mouth_offset = rest.mean(0) - mean.mean(0) - torch.tensor([0.0, TEETH_DROP, 0.0], device=self.device)
         skin = self.model.uv[:N_SKIN]
         tone = self.image[0][
@@ -252,7 +258,18 @@ class FaceMotion:
         light = tone[:, near].median(1).values
         grey = light.mean()
         tint = (light / light.mean().clamp_min(0.05)).clamp(0.6, 1.5) ** 0.25
-        self.mouth_light = tint * (0.32 + grey).clamp(0.35, 1.0)
+        self.mouth_light = tint * (0.42 + grey).clamp(0.4, 1.05)
+        inside = self.image[0].amin(0)[shown[0, 0] > OWN_MARGIN]
+        bright = len(inside) > 0 and bool(inside.quantile(0.7) > OWN_BRIGHT * grey)
+        self.own_teeth = bright and bool(self.source_gap.max() > OWN_TEETH * self.pose.scale[0])
+        upper = 1 - self.model.mouth_lower[:, None]
+        color = self.model.mouth_color
+        if self.own_teeth:  # what a rising lip uncovers above them are gums, not a second row
+            color = torch.lerp(color, color.new_tensor(OWN_GUM), upper)
+        else:
+            shown = shown - CROP_SIZE
+        self.mouth_look = torch.cat([color, upper], 1)
+        self.own_mouth = torch.cat([self.image, ((shown - OWN_MARGIN) / 1.5).clamp(0, 1)], 1)
 
     def _build_shading(self) -> None:
         size = self.model.dims.relief_size
@@ -308,6 +325,7 @@ class FaceMotion:
         points = self.points + self.pose.rotate(self.model.displacement(beta - self.source_beta))
         model_gap = self.model.displacement(beta)
         model_gap = model_gap[:, self.lips[0], 1] - model_gap[:, self.lips[1], 1]
+        model_gap = torch.lerp(model_gap, model_gap.amax(1, keepdim=True).clamp_min(0) * self.lip_profile, LIP_ROUND)
         wanted = (model_gap * self.pose.scale).clamp_min(0)
         error = wanted - self._gaps(points, self.lips)
         shift = LIP_SHARE * error @ self.lip_up.T - (1 - LIP_SHARE) * error @ self.lip_down.T
@@ -350,20 +368,21 @@ class FaceMotion:
         ratio, rendered = self._shaded(beta, pose, uv, onface)
         large = {"size": (CROP_SIZE, CROP_SIZE), "mode": "bilinear", "align_corners": False}
         flow = self._sharpen(F.interpolate(flow, **large), mesh, points)
-        flow, eyes = self._eyes(flow, points)
+        flow, eyes, lashes = self._eyes(flow, points)
         warped = sample(self.image, flow)
-        mouth, interior = self._mouth(beta, pose, points)
+        mouth, interior, own = self._mouth(beta, pose, points)
         soft = ((onface - 0.02) / 0.5).clamp(0, 1)
         maps = F.interpolate(torch.cat([ratio, rendered, soft], 1), **large)
         ratio, rendered, soft = maps[:, :1], maps[:, 1:4], maps[:, 4:]
-        ratio = torch.lerp(ratio, torch.ones_like(ratio), eyes)
+        ratio = torch.lerp(ratio, torch.ones_like(ratio), eyes) * (1 - LASH_DARK * lashes)
         rendered = torch.lerp(rendered, interior, mouth)
-        return Geometry(flow, warped, ratio, rendered, interior, mouth, eyes, soft)
+        return Geometry(flow, warped, ratio, rendered, interior, mouth, eyes, soft, own)
 
     def _shaded(self, beta: Tensor, pose: Tensor, uv: Tensor, onface: Tensor) -> tuple[Tensor, Tensor]:
         normals = self._camera_normals(beta, rotation_matrix(pose[:, :3]))
         ratio = self._shading(normals) / self.rest_shading
-        ratio = torch.where(ratio > 1, 1 + GLOSS * ((ratio - 1) / GLOSS).tanh(), ratio)
+        soft = torch.where(ratio > 1, GLOSS, GLOOM)
+        ratio = 1 + soft * ((ratio - 1) / soft).tanh()
         ratio = (ratio / self.own_folds).clamp(*RATIO_LIMITS)
         ratio = 1 + (ratio - 1) * self.feather
         size = self.model.dims.texture_size
@@ -386,9 +405,12 @@ class FaceMotion:
             flow[:, :, rows, columns] = torch.where((face < 0)[:, None], flow[:, :, rows, columns], found)
         return flow
 
-    def _eyes(self, flow: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        """The eyeball does not stretch with its lids: inside a narrowing eye the flow is the head's own."""
-        eyes = torch.zeros_like(flow[:, :1])
+    def _eyes(self, flow: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The eyeball does not stretch with its lids: inside a narrowing eye the flow is the head's own.
+
+        Returns the flow, the mask of the open eyes and the lines of lashes where lids meet.
+        """
+        eyes, lashes = torch.zeros_like(flow[:, :1]), torch.zeros_like(flow[:, :1])
         flow = flow.clone()
         grid = pixel_grid(CROP_SIZE, CROP_SIZE, self.device)
         for ring, (_, pairs, _, _) in zip((LEFT_EYE, RIGHT_EYE), self.lids):
@@ -398,22 +420,25 @@ class FaceMotion:
             opened = self._gaps(points, pairs).amax(1) / self._gaps(self.points[None], pairs).amax(1).clamp_min(0.5)
             inside = (distance + 0.5).clamp(0, 1)[:, None] * (opened * 6 - 0.3).clamp(0, 1)[:, None, None, None]
             eyes[:, :, rows, columns] = torch.maximum(eyes[:, :, rows, columns], inside)
+            width = LASH_WIDTH * (contour[:, 0] - contour[:, 8]).norm(dim=1)[:, None, None]
+            line = torch.exp(-(distance / width).square()) * ((0.3 - opened) / 0.25).clamp(0, 1)[:, None, None]
+            lashes[:, 0, rows, columns] = torch.maximum(lashes[:, 0, rows, columns], line)
             # head motion alone, as the eye's own corners have it
             corner = points[:, [ring[0], ring[8]], :2].mean(1) - self.points[[ring[0], ring[8]], :2].mean(0)
             rigid = -corner[:, :, None, None].expand(-1, -1, *inside.shape[2:])
             keep = inside * ((1.25 - opened) / 0.2).clamp(0, 1)[:, None, None, None]
             part = flow[:, :, rows, columns]
             flow[:, :, rows, columns] = part + keep * (rigid - part)
-        return flow, eyes
+        return flow, eyes, lashes
 
-    def _mouth(self, beta: Tensor, pose: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Soft mask of the driven inner lips, and what is seen between them."""
+    def _mouth(self, beta: Tensor, pose: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Soft mask of the driven inner lips, what is seen between them, and where that is the portrait's own."""
         mouth = points.new_zeros(len(points), 1, CROP_SIZE, CROP_SIZE)
-        interior = mouth.expand(-1, 3, -1, -1).clone()
+        interior, own = mouth.expand(-1, 3, -1, -1).clone(), mouth.clone()
         gaps = self._gaps(points, self.lips)
         opening = gaps.amax(1)
         if float(opening.max()) < 0.6:
-            return mouth, interior
+            return mouth, interior, own
         contour = points[:, INNER_LIPS, :2]
         rows, columns = boxed(contour, 3, CROP_SIZE)
         grid = pixel_grid(CROP_SIZE, CROP_SIZE, self.device)[rows, columns]
@@ -438,17 +463,18 @@ class FaceMotion:
         shadow = 0.45 + 0.55 * (distance / reach).clamp(0, 1)[:, None].sqrt()
         drawn = (drawn * shadow * self.mouth_light[:, None, None]).clamp(0, 1)
         mouth[:, :, rows, columns] = inside
-        interior[:, :, rows, columns] = self._own_teeth(drawn, pose, rows, columns)
-        return mouth, interior
+        real = self._own_teeth(pose, rows, columns)
+        interior[:, :, rows, columns] = torch.lerp(drawn, real[:, :3], real[:, 3:])
+        own[:, :, rows, columns] = inside * real[:, 3:]
+        return mouth, interior, own
 
-    def _own_teeth(self, drawn: Tensor, pose: Tensor, rows: slice, columns: slice) -> Tensor:
-        """What the portrait itself shows between its lips is fixed to the skull; the rest is drawn."""
+    def _own_teeth(self, pose: Tensor, rows: slice, columns: slice) -> Tensor:
+        """What the portrait itself shows between its lips, which is fixed to the skull, and where: [B,4,h,w]."""
         shift = (self._rigid(self.lip_centre, pose) - self.lip_centre)[:, 0, :2]
         flow = -shift[:, :, None, None].expand(-1, -1, CROP_SIZE, CROP_SIZE)[:, :, rows, columns]
         at = pixel_grid(CROP_SIZE, CROP_SIZE, self.device)[rows, columns].permute(2, 0, 1) + flow
         at = at.permute(0, 2, 3, 1) / CROP_SIZE * 2 - 1
-        own = F.grid_sample(self.own_mouth.expand(len(at), -1, -1, -1), at, align_corners=False)
-        return torch.lerp(drawn, own[:, :3], own[:, 3:])
+        return F.grid_sample(self.own_mouth.expand(len(at), -1, -1, -1), at, align_corners=False)
 
 
 def still(frames: int, device=None) -> Tensor:

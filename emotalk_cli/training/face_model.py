@@ -34,7 +34,9 @@ ICT_MOUTH = slice(14062, 21451)
 ICT_GUMS_END, ICT_TEETH_LOWER = 17039, 19247
 FURROW_DEPTH, FURROW_WIDTH = 0.055, 0.15  # cm
 RESIDUAL_NORM = 3.0  # cm, root sum of squares over all vertices: of the order of a named shape
-TOOTH, GUM, TONGUE = (0.86, 0.82, 0.74), (0.66, 0.36, 0.34), (0.62, 0.32, 0.31)
+TOOTH, GUM, TONGUE = (0.95, 0.92, 0.87), (0.62, 0.40, 0.39), (0.62, 0.32, 0.31)
+CROWN_REACH, CROWN_RIM = 0.45, 0.1  # cm: how near a crown is a gum's own; how far from its top gums begin
+TOOTH_HEIGHT = 1.2  # of the scans' upper crowns, whose gums would show in any smile
 
 
 def ict_basis(dense: np.lib.npyio.NpzFile, part: slice) -> np.ndarray:
@@ -166,10 +168,14 @@ def learn_mouth(dense: np.lib.npyio.NpzFile) -> dict:
     tooth = number >= ICT_GUMS_END
     radius = np.hypot(vertices[:, 0], vertices[:, 2] - 5.5)
     tongue = ~tooth & lower & (radius < 3.0) & (vertices[:, 1] > -4.6)
-    color = np.where(tooth[:, None], TOOTH, np.where(tongue[:, None], TONGUE, GUM))
+    crown = tooth | between_teeth(vertices, tooth, lower, ~tooth & ~tongue)
+    color = np.where(crown[:, None], TOOTH, np.where(tongue[:, None], TONGUE, GUM))
     diffuse = 0.55 + 0.45 * (smooth @ (np.array([0.0, 0.35, 0.94]))).clip(0)  # a light from the front and above
     depth = ((vertices[:, 2] - 5.0) / 5.5).clip(0, 1)  # teeth further back lie in the mouth's own shadow
-    color = color * (diffuse * (0.25 + 0.75 * depth**1.5))[:, None]
+    dark = np.where(tongue, 0.5, 0.25)
+    color = color * (diffuse * (dark + (1 - dark) * depth**2))[:, None]
+    edge = vertices[tooth & ~lower, 1].min()
+    vertices[~lower, 1] = edge + TOOTH_HEIGHT * (vertices[~lower, 1] - edge)
     used = np.unique(triangles)
     renumber = np.full(len(vertices), -1)
     renumber[used] = np.arange(len(used))
@@ -185,6 +191,17 @@ def learn_mouth(dense: np.lib.npyio.NpzFile) -> dict:
         "mouth_triangles": torch.tensor(renumber[triangles]),
         "mouth_color": torch.tensor(color[used].astype(np.float32)),
     }
+
+
+def between_teeth(vertices: np.ndarray, tooth: np.ndarray, lower: np.ndarray, gum: np.ndarray) -> np.ndarray:
+    """Which gum vertices fill the triangles between crowns: in small pictures they look like broken teeth."""
+    filled = np.zeros(len(vertices), bool)
+    for jaw, sign in ((lower, -1), (~lower, 1)):
+        crowns, rows = vertices[tooth & jaw], np.flatnonzero(gum & jaw)
+        near = np.linalg.norm(vertices[rows, None][..., [0, 2]] - crowns[None][..., [0, 2]], axis=2) < CROWN_REACH
+        top = np.where(near, sign * crowns[None, :, 1], -np.inf).max(1)
+        filled[rows] = sign * vertices[rows, 1] < top - CROWN_RIM
+    return filled
 
 
 def smooth_lift(mean: np.ndarray, known: np.ndarray, upper: np.ndarray) -> np.ndarray:
