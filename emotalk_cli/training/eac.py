@@ -176,7 +176,7 @@ class Objective:
             "landmarks": 10 * landmarks.square().mean(),
             "gap": 1.5
             * (weight[..., None] * F.smooth_l1_loss(gap, torch.zeros_like(gap), reduction="none", beta=0.3)).mean(),
-            "open": 1.5 * (0.6 * opening - own).clamp(min=0).square().mean(),
+            "open": 3 * (0.7 * opening - own).clamp(min=0).square().mean(),
             "closed": 0.4 * F.binary_cross_entropy_with_logits(closed, shut, doubt),
             "width": 8 * width.square().mean(),
             "beta": 15 * error.square().mean(),
