@@ -18,9 +18,9 @@ from ..eac import MEL_TO_LEVEL, normalise
 
 LOWEST, HIGHEST = 60.0, 480.0  # Hz, of the new voices' pitch
 KINDS = ("own", "other", "child", "low", "whisper", "sung")
-CHANCES = (0.30, 0.30, 0.14, 0.08, 0.12, 0.06)
+CHANCES = (0.48, 0.22, 0.10, 0.06, 0.09, 0.05)
 _PITCHES = 160  # steps of pitch, equally spaced in its logarithm
-_ENVELOPE = 7  # bands over which harmonics are smoothed away
+_ENVELOPE = 5  # bands over which harmonics are smoothed away
 
 
 def mel_hertz() -> np.ndarray:
@@ -117,7 +117,7 @@ class Augmenter:
         factor = low + (high - low) * chance.uniform(0, 1)
         nearest = torch.searchsorted(torch.from_numpy(self.factors).float(), factor).clamp(max=len(self.factors) - 1)
         moved = self.tracts[nearest] @ mel
-        envelope = smooth_bands(smooth_bands(moved))
+        envelope = smooth_bands(moved)
 
         base = torch.tensor([120.0, 95.0, 230.0, 62.0, 120.0, 130.0])[kind]
         span = torch.tensor([1.0, 2.6, 1.8, 1.6, 1.0, 2.4])[kind]

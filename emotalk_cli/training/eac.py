@@ -2,7 +2,7 @@
 
 The data pack's recordings (`corpus`) are cut into windows, heard in other voices (`augment`) and shown together with
 random emotions, whose faces are composed with the mouth's motion (`motion.compose`). Without images the losses work on
-landmarks and coefficients; `losses.Rendered` has those of eq. 5 and 6 for real video.
+landmarks and coefficients, and L_emo on renderings (`Consistency`); for filmed faces there is `eac_video`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from ..ame import AME, EMOTION, SPACE, WIDTH
 from ..audio import MELS_PER_FRAME
 from ..eac import EAC, Dims
 from ..errors import UsageError
+from ..face.fit import Pose
+from ..face.model import FaceModel
 from . import config as configs
 from . import corpus, motion, prompts
 from .augment import Augmenter
 from .corpus import Clip
 from .motion import Basis
+from .objectives import EmotionFeatures, Renderer, emotion_loss
 from .solver import Config
 
 WINDOW = 32  # video frames, T of the paper
@@ -77,19 +80,19 @@ class EmotionBank:
         share = (EMOTION**2 * rng.uniform(0.8, 1.6, count)) ** 0.5
         z[:, :classes] *= share[:, None]
         z[:, classes:] *= (np.sqrt(1 - share**2) / np.linalg.norm(z[:, classes:], axis=1))[:, None]
-        faces = torch.stack([_face(dict(zip(emotions.CLASSES, row.tolist()))) for row in weights])
+        faces = torch.stack([face(dict(zip(emotions.CLASSES, row.tolist()))) for row in weights])
         return cls(torch.from_numpy(z).float(), faces, SPACE)
 
     @classmethod
     def of_prompts(cls, ame: AME, prompts: list[str]) -> EmotionBank:
         """What a trained text tower makes of prompts."""
         z = ame.text(prompts)
-        return cls(z, torch.stack([_face(ame.mixture(row)) for row in z]), ame.space)
+        return cls(z, torch.stack([face(ame.mixture(row)) for row in z]), ame.space)
 
     @classmethod
     def one_hot(cls, space: str) -> EmotionBank:
         """The basics as unit vectors, the encoding that Tab. 3 compares with."""
-        faces = torch.stack([_face({name: 1.0}) for name in emotions.BASICS])
+        faces = torch.stack([face({name: 1.0}) for name in emotions.BASICS])
         return cls(torch.eye(len(faces), WIDTH), faces, space)
 
     def __add__(self, other: EmotionBank) -> EmotionBank:
@@ -101,7 +104,7 @@ class EmotionBank:
         return self.z[chosen], self.beta[chosen]
 
 
-def _face(weights: dict[str, float]) -> Tensor:
+def face(weights: dict[str, float]) -> Tensor:
     """Face [64] of weights over the basics, `unrelated` counting as neutral."""
     weights = {name: weight for name, weight in weights.items() if name != "unrelated" and weight > 0.02}
     return emotions.mixture(weights)
@@ -168,7 +171,7 @@ class Objective:
         shut = ((0.12 - opening) / 0.08).clamp(0, 1)
         nearby = F.max_pool1d(opening, 9, 1, 4).clamp(0, 1)  # a closure between open sounds is what viewers look for
         weight = 1 + 4 * shut * nearby
-        doubt = weight + 2 * ((opening - 0.25) / 0.25).clamp(0, 1)  # nor may an open vowel count as closed
+        doubt = weight + ((opening - 0.25) / 0.25).clamp(0, 1)  # nor may an open vowel count as closed
         landmarks, gap, width = named @ self.mouth, named @ self.gap, named @ self.width
         own = (predicted[..., :count] @ self.gap).mean(2)
         tremor = own.diff(n=2, dim=1).abs().mean(1) - opening.diff(n=2, dim=1).abs().mean(1)
@@ -190,6 +193,38 @@ class Objective:
 def _spread(series: Tensor) -> Tensor:
     """Standard deviation along the last axis, smooth at zero."""
     return (series.var(1) + 1e-4).sqrt()
+
+
+class Consistency(nn.Module):
+    """L_emo (eq. 6) where no image exists: the mean face rendered with β̂ and with β, seen by φ_emo."""
+
+    def __init__(self, teachers: Path, size: int = 96) -> None:
+        """teachers: folder of the data pack's emotion classifier. size: px of the renderings."""
+        super().__init__()
+        self.renderer = Renderer(FaceModel.load(), size)
+        self.phi = EmotionFeatures("fer", None, teachers)
+        self.size = size
+        light = torch.zeros(3, 9)
+        light[:, 0], light[:, 2], light[:, 3] = 0.55, 0.20, 0.45  # even, from above, from the front
+        self.register_buffer("light", light.reshape(1, 27))
+
+    def render(self, beta: Tensor) -> tuple[Tensor, Tensor]:
+        """β [B,64] -> picture [B,3,size,size] of the mean face and its landmarks [B,478,3] px."""
+        model, count = self.renderer.model, len(beta)
+        turn = torch.eye(3, device=beta.device).expand(count, 3, 3)
+        middle = torch.full((count, 3), self.size / 2, device=beta.device)
+        pose = Pose(turn, beta.new_full((count,), self.size / 20), middle)
+        alpha = beta.new_zeros(count, len(model.identity))
+        delta = beta.new_zeros(count, len(model.texture_basis))
+        picture, _ = self.renderer(alpha, beta, delta, self.light.expand(count, -1), pose)
+        return picture, self.renderer.vertices(alpha, torch.zeros_like(beta), pose)
+
+    def forward(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """β̂ and β [B,64] -> L_emo."""
+        made, landmarks = self.render(predicted)
+        with torch.no_grad():
+            wanted = self.phi(self.render(target)[0], landmarks)
+        return emotion_loss(self.phi(made, landmarks), wanted)
 
 
 class EACTask:
@@ -246,8 +281,9 @@ class EACTask:
         beta, closed, _ = self.model.window(batch["mel"], batch["z"], batch["mu"])
         terms = self.objective(beta, closed, batch["beta"])
         if self.consistency is not None:
-            frame = step % WINDOW  # one frame of each window: rendering is dear
-            terms["emotion"] = self.options.emotion * self.consistency(beta[:, frame], batch["beta"][:, frame])
+            few, frame = slice(4), step % WINDOW  # rendering is dear
+            seen = self.consistency(beta[few, frame], batch["beta"][few, frame])
+            terms["emotion"] = self.options.emotion * seen
         loss = sum(terms.values())
         yield "eac", loss, {"loss": loss, **terms}
 
@@ -266,8 +302,8 @@ class EACTask:
         opening, tracked = torch.cat(mine), torch.cat(truth)
         speaking = tracked > 0.3
         return {
-            "r_opening": _r(opening, tracked),
-            "r_width": _r(torch.cat(wide), torch.cat(width)),
+            "r_opening": correlation(opening, tracked),
+            "r_width": correlation(torch.cat(wide), torch.cat(width)),
             "opening_of_tracked": float(opening[speaking].mean() / tracked[speaking].mean()),
             "jitter_of_tracked": float(_tremor(mine) / _tremor(truth)),
         }
@@ -285,7 +321,7 @@ DATA = (
 )
 
 
-def _r(a: Tensor, b: Tensor) -> float:
+def correlation(a: Tensor, b: Tensor) -> float:
     return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
 
 
@@ -311,4 +347,5 @@ def build(data: Path, config: Config, work: Path) -> EACTask:
     basis = Basis.from_pack(data)
     groups, _ = corpus.build(data, Path(options.work), basis, config.seed)
     groups, held_out = corpus.hold_out(groups)
-    return EACTask(groups, held_out, basis, bank_of(options, config.seed), options, config.rate)
+    consistency = Consistency(data / "teachers") if options.emotion else None
+    return EACTask(groups, held_out, basis, bank_of(options, config.seed), options, config.rate, consistency)
