@@ -1,16 +1,19 @@
-"""Signs of life that speech does not decide: blinks, glances and small head movements, from a seed.
+"""Signs of life beside the words: blinks, glances, small head movements, brows on stressed syllables, from a seed.
 
-Everything is a function of the time, the seed and (for the head) the loudness heard so far, so that
-a `Life` may be asked block by block and gives the same motion however the blocks are cut.
+Everything is a function of the time, the seed and the loudness and melody heard so far, so that a
+`Life` may be asked block by block and gives the same motion however the blocks are cut.
 
 Sources: blink rate and shape after Bentivoglio et al. 1997 and Trutoiu et al. 2011 (lids close about
-twice as fast as they open); head motion follows loudness as in Busso et al. 2007.
+twice as fast as they open); head motion follows loudness as in Busso et al. 2007; brows rise with
+pitch accents, though not with each, as in Cavé et al. 1996 and Flecha-García 2010. What is felt comes
+on within half a second, is strongest while the voice is, and eases in silence (`Signs.vigour`).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +29,26 @@ _SHUT = 0.05  # s that the lids stay closed, so that a frame at 25 frames/s show
 _USUAL = np.array([0.8, 1.1, 0.5, 0.0025, 0.002, 0.003])
 _LARGEST = np.array([3.5, 3.8, 1.9, 0.006, 0.006, 0.008])
 _NOD = 2.2  # degrees per unit of sudden loudness
+_ACCENT = 0.30  # of sudden loudness and an octave's rise of the voice together, from which on a syllable is stressed
+_RAISED = 0.6  # share of the stressed syllables on which the brows rise
+_ONSET = 0.25  # s, time constant with which what is felt comes on
+_STRONG = [i for i, name in enumerate(COMPONENTS) if name.startswith(("brow", "eyeSquint", "eyeWide", "cheek", "nose"))]
+
+
+class Signs(NamedTuple):
+    """What `Life.step` gives for n frames.
+
+    closure [n]: of the lids, 0..1. pose [n,6]: of the head, relative to the portrait (rotation vector in rad, camera
+    axes x right, y down, z away; x, y shift in fractions of the crop; log scale). gaze [n,2] in about -0.25..0.25: to
+    the subject's left, up. brow [n]: how far they rise, 0..0.3. vigour [n], about 0.6..1.08: factor on what the upper
+    face feels.
+    """
+
+    closure: np.ndarray
+    pose: np.ndarray
+    gaze: np.ndarray
+    brow: np.ndarray
+    vigour: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -63,14 +86,16 @@ class Life:
         if not 0 <= rate <= FASTEST:
             raise UsageError(f"--blink {rate:g} is outside 0..{FASTEST:g} blinks per minute; choose a rate between.")
         self.fps, self.rate, self.moving, self.frame = fps, rate, moving, 0
-        blink, head, gaze = (np.random.default_rng([seed, stream]) for stream in range(3))
-        self._blinks, self._glances = blink, gaze
+        blink, head, gaze, brow = (np.random.default_rng([seed, stream]) for stream in range(4))
+        self._blinks, self._glances, self._accents = blink, gaze, brow
         self._blink = self._next_blink(0.6)
         # each axis is a sum of slow sines of incommensurate periods (2 to 14 s)
         self._frequency = head.uniform(0.07, 0.17, (6, 4)) * np.array([1.0, 1.6, 2.4, 3.1])
         self._phase = head.uniform(0, 2 * np.pi, (6, 4))
         self._size = head.uniform(0.7, 1.3, (6, 4)) * np.array([1.0, 0.7, 0.4, 0.25])
         self._fast = self._slow = self._activity = 0.0
+        self._tune: float | None = None  # running mean of the melody, octaves
+        self._raise, self._raises_again = (-9.0, 1.0, 0.0), 0.0  # start, length and height of a rise of the brows
         self._gaze, self._goal, self._look_until = np.zeros(2), np.zeros(2), float(gaze.uniform(0.8, 2.0))
 
     def _next_blink(self, earliest: float) -> _Blink | None:
@@ -94,24 +119,36 @@ class Life:
             closure[i] = self._blink.closure(time) if self._blink else 0.0
         return closure
 
-    def step(self, loudness: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The next frames, one per value of loudness [n] (0..1).
-
-        Returns lid closure [n] in 0..1, head pose [n,6] relative to the portrait (rotation vector in rad, camera
-        axes x right, y down, z away; x, y shift in fractions of the crop; log scale), and gaze [n,2] in about
-        -0.25..0.25 (to the subject's left, up).
-        """
+    def step(self, loudness: np.ndarray, melody: np.ndarray | None = None) -> Signs:
+        """The next frames, one per value of loudness [n] (0..1); melody [n,2] as `audio.pitch` gives it."""
         loudness = np.asarray(loudness, np.float64)
         count = len(loudness)
         closure = self._closures(self.frame, count)
-        pose, gaze = np.zeros((count, 6)), np.zeros((count, 2))
-        if self.moving:
-            for i in range(count):
-                time = (self.frame + i) / self.fps
-                pose[i] = self._head(time, float(loudness[i]))
-                gaze[i] = self._look(time)
+        pose, gaze, brow, vigour = np.zeros((count, 6)), np.zeros((count, 2)), np.zeros(count), np.zeros(count)
+        for i in range(count):
+            time = (self.frame + i) / self.fps
+            head = self._head(time, float(loudness[i]))
+            brow[i] = self._brow(time, *(melody[i] if melody is not None else (0.0, 0.0)))
+            vigour[i] = (0.88 + 0.2 * self._activity) * (1 - 0.4 * math.exp(-time / _ONSET))
+            if self.moving:
+                pose[i], gaze[i] = head, self._look(time)
         self.frame += count
-        return closure, pose.astype(np.float32), gaze.astype(np.float32)
+        return Signs(closure, *(series.astype(np.float32) for series in (pose, gaze, brow, vigour)))
+
+    def _brow(self, time: float, tune: float, voiced: float) -> float:
+        rise = 0.0
+        if voiced > 0.5:
+            self._tune = tune if self._tune is None else self._tune
+            rise = max(0.0, tune - self._tune)
+            self._tune += (tune - self._tune) * (1 - math.exp(-1 / (self.fps * 1.2)))
+        if self._fast - self._slow + rise > _ACCENT and time >= self._raises_again:
+            length, height = self._accents.uniform(0.45, 0.75), self._accents.uniform(0.10, 0.28)
+            if self._accents.random() < _RAISED:
+                self._raise = (time, length, height)
+            self._raises_again = time + length + 0.3
+        start, length, height = self._raise
+        age = (time - start) / length
+        return height * _ease(min(1.0, age / 0.4)) * _ease(min(1.0, max(0.0, (1 - age) / 0.6)))
 
     def _head(self, time: float, loudness: float) -> np.ndarray:
         def follow(value: float, seconds: float) -> float:
@@ -148,11 +185,18 @@ def blinks(frames: int, fps: float, rate: float = BLINKS_PER_MINUTE, seed: int =
 
 def head_pose(frames: int, fps: float, loudness: np.ndarray, seed: int = 0) -> np.ndarray:
     """Head pose [frames,6] relative to the portrait (see `Life.step`), loudness [frames] in 0..1."""
-    return Life(fps, 0, seed).step(np.asarray(loudness)[:frames])[1]
+    return Life(fps, 0, seed).step(np.asarray(loudness)[:frames]).pose
 
 
-def eyes(closure: np.ndarray, gaze: np.ndarray) -> np.ndarray:
-    """Coefficients [n,64] to add to a face's own: lids from closure [n], eyes from gaze [n,2] (subject's left, up)."""
+def vigour(signs: Signs) -> np.ndarray:
+    """Factors [n,64] on a face's coefficients: what is felt shows more while the voice is strong."""
+    factors = np.ones((len(signs.vigour), len(COMPONENTS)), np.float32)
+    factors[:, _STRONG] = signs.vigour[:, None]
+    return factors
+
+
+def eyes(closure: np.ndarray, gaze: np.ndarray, brow: np.ndarray | float = 0.0) -> np.ndarray:
+    """Coefficients [n,64] to add to a face's own: lids from closure [n], eyes from gaze [n,2], raised brows [n]."""
     beta = np.zeros((len(closure), len(COMPONENTS)), np.float32)
     left, up = gaze[:, 0], gaze[:, 1]
     for name, value in {
@@ -166,6 +210,9 @@ def eyes(closure: np.ndarray, gaze: np.ndarray) -> np.ndarray:
         "eyeLookUpRight": up,
         "eyeLookDownLeft": -up,
         "eyeLookDownRight": -up,
+        "browInnerUp": brow,
+        "browOuterUpLeft": 0.8 * np.asarray(brow),
+        "browOuterUpRight": 0.8 * np.asarray(brow),
     }.items():
         beta[:, COMPONENTS.index(name)] = np.clip(value, 0, 1)
     return beta

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from . import __version__, checkpoints, exchange, image, label, life, provenance, segments
 from .ame import AME
-from .audio import FPS, SAMPLE_RATE, Recording, level, log_mel, loudness, syllables
+from .audio import FPS, SAMPLE_RATE, Recording, level, log_mel, loudness, pitch, syllables
 from .eac import EAC
 from .emotion import AS_SPOKEN, Emotion, one_of, parse_intensity, read_timeline
 from .errors import InputError, UsageError, WeightsError
@@ -638,20 +638,21 @@ class EmoTalk:
         while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
             chunk = torch.stack(chunk).to(self.device)
             if drive.take is None:
-                beta, sigma, loud = chunk.split([N_EXPRESSION, self.eac.dims.width, 1], 1)
-                closure, pose, gaze = living.step(loud[:, 0].cpu().numpy())
-                pose = torch.from_numpy(pose).to(beta)
+                beta, sigma, heard = chunk.split([N_EXPRESSION, self.eac.dims.width, 3], 1)
+                heard = heard.cpu().numpy()
+                signs = living.step(heard[:, 0], heard[:, 1:])
+                closure, gaze, pose = signs.closure, signs.gaze, torch.from_numpy(signs.pose).to(beta)
+                beta = beta * torch.from_numpy(life.vigour(signs)).to(beta)
             else:
                 beta, pose = chunk.split([N_EXPRESSION, 6], 1)
                 sigma = style.expand(len(beta), -1)
-                closure, _, gaze = living.step(np.zeros(len(beta)))
-                if blinks:
-                    closure, gaze = 0 * closure, 0 * gaze
+                signs = living.step(np.zeros(len(beta)))
+                closure, gaze = (0 * signs.closure, 0 * signs.gaze) if blinks else (signs.closure, signs.gaze)
                 if settings.pose == "still":
                     pose = torch.zeros_like(pose)
             if head is not None:
                 pose = torch.stack(list(itertools.islice(head, len(beta)))).to(beta)
-            beta = beta + torch.from_numpy(life.eyes(closure, gaze)).to(beta)
+            beta = beta + torch.from_numpy(life.eyes(closure, gaze, signs.brow)).to(beta)
             yield from torch.cat([beta, sigma, pose], 1)
 
     def _plain_style(self) -> Tensor:
@@ -660,12 +661,12 @@ class EmoTalk:
         return self.eac.predict(log_mel(np.zeros(SAMPLE_RATE, np.float32)), z, 1.0, -100.0)[1][:1]
 
     def _motion(self, recording: Recording, felt: Emotion, watch: Stopwatch) -> Iterator[Tensor]:
-        """One row a frame at 25 frames/s: β [64], σ̂ [192], loudness [1]."""
-        heard: list[Tensor] = []  # loudness of what EAC has read but not yet answered
+        """One row a frame at 25 frames/s: β [64], σ̂ [192], loudness [1], melody [2]."""
+        heard: list[Tensor] = []  # of what EAC has read but not yet answered
 
         def mels() -> Iterator[Tensor]:
             for mel in recording.mels():
-                heard.append(loudness(mel, recording.level).to(self.device))
+                heard.append(torch.cat([loudness(mel, recording.level)[:, None], pitch(mel)], 1).to(self.device))
                 yield mel
 
         blocks = self.eac.stream(mels(), felt.z, felt.mu, recording.level, times=felt.times)
@@ -675,9 +676,9 @@ class EmoTalk:
             if block is None:
                 return
             beta, sigma = block
-            loud = torch.cat(heard)
-            heard[:] = [loud[len(beta) :]]
-            yield from torch.cat([beta, sigma, loud[: len(beta), None]], 1)
+            voice = torch.cat(heard)
+            heard[:] = [voice[len(beta) :]]
+            yield from torch.cat([beta, sigma, voice[: len(beta)]], 1)
 
 
 def resample(rows: Iterable[Tensor], fps: float, total: int) -> Iterator[Tensor]:

@@ -165,3 +165,17 @@ def test_level_ignores_pauses_and_loudness_follows_it():
         assert loud[5:45].min() > 0.6 and loud[60:].max() == 0
     assert audio.level(np.zeros(16000, np.float32)) == -100
     assert audio.loudness(audio.log_mel(np.zeros(16000, np.float32)), -100).max() == 0
+
+
+@pytest.mark.parametrize("hertz", [95, 150, 220, 330])
+def test_pitch_of_a_voice_is_heard_and_noise_has_none(hertz):
+    times = np.arange(16000) / 16000
+    glide = hertz * 2 ** (0.3 * times)  # rises by 0.3 octaves
+    phase = 2 * np.pi * np.cumsum(glide) / 16000
+    voice = sum(np.sin(n * phase) / n for n in range(1, 20) if n * hertz * 1.3 < 7500).astype(np.float32) * 0.2
+    tune = audio.pitch(audio.log_mel(voice))[2:-2]
+    expected = np.log2(glide[320::640])[2:-2]
+    assert np.abs(tune[:, 0].numpy() - expected).max() < 0.08 and tune[:, 1].min() > 0.5
+    noise = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1
+    assert audio.pitch(audio.log_mel(noise))[:, 1].mean() < 0.2
+    assert audio.pitch(audio.log_mel(np.zeros(16000, np.float32)))[:, 1].max() == 0

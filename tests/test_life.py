@@ -46,14 +46,16 @@ def test_no_blinks_when_asked_for_none_and_an_error_for_too_many():
 
 
 def test_blocks_of_any_size_give_the_same_motion():
-    loudness = np.random.default_rng(0).random(700)
-    whole = life.Life(25, seed=5).step(loudness)
-    piecewise = life.Life(25, seed=5)
-    parts = [piecewise.step(block) for block in np.split(loudness, [1, 2, 40, 333])]
+    rng = np.random.default_rng(0)
+    loudness, melody = rng.random(700), np.stack([7 + rng.random(700), rng.random(700)], 1)
+    whole = life.Life(25, seed=5).step(loudness, melody)
+    piecewise, cuts = life.Life(25, seed=5), [1, 2, 40, 333]
+    blocks = zip(np.split(loudness, cuts), np.split(melody, cuts))
+    parts = [piecewise.step(*block) for block in blocks]
     for a, b in zip(whole, zip(*parts)):
         np.testing.assert_array_equal(a, np.concatenate(b))
-    other = life.Life(25, seed=6).step(loudness)
-    assert all(np.abs(a - b).max() > 0 for a, b in zip(whole, other))
+    other = life.Life(25, seed=6).step(loudness, melody)
+    assert all(np.abs(a - b).max() > 0 for a, b in zip(whole[:4], other))  # vigour is the voice's alone
 
 
 def test_head_starts_at_rest_and_moves_a_little_and_smoothly():
@@ -79,12 +81,42 @@ def test_head_nods_with_loud_syllables():
 
 
 def test_still_life_blinks_but_does_not_move():
-    closure, pose, gaze = life.Life(25, seed=1, moving=False).step(np.ones(1000))
-    assert closure.max() > 0.9 and not pose.any() and not gaze.any()
+    signs = life.Life(25, seed=1, moving=False).step(np.ones(1000))
+    assert signs.closure.max() > 0.9 and not signs.pose.any() and not signs.gaze.any()
+
+
+def syllables(seconds: float, fps: float = 25.0) -> tuple[np.ndarray, np.ndarray]:
+    """Loudness and melody of a voice with a loud, high syllable every other second."""
+    times = np.arange(round(seconds * fps)) / fps
+    stressed = times % 2 < 0.25
+    loudness = np.where(times % 0.25 < 0.15, 0.45, 0.2) + 0.5 * stressed
+    return loudness, np.stack([7 + 0.4 * stressed, np.full(len(times), 0.9)], 1)
+
+
+def test_brows_rise_with_stressed_syllables_a_little_and_not_with_each():
+    loudness, melody = syllables(120)
+    brow = life.Life(25, seed=2).step(loudness, melody).brow
+    assert 0.1 < brow.max() < 0.3 and brow.min() == 0
+    rises = np.flatnonzero((brow[1:] > 0) & (brow[:-1] == 0)) / 25
+    assert 20 < len(rises) < 55
+    assert np.mean(rises % 2 < 0.4) > 0.9  # on the beat
+    assert np.abs(np.diff(brow)).max() < 0.08
+    flat = life.Life(25, seed=2).step(np.full(3000, 0.4), np.tile([7.0, 0.9], (3000, 1))).brow
+    assert flat[50:].max() == 0
+
+
+def test_feeling_comes_on_stays_with_the_voice_and_eases_in_silence():
+    loudness = np.concatenate([np.full(100, 0.8), np.zeros(100)])
+    vigour = life.Life(25).step(loudness).vigour
+    assert vigour[0] < 0.6 < 0.9 < vigour[20] < vigour[99] <= 1.08
+    assert 0.85 < vigour[-1] < vigour[99] - 0.08
+    factors = life.vigour(life.Life(25).step(loudness))
+    assert (factors[:, COMPONENTS.index("jawOpen")] == 1).all() and factors[0, COMPONENTS.index("browDownLeft")] < 0.6
 
 
 def test_eyes_put_closure_and_gaze_into_named_coefficients():
-    beta = life.eyes(np.array([0.7]), np.array([[0.2, -0.1]]))[0]
+    beta = life.eyes(np.array([0.7]), np.array([[0.2, -0.1]]), np.array([0.25]))[0]
     expected = {"eyeBlinkLeft": 0.7, "eyeBlinkRight": 0.7, "eyeLookOutLeft": 0.2, "eyeLookInRight": 0.2}
     expected |= {"eyeLookDownLeft": 0.1, "eyeLookDownRight": 0.1}
+    expected |= {"browInnerUp": 0.25, "browOuterUpLeft": 0.2, "browOuterUpRight": 0.2}
     assert {COMPONENTS[i]: pytest.approx(beta[i]) for i in np.flatnonzero(beta)} == expected

@@ -170,11 +170,19 @@ def articulate(clips: list[Clip], reference: Tensor, basis: Basis) -> None:
 
 
 def noises(count: int, components: int, seed: int) -> list[Clip]:
-    """Coloured noise, hum, clicks and simple music without speech, 4 s each, lips closed."""
+    """`noise_waves` with closed lips."""
+    clips = []
+    for i, wave in enumerate(noise_waves(count, seed)):
+        clips.append(Clip.of(f"noise{i}", wave))
+        clips[-1].move(torch.zeros(len(clips[-1].beta), components))
+    return clips
+
+
+def noise_waves(count: int, seed: int) -> Iterator[np.ndarray]:
+    """In turn coloured noise, simple music, clicks and drums, hum, without speech: 4 s of samples each."""
     rng = np.random.default_rng(seed)
     samples = 4 * audio.SAMPLE_RATE
     times = np.arange(samples) / audio.SAMPLE_RATE
-    clips = []
     for i in range(count):
         kind = i % 4
         if kind == 0:  # noise of any colour, slowly modulated
@@ -207,10 +215,7 @@ def noises(count: int, components: int, seed: int) -> list[Clip]:
                 np.sin(2 * np.pi * pitch * n * times + rng.uniform(0, 6)) / n for n in range(1, rng.integers(3, 20))
             )
             wave = wave + rng.uniform(0.01, 0.5) * rng.standard_normal(samples)
-        wave = (0.3 * wave / (np.abs(wave).max() + 1e-6)).astype(np.float32)
-        mel = audio.log_mel(wave)
-        clips.append(Clip(f"noise{i}", mel, audio.level(wave), torch.zeros(mel.shape[1] // 4, components)))
-    return clips
+        yield (0.3 * wave / (np.abs(wave).max() + 1e-6)).astype(np.float32)
 
 
 def build(data: Path, work: Path, basis: Basis, seed: int = 0) -> tuple[dict[str, list[Clip]], list[Clip]]:
