@@ -27,7 +27,7 @@ DRIVEN_CHANNELS = 8
 # In a mouth that the source hides, teeth are repainted and the dark between them stays dark: the generated residual
 # grows from nothing to all between these brightnesses of the drawn interior, relative to its brightest point.
 DARK = (0.35, 0.6)
-WHITE = (0.58, 0.68)  # darkest / brightest colour channel: tongue and gums are below, teeth above, in any light
+WHITE = (0.68, 0.78)  # darkest / brightest colour channel: tongue and gums are below, teeth above, in any light
 REGION_STEP, REGION_MARGIN = 16, 16  # px: fine blocks run on the face's box, of whole steps, and what its rim reads
 TINT = 0.08  # most by which repainting may shift a drawn tooth's colour: lit teeth are near white in any picture
 LIT_TEETH = 0.35  # an interior without a point as bright as this shows no teeth
@@ -84,6 +84,7 @@ class Drive:
     interior: Tensor
     ratio: Tensor
     mouth: Tensor
+    own: Tensor
     face: Tensor
     eyes: Tensor
 
@@ -282,9 +283,9 @@ class HEF(nn.Module):
         rim = (torch.minimum(rim, rim.flip(0)) * 12).clamp(0, 1)
         return F.interpolate(grown * rim * rim[:, None], scale_factor=4, mode="bilinear", align_corners=False)
 
-    def hidden(self, source: Source, drive: Drive) -> Tensor:
-        """[B,1,w,w]: driven mouth that the source does not show. Its teeth do not move with the lips; nor does this."""
-        return drive.mouth * (1 - source.mouth)
+    def hidden(self, drive: Drive) -> Tensor:
+        """[B,1,w,w]: driven mouth that the source does not show."""
+        return (drive.mouth - drive.own).clamp_min(0)
 
     def free(self, drive: Drive, hidden: Tensor) -> Tensor:
         """[B,1,w,w]: where generated pixels may show. In the mouth, only on drawn teeth: not on the portrait's own
@@ -321,7 +322,7 @@ class HEF(nn.Module):
         if sigma is None:
             sigma = drive.flow.new_zeros(batch, d.sigma)
         code = self.style(torch.cat([source.identity.expand(batch, -1), beta, pose, sigma], 1)).tanh()
-        hidden = self.hidden(source, drive)
+        hidden = self.hidden(drive)
         free = self.free(drive, hidden)
         support = self.support(drive)
         driven = torch.cat([drive.rendered, drive.ratio - 1, drive.mouth, drive.eyes, drive.face, hidden], 1)

@@ -118,7 +118,7 @@ def paled(sample: dict[str, Tensor], saturation: float) -> dict[str, Tensor]:
 def augment(sample: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
     """Mirror at random and blur the codes."""
     if rng.random() < 0.5:
-        for key in (*COLORED, "ratio", "mouth", "face", "eyes", "source_mouth", "flow", "match"):
+        for key in (*COLORED, "ratio", "mouth", "own", "face", "eyes", "source_mouth", "flow", "match"):
             sample[key] = sample[key].flip(-1)
         sample["flow"][0] *= -1
         sample["match"][0] *= -1

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -311,6 +312,7 @@ def pack(
         "interior": byte(geometry.interior),
         "ratio": byte((geometry.ratio - RATIO_LOW) / RATIO_SPAN),
         "mouth": byte(geometry.mouth),
+        "own": byte(geometry.own),
         "face": byte(geometry.face),
         "eyes": byte(geometry.eyes),
         "source_mouth": (hef.open_mouth(portrait.landmarks[None])[0] * 255).byte().numpy(),
@@ -353,17 +355,18 @@ def prepare(data: Path, cache: Path, seed: int) -> None:
         return fits[key]
 
     def jobs() -> Iterator[tuple[str, Photo, Photo, int]]:
-        """The rarest first, so that a cache that is not complete is still of use."""
+        """The real pairs first, then all kinds in turn, so that a cache that is not complete is of use too."""
         for source, target in pairs(data, held_out=False):
             yield "unsmile" if target.name.startswith(NEUTRAL) else "smile", source, target, 0
         found = photos(data, held_out=False)
         opened, shut = ([p for p in found if (p.opening >= OPEN) == wide] for wide in (True, False))
-        for photo in opened:
-            yield from (("back-open", photo, photo, variant) for variant in range(2))
-        for kind, source, target in talk(data, model):
-            yield kind, source, target, int(source.name[-2:])
-        for photo in shut:
-            yield from (("back-shut", photo, photo, variant) for variant in range(2 if "london" in photo.name else 1))
+        rounds = (
+            (("back-open", photo, photo, variant) for variant in range(2) for photo in opened),
+            ((kind, a, b, int(a.name[-2:])) for kind, a, b in talk(data, model)),
+            (("back-shut", photo, photo, 0) for photo in shut),
+        )
+        for turn in itertools.zip_longest(*rounds):
+            yield from (job for job in turn if job is not None)
 
     for number, (kind, source, target, variant) in enumerate(jobs()):
         path = cache / f"{kind}.{target.name.replace('/', '.')}.{variant}.npz"
