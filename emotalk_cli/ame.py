@@ -7,9 +7,12 @@ weights p over `emotions.CLASSES` (8 basics, unrelated), scaled by `EMOTION`; th
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,7 +134,8 @@ class AME(nn.Module):
         if name not in open_clip.list_models():
             raise UsageError(f"open_clip knows no model {name!r}; ViT-B-32 is one that it knows.")
         try:
-            model = open_clip.create_model(name, pretrained=pretrained)
+            with _quiet_hub(reachable=os.path.exists(pretrained) or _online()):
+                model = open_clip.create_model(name, pretrained=pretrained)
         except Exception as error:  # hub, network, cache and unpickling failures share no base class
             raise WeightsError(
                 f"The weights {name}/{pretrained} could not be loaded; download them once while online, name a local "
@@ -236,6 +240,29 @@ class AME(nn.Module):
             overlap = sum((share * present[basic]) ** 0.5 for basic, share in emotions.parts(name).items())
             ranked.append((name, overlap))
         return sorted(ranked, key=lambda item: -item[1])[:count]
+
+
+def _online() -> bool:
+    try:
+        socket.create_connection(("huggingface.co", 443), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _quiet_hub(reachable: bool) -> Iterator[None]:
+    """The model hub logs every retry, for a minute, where it cannot be reached: then only its cache is asked."""
+    import huggingface_hub
+
+    before = huggingface_hub.constants.HF_HUB_OFFLINE
+    huggingface_hub.constants.HF_HUB_OFFLINE = before or not reachable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        huggingface_hub.constants.HF_HUB_OFFLINE = before
 
 
 class _ClipText(nn.Module):

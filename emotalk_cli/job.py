@@ -51,6 +51,7 @@ class Job:
     device: str = "auto"
     generator: str = "hef"
     landmarks: str = "builtin"
+    clip: str | None = None
     weights: Path | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
 
@@ -121,9 +122,9 @@ class Job:
         return self.out / name if self.out.is_dir() else self.out
 
     @property
-    def models(self) -> tuple[Path | None, str, str, str]:
+    def models(self) -> tuple[Path | None, str, str, str, str | None]:
         """Arguments of `EmoTalk.load`: jobs with the same can share what is loaded."""
-        return self.weights, self.device, self.generator, self.landmarks
+        return self.weights, self.device, self.generator, self.landmarks, self.clip
 
     def repeats(self, sidecar: Sidecar) -> bool:
         """Whether this is to give the bytes of the sidecar's video."""

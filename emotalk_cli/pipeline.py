@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from . import __version__, checkpoints, exchange, image, label, life, provenance, segments
-from .ame import AME
+from .ame import AME, SPACE
 from .audio import FPS, SAMPLE_RATE, Recording, level, log_mel, loudness, pitch, syllables
 from .eac import EAC
 from .emotion import AS_SPOKEN, Emotion, one_of, parse_intensity, read_timeline
@@ -580,7 +580,8 @@ class EmoTalk:
     def _models(self) -> dict[str, str]:
         """The options of `emotalk generate` that chose the models."""
         landmarks = "builtin" if isinstance(self.tracker, FaceTracker) else "face-alignment"
-        return {"generator": self.generator, "landmarks": landmarks, "device": str(self.device)}
+        clip = {} if self.ame.space == SPACE else {"clip": self.ame.space}
+        return {"generator": self.generator, "landmarks": landmarks, **clip, "device": str(self.device)}
 
     def _framing(self, subject: Subject, settings: Settings) -> CropFraming | FullFraming:
         if settings.framing == "crop":

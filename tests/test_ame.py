@@ -13,6 +13,7 @@ from emotalk_cli.emotions import BASICS, CLASSES
 from emotalk_cli.errors import UsageError, WeightsError
 from emotalk_cli.training import lexicon
 from emotalk_cli.training.ame import measure
+from emotalk_cli.training.prompts import more_words, words
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,18 @@ def test_basics_are_themselves(ame, basic):
 def test_unseen_words_find_their_basic(figures):
     assert figures["unseen words"] >= 60
     assert figures["nearest basic"] >= 0.85, figures["wrong"]
+    assert figures["check unseen words"] >= 150 and figures["check nearest basic"] >= 0.6, figures["check wrong"]
+
+
+def test_the_wide_vocabulary_is_known(ame):
+    """A sample of the words and phrases that were labelled, English and foreign."""
+    labelled = more_words()
+    clear = sorted(word for word, target in labelled.items() if target[:8].max() > 0.55)
+    assert len(clear) > 6000
+    sample = clear[::20]
+    read = ame.scores(ame.text(sample))[:, :8].argmax(1).tolist()
+    right = [int(labelled[word][:8].argmax()) == found for word, found in zip(sample, read, strict=True)]
+    assert np.mean(right) > 0.95
 
 
 def test_pleasantness_follows_valence(figures):
@@ -60,15 +73,12 @@ def test_unrelated_prompts_leave_the_face_neutral(figures):
 
 
 def test_measuring_words_carry_no_label():
-    from emotalk_cli.training.prompts import words
-
-    measuring = {
-        w for table in (lexicon.HELD_OUT, lexicon.VALENCE) for text in table.values() for w in lexicon.split(text)
-    }
+    tables = (lexicon.HELD_OUT, lexicon.VALENCE, lexicon.CHECK)
+    measuring = {w for table in tables for text in table.values() for w in lexicon.split(text)}
     assert all(lexicon.is_measuring(word) for word in measuring)
-    labelled = words()
-    assert len(labelled) >= 500
-    assert not any(f" {word} " in f" {text} " for word in measuring for text in labelled)
+    labelled = words() | more_words()
+    assert len(labelled) >= 8000
+    assert not any(lexicon.is_measuring(text) for text in labelled)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +162,7 @@ def test_another_space_is_refused(tmp_path):
 
 def test_tokenizer_is_open_clips_with_other_merges(ame):
     tokenizer = ame.tokenizer
-    assert isinstance(tokenizer, open_clip.SimpleTokenizer) and tokenizer.vocab_size < 12_000
+    assert isinstance(tokenizer, open_clip.SimpleTokenizer) and tokenizer.vocab_size < 13_000
     tokens = tokenizer(["Ecstatic, déjà vu", "a" * 500])
     assert tokens.shape == (2, 32) and int(tokens.max()) == tokenizer.eot_token_id == tokenizer.vocab_size - 1
     assert tokenizer.decode(tokenizer.encode("seen a ghost")).strip() == "seen a ghost"

@@ -71,6 +71,9 @@ def generate(
     as_json: bool = typer.Option(False, "--json", help="Describe the result as one JSON object on stdout."),
     generator: str = typer.Option("hef", help="hef: neural; geometry: warp and shading only, faster."),
     landmarks: str = typer.Option("builtin", help="builtin or face-alignment."),
+    clip: Optional[str] = typer.Option(  # noqa: UP045
+        None, help="An upstream open_clip model instead of the shipped towers, NAME[/PRETRAINED]; EAC must know it."
+    ),
     weights: Optional[Path] = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),  # noqa: UP045
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),

@@ -1,6 +1,6 @@
 """The audio tower of the emotion space: emotional speech against the frozen text and image towers (L_clip).
 
-    emotalk train ame_audio --data DATA [task.weights=DIR] [task.clip=NAME/PRETRAINED] [task.faces=FILE.npz]
+    emotalk train ame_audio --data DATA [task.weights=DIR] [task.upstream=NAME/PRETRAINED] [task.faces=FILE.npz]
 
 EmoDB's training speakers, one class a recording. Recordings of the same speaker and emotion are spliced; the vocal
 tract, tempo, microphone, noise and echo are varied, since eight voices must stand for all. Neutral speech of other
@@ -44,14 +44,14 @@ FRAMES = 200
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """weights: folder of the text and image towers. clip: an upstream model instead. faces: see `ame_image`.
+    """weights: folder of the text and image towers. upstream: an open_clip model instead. faces: see `ame_image`.
 
     leave: speakers to validate on, 03+08. other: share of neutral speech of other corpora. warp, tempo, equalise,
     noise, echo, splice, mix: strength or chance of each variation. penalty: of the direct layer's weights.
     """
 
     weights: str = ""
-    clip: str = ""
+    upstream: str = ""
     faces: str = ""
     leave: str = ""
     other: float = 0.12
@@ -247,7 +247,7 @@ class AudioTask:
     @torch.no_grad()
     def confusion(self, model: AudioTower) -> np.ndarray:
         """Counts [spoken, read] of the voices left out, read as the nearest of the seven prompts."""
-        z = model.eval()(torch.stack([window(voice.mel) for voice in self.left]).to(self.prompts.device))
+        z = model.eval()(torch.stack([window(voice.mel) for voice in self.left]).to(model.cls.device)).cpu()
         counts = np.zeros((len(CLASSES), len(CLASSES)), int)
         np.add.at(counts, ([v.label for v in self.left], (z @ self.prompts.T).argmax(1).tolist()), 1)
         return counts
@@ -263,7 +263,7 @@ class AudioTask:
 def build(data: Path, config: Config, work: Path) -> AudioTask:
     """For `emotalk train ame_audio`."""
     options = build_options(Options, config.task)
-    ame = AME.from_open_clip(options.clip) if options.clip else AME.load(options.weights or None)
+    ame = AME.from_open_clip(options.upstream) if options.upstream else AME.load(options.weights or None)
     faces = None
     if options.faces and ame.image_tower is not None:
         from .ame_image import class_faces

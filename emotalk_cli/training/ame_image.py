@@ -1,7 +1,7 @@
 """The image tower of the emotion space: faces with known emotions against the frozen text tower.
 
     python -m emotalk_cli.training.ame_image --data DATA --out FACES.npz      (renders the faces once)
-    emotalk train ame_image --data DATA task.faces=FACES.npz [task.weights=DIR] [task.clip=NAME/PRETRAINED]
+    emotalk train ame_image --data DATA task.faces=FACES.npz [task.weights=DIR] [task.upstream=NAME/PRETRAINED]
 
 No openly licensed photos carry the eight emotions, so training portraits are given them: the geometry of
 `face.motion` moves each to random emotions, strengths, mouths of speech, and poses, and the face tracker measures
@@ -44,14 +44,14 @@ KEPT_BACK = 0.1  # share of people to validate on
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """faces: what this module's command wrote. weights: folder of the text tower. clip: an upstream model instead.
+    """faces: what this module's command wrote. weights: folder of the text tower. upstream: an open_clip model instead.
 
     real: share of real photos in a batch.
     """
 
     faces: str = ""
     weights: str = ""
-    clip: str = ""
+    upstream: str = ""
     real: float = 0.35
 
 
@@ -323,7 +323,7 @@ def class_faces(path: Path, ame: AME, words: list[str], count: int = 60) -> Tens
 def build(data: Path, config: Config, work: Path) -> ImageTask:
     """For `emotalk train ame_image`."""
     options = build_options(Options, config.task)
-    ame = AME.from_open_clip(options.clip) if options.clip else AME.load(options.weights or None)
+    ame = AME.from_open_clip(options.upstream) if options.upstream else AME.load(options.weights or None)
     faces = load(Path(options.faces))
     read = None
     if (data / "teachers" / "fer_mini_xception.npz").is_file():

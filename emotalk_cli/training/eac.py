@@ -44,14 +44,15 @@ class Options:
     """What `[eac.task]` may set.
 
     encoder: transformer | gru | mlp. encoding of the emotion: clip (any modality's codes: the whole space and prompts),
-    text (prompts alone), one-hot. ame: weights folder of the emotion space, "" for the shipped one. start: weights
-    folder of the EAC to begin from, "" for random weights. work: folder of the prepared corpus. emotion: weight of
-    L_emo, which needs the data pack's teacher.
+    text (prompts alone), one-hot. ame: weights folder of the emotion space, "" for the shipped one; upstream: an
+    open_clip model NAME/PRETRAINED instead. start: weights folder of the EAC to begin from, "" for random weights.
+    work: folder of the prepared corpus. emotion: weight of L_emo, which needs the data pack's teacher.
     """
 
     encoder: str = "transformer"
     encoding: str = "clip"
     ame: str = ""
+    upstream: str = ""
     start: str = ""
     work: str = "runs/corpus"
     emotion: float = 0.0
@@ -335,10 +336,12 @@ def bank_of(options: Options, seed: int) -> EmotionBank:
         raise UsageError(f"encoding={options.encoding} is unknown; choose one of {', '.join(ENCODINGS)}.")
     if options.encoding == "one-hot":
         return EmotionBank.one_hot("one-hot")
-    ame = AME.load(options.ame or None)
+    folder = options.ame or None
+    ame = AME.from_open_clip(options.upstream, folder) if options.upstream else AME.load(folder)
     texts = [prompt.text for prompt in prompts.build(prompts.wordnet(), seed) if prompt.split == "train"]
     bank = EmotionBank.of_prompts(ame, random.Random(seed).sample(texts, min(DRAWN, len(texts))))
-    return bank + EmotionBank.drawn(DRAWN, seed) if options.encoding == "clip" else bank
+    own = options.encoding == "clip" and ame.space == SPACE
+    return bank + EmotionBank.drawn(DRAWN, seed) if own else bank
 
 
 def build(data: Path, config: Config, work: Path) -> EACTask:
