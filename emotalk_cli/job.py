@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import resource
+import sys
+import time
 import typing
 import unicodedata
 from collections.abc import Mapping
@@ -13,8 +17,8 @@ import torch
 
 from .emotion import AS_SPOKEN, one_of, parse_intensity
 from .errors import UsageError
-from .files import check_name
-from .pipeline import POSES, EmoTalk, Progress, Result, Settings
+from .files import check_name, check_output
+from .pipeline import BATCH, POSES, EmoTalk, Progress, Result, Settings, frame_count
 from .provenance import Sidecar, Signer
 
 NAME_LIMIT = 60  # bytes of each part of a default name
@@ -151,6 +155,61 @@ class Job:
             progress=progress,
             settings=self.settings,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a job would do (`plan`).
+
+    face: side of the face found in the picture, px. seconds, frames, size: of the video. estimated_seconds: to make it.
+    estimated_memory: MB at the most, whatever the length. exists: whether the output is there already.
+    """
+
+    out: Path
+    exists: bool
+    face: float
+    seconds: float
+    frames: int
+    size: tuple[int, int]
+    estimated_seconds: float
+    estimated_memory: float
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, ready for JSON."""
+        return dataclasses.asdict(self) | {"out": str(self.out), "size": list(self.size)}
+
+
+def plan(job: Job, talker: EmoTalk) -> Plan:
+    """Check all of a job's input, and make a few frames to see how long it will take. Writes nothing.
+
+    Raises EmoTalkError as `Job.run` would.
+    """
+    out = check_output(job.target, not job.no_overwrite)
+    begin = time.perf_counter()
+    subject = talker.portrait(job.face)
+    emotion = talker.emotion(**job._emotions) if one_of(**job._emotions) else None
+    drive = talker.drive(job.audio, emotion, job.motion, job.settings.pose)
+    total = frame_count(drive.seconds, job.settings.fps)
+    frames = talker.frames(subject, job.audio, emotion, job.settings, motion=job.motion)
+    first = next(frames)  # what is made once is made now
+    ready = time.perf_counter()
+    tried = 1 + sum(1 for _ in itertools.islice(frames, min(total, 3 * BATCH[talker.device.type]) - 1))
+    spent = time.perf_counter() - ready
+    each = spent / (tried - 1) if tried > 1 else ready - begin
+    points = subject.fit.landmarks[:, :2].numpy() * subject.fit.to_source[0, 0]
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Plan(
+        out=out,
+        exists=out.exists(),
+        face=round(float((points.max(0) - points.min(0)).max()), 1),
+        seconds=total / job.settings.fps,
+        frames=total,
+        size=(first.shape[1], first.shape[0]),
+        estimated_seconds=round(ready - begin + each * total, 1),
+        estimated_memory=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6),
+        notes=subject.notes,
+    )
 
 
 def repeat(job: Job, sidecar: Sidecar, talker: EmoTalk, progress: Progress | None = None) -> Result:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -292,19 +292,11 @@ def test_two_workers_one_of_which_is_killed(folder):
     made = batch.run(rows, batch.Results(folder / "log"), workers=2)
     first = next(made)
     assert first["status"] == "done"
-    victim = _children(os.getpid())[-1]
-    os.kill(victim, signal.SIGKILL)
+    multiprocessing.active_children()[0].kill()
     others = list(made)
     assert len(others) == 4 and sum(o["status"] == "done" for o in others) == 3
     assert "killed" in next(o["error"] for o in others if o["status"] == "failed")
     assert batch.Results(folder / "log").finished(rows) == {o["row"] for o in [first, *others] if o["status"] == "done"}
-
-
-def _children(parent: int) -> list[int]:
-    """Worker processes of ours, oldest first."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    found = [line.split(None, 2) for line in listed.splitlines()]
-    return sorted(int(pid) for pid, of, args in found if int(of) == parent and "spawn_main" in args)
 
 
 def kill_and_resume(folder: Path, kills: int, rows: int, workers: int, seed: int) -> None:

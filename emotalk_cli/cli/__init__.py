@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import EmoTalkError
 from . import emotion, eval, train, weights
 from .batch import batch
+from .doctor import doctor
 from .generate import generate
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(batch)
 app.add_typer(emotion.app, name="emotion")
+app.command()(doctor)
 app.add_typer(train.app, name="train")
 app.add_typer(eval.app, name="eval")
 app.add_typer(weights.app, name="weights")

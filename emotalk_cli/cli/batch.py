@@ -17,7 +17,7 @@ from ..errors import UsageError
 from .generate import generate, is_given
 
 SOME_FAILED = 3  # exit code
-_ROWS_OWN = ("context", "face", "audio", "out", "preview", "resume", "again", "as_json", "quiet", "debug")
+_ROWS_OWN = ("context", "face", "audio", "out", "preview", "resume", "again", "dry_run", "as_json", "quiet", "debug")
 
 
 def _with_options_of_generate(command: Callable) -> Callable:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import typer
 
 from ..errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from ..job import Plan
 
 FILES = ("face", "audio", "emotion_image", "emotion_audio", "emotion_file", "emotion_timeline", "motion")
 
@@ -68,6 +71,9 @@ def generate(
         None, help="PEM certificate chain to sign with.  [default: a test certificate, not trusted]"
     ),
     c2pa_key: Optional[Path] = typer.Option(None, help="PEM private key of --c2pa-cert."),  # noqa: UP045
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Check all input and estimate time and memory; write nothing."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Describe the result as one JSON object on stdout."),
     generator: str = typer.Option("hef", help="hef: neural; geometry: warp and shading only, faster."),
     landmarks: str = typer.Option("builtin", help="builtin or face-alignment."),
@@ -84,7 +90,7 @@ def generate(
     given = {
         name: value
         for name, value in context.params.items()
-        if name not in ("again", "as_json", "quiet", "debug") and is_given(context, name)
+        if name not in ("again", "dry_run", "as_json", "quiet", "debug") and is_given(context, name)
     }
     if again is None:
         for name, other in (("face", "face"), ("audio", "motion")):
@@ -95,7 +101,7 @@ def generate(
             raise InputError(f"{given[name]} does not exist; check the name.")
     with progress(quiet) as report:
         report("models", 0, 1)
-        from ..job import Job, repeat  # late: it imports torch
+        from ..job import Job, plan, repeat  # late: it imports torch
         from ..pipeline import EmoTalk
         from ..provenance import Sidecar
 
@@ -103,7 +109,13 @@ def generate(
         job = Job.parse(given) if source is None else Job.of(source, **given)
         talker = EmoTalk.load(*job.models)
         report("models", 1, 1)
-        result = job.run(talker, report) if source is None else repeat(job, source, talker, report)
+        if dry_run:
+            planned = plan(job, talker)
+        else:
+            result = job.run(talker, report) if source is None else repeat(job, source, talker, report)
+    if dry_run:
+        _show_plan(planned, quiet, as_json)
+        return
     if not quiet:
         for note in result.notes:
             print(f"Note: {note}", file=sys.stderr)
@@ -111,6 +123,20 @@ def generate(
         print(f"{result.out}: {result.seconds:.2f} s, {result.frames} frames, {speed:.1f} frames/s", file=sys.stderr)
     if as_json:
         print(json.dumps(result.to_dict()))
+
+
+def _show_plan(planned: Plan, quiet: bool, as_json: bool) -> None:
+    if not quiet:
+        for note in planned.notes:
+            print(f"Note: {note}", file=sys.stderr)
+        print(
+            f"{planned.out}{' (exists)' if planned.exists else ''}: a face of {planned.face:.0f} px, "
+            f"{planned.seconds:.2f} s, {planned.frames} frames of {planned.size[0]}x{planned.size[1]}; about "
+            f"{planned.estimated_seconds:.0f} s and {planned.estimated_memory:.0f} MB. Nothing was written.",
+            file=sys.stderr,
+        )
+    if as_json:
+        print(json.dumps(planned.to_dict()))
 
 
 def is_given(context: typer.Context, name: str) -> bool:

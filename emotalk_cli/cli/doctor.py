@@ -1,0 +1,35 @@
+"""`emotalk doctor`: is everything here, and does it work?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Optional
+
+import typer
+
+MARKS = {True: "ok", False: "BROKEN", None: ""}
+
+
+def doctor(
+    device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
+    generator: str = typer.Option("hef", help="Of the self-test: hef or geometry."),
+    weights: Optional[Path] = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),  # noqa: UP045
+    selftest: bool = typer.Option(True, help="Make one second of video and time it."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> int:
+    """Check device, ffmpeg, weights and, with a one-second video, all together. Exit code 1 if something is broken."""
+    from rich.console import Console
+
+    from ..doctor import examine  # late: it imports torch
+
+    findings, console = [], Console(highlight=False, soft_wrap=True)
+    for finding in examine(weights, device, generator, selftest):
+        findings.append(finding)
+        if not as_json:
+            console.print(f"{MARKS[finding.ok]:7} {finding.name:22} {finding.detail}", markup=False)
+    broken = [finding.name for finding in findings if finding.ok is False]
+    if as_json:
+        listed = [{"name": found.name, "ok": found.ok, "detail": found.detail} for found in findings]
+        print(json.dumps({"ok": not broken, "findings": listed}))
+    return 1 if broken else 0
