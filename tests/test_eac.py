@@ -14,7 +14,8 @@ from emotalk_cli import audio, emotions
 from emotalk_cli.eac import EAC, ENCODERS, NAMED, Dims, close_lips, normalise
 from emotalk_cli.errors import UsageError, WeightsError
 from emotalk_cli.face.model import EXPRESSION_NAMES, FaceModel
-from emotalk_cli.training import alignment, motion
+from emotalk_cli.training import ablation_eac, alignment, motion
+from emotalk_cli.training import config as configs
 from emotalk_cli.training import eac as training
 from emotalk_cli.training.augment import Augmenter
 from emotalk_cli.training.config import Config
@@ -236,6 +237,16 @@ def test_eac_is_a_task_that_learns_and_saves_itself(basis, tmp_path):
     made = EAC.load(tmp_path, bank.space)
     assert made.dims.encoder == "mlp" and torch.allclose(made.lips[:NAMED], basis.lips, atol=1e-2)
     assert set(task.validate(made)) == {"r_opening", "r_width", "opening_of_tracked", "jitter_of_tracked"}
+
+
+def test_emotions_can_be_encoded_in_three_ways():
+    for variant in ablation_eac.VARIANTS.values():
+        options = configs.build(training.Options, {"emotion": 0.1} | variant)
+        assert options.encoding in training.ENCODINGS and EAC(Dims(encoder=options.encoder, layers=1))
+    bank = training.EmotionBank.one_hot("one-hot")
+    assert len({int(row.argmax()) for row in bank.z}) == len(emotions.BASICS) and bank.z.sum() == len(bank.z)
+    with pytest.raises(UsageError, match="encoding=spoken"):
+        training.bank_of(training.Options(encoding="spoken"), 0)
 
 
 @pytest.fixture(scope="module")

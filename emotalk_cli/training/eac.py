@@ -171,8 +171,7 @@ class Objective:
         opening = wanted.mean(2)
         shut = ((0.12 - opening) / 0.08).clamp(0, 1)
         nearby = F.max_pool1d(opening, 9, 1, 4).clamp(0, 1)  # a closure between open sounds is what viewers look for
-        weight = 1 + 4 * shut * nearby
-        doubt = weight + ((opening - 0.25) / 0.25).clamp(0, 1)  # nor may an open vowel count as closed
+        weight = 1 + 5 * shut * nearby
         landmarks, gap, width = named @ self.mouth, named @ self.gap, named @ self.width
         own = (predicted[..., :count] @ self.gap).mean(2)
         tremor = own.diff(n=2, dim=1).abs().mean(1) - opening.diff(n=2, dim=1).abs().mean(1)
@@ -181,7 +180,7 @@ class Objective:
             "gap": 1.5
             * (weight[..., None] * F.smooth_l1_loss(gap, torch.zeros_like(gap), reduction="none", beta=0.3)).mean(),
             "open": 3 * (0.7 * opening - own).clamp(min=0).square().mean(),
-            "closed": 0.4 * F.binary_cross_entropy_with_logits(closed, shut, doubt),
+            "closed": 0.8 * F.binary_cross_entropy_with_logits(closed, shut, weight),
             "width": 8 * width.square().mean(),
             "beta": 15 * error.square().mean(),
             "velocity": 10 * landmarks.diff(dim=1).square().mean() + 0.5 * gap.diff(dim=1).square().mean(),
