@@ -234,7 +234,7 @@ class EmoTalk:
             hef = HEF.load(folder, place) if generator == "hef" else None
         except (RuntimeError, TypeError, KeyError) as error:  # tensors or sizes that the code does not expect
             raise WeightsError(f"The weights in {folder} are of another version of EmoTalk; restore them.") from error
-        unused = {"hef"} if hef is None else set()
+        unused = {"sync", "identity"} | ({"hef"} if hef is None else set())  # those two only measure
         unused |= {"tracker"} if landmarks != "builtin" else set()
         hashes = {name: digest for name, digest in checkpoints.index(folder).items() if Path(name).stem not in unused}
         return cls(model, tracker, ame, eac, hef, place, hashes)

@@ -103,3 +103,16 @@ def talking_clip(inputs, talker, short_speech) -> Path:
     ffmpeg("-i", short_speech, "-t", "0.8", inputs / "shorter.wav")
     options = {"size": 160, "intensity": 3.0, "pose": "still"}
     return talker.generate(PORTRAIT, inputs / "shorter.wav", "happy", inputs / "clip.mp4", **options).out
+
+
+@pytest.fixture(scope="session")
+def prepared(inputs, talking_clip) -> Path:
+    """`emotalk train prepare` of that clip, as one for training and one for testing, at full size."""
+    from emotalk_cli.training import prepare, shards
+
+    out = inputs / "prepared"
+    for name, split in (("laugh", "train"), ("smile", "test")):
+        labels = shards.Labels(name, "anna", "happy", 3.0, split, talking_clip.name)
+        prepare.make_clip(prepare.Source(labels, talking_clip, talking_clip), out, 512, *prepare._models(None))
+    shards.write_index(out)
+    return out

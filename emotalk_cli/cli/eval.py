@@ -56,10 +56,9 @@ def evaluate(
     from ..metrics import report as reports
     from ..pipeline import EmoTalk, find_device
 
-    names = evaluation.resolve([name.strip() for name in metrics.split(",") if name.strip()])
+    names, notes = evaluation.resolve([name.strip() for name in metrics.split(",") if name.strip()], weights)
     place = str(find_device(device))
     about = {"generated": str(generated or data), "weights": str(weights or "shipped"), "device": place}
-    notes: list[str] = []
     with contextlib.ExitStack() as stack:
         if data is None:
             rows = {"generated": evaluation.pairs(generated, reference)}
@@ -72,9 +71,10 @@ def evaluate(
             kinds = [kind.strip() for kind in emotion.split(",") if kind.strip()]
             talker = EmoTalk.load(weights, place, generator)
             with _progress(quiet, "videos") as show:
-                rows, notes = protocol.generate(
+                rows, more = protocol.generate(
                     talker, tests, kinds, folder, seed, lambda done, total: show(done, total, {})
                 )
+            notes += more
             about |= {"clips": len(tests), "generator": generator}
         judges = evaluation.Judges(names, weights, place)
         results = {}

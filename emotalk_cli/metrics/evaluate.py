@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import audio
+from .. import audio, checkpoints
 from ..errors import InputError, UsageError
 from ..face.alignment import IBUG
 from ..face.fit import crop_box, cut
@@ -43,7 +44,7 @@ METRICS = {  # name -> (what it says, whether more is better)
 }
 DEFAULT = ("psnr", "ssim", "fid", "lmd", "sync", "csim", "efd", "jitter")
 JUDGED = {judge.metric: name for name, judge in published.JUDGES.items()}
-ALONE = ("sync", "sync-builtin", "jitter")  # say something of a real video too
+OWN = {"sync-builtin": "sync.safetensors", "csim-builtin": "identity.safetensors"}  # judges that only measure
 MOUTH = list(IBUG[48:])
 RIGID = [33, 133, 362, 263, 168, 6, 197, 195, 5, 4]  # eye corners and nose: expression hardly moves them
 AT_ONCE = 8  # frames
@@ -63,15 +64,30 @@ class Pair:
 class Watched:
     """What was read of one video of T frames.
 
-    landmarks [T,478,3] px of its frames, scores [T,51], features: judge -> [T,n], faces: [T,3,224,224] uint8 if
-    SyncNet asks for them, side: px of its face crop.
+    landmarks [T,478,3] px of its frames, scores [T,51], side: px of its face crop. seen: features of the frames so
+    far, faces: [.,3,224,224] uint8 if SyncNet asks for them; see `add`.
     """
 
     landmarks: Tensor
     scores: Tensor
-    features: dict[str, Tensor]
-    faces: Tensor | None
     side: float
+    seen: list[dict[str, Tensor]] = dataclasses.field(default_factory=list)
+    faces: list[Tensor] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def of(cls, landmarks: np.ndarray, scores: np.ndarray) -> Watched:
+        """What the tracker found."""
+        return cls(torch.from_numpy(landmarks), torch.from_numpy(scores), crop_box(np.median(landmarks, 0))[2])
+
+    def add(self, judges: Judges, images: Tensor, landmarks: Tensor) -> None:
+        """The next frames [B,3,H,W] in 0..1 with their landmarks [B,478,3] px."""
+        self.seen.append(judges.see(images, landmarks))
+        if judges.syncnet is not None:
+            self.faces.append((published.sync_faces(images, landmarks) * 255).byte())
+
+    def features(self) -> dict[str, Tensor]:
+        """Judge -> [T,n]."""
+        return {name: torch.cat([part[name] for part in self.seen]) for name in self.seen[0]}
 
 
 @dataclasses.dataclass
@@ -91,16 +107,26 @@ class Result:
     notes: list[str]
 
 
-def resolve(names: Sequence[str]) -> list[str]:
-    """Metrics by their full names: those whose judge is not at hand become the project's own. Raises UsageError."""
-    found = []
+def resolve(names: Sequence[str], weights: str | os.PathLike | None = None) -> tuple[list[str], list[str]]:
+    """Metrics by their full names, and notes: those whose judge is not at hand become the project's own.
+
+    Our own judges are in the folder of weights; what it lacks is left out. Raises UsageError if nothing is left.
+    """
+    found, notes = [], []
+    shipped = checkpoints.index(checkpoints.weights_dir(weights))
     for name in names:
         if name not in METRICS:
             raise UsageError(f"--metrics {name} is unknown; choose from {', '.join(METRICS)}.")
         if name in JUDGED and not published.has(JUDGED[name]):
             name += "-builtin"
-        found.append(name)
-    return list(dict.fromkeys(found))
+        file = OWN.get(name)
+        if file is not None and file not in shipped:
+            notes.append(f"{name} is left out: the weights have no {file}.")
+        else:
+            found.append(name)
+    if not found:
+        raise UsageError(f"--metrics leaves nothing to measure. {' '.join(notes)}")
+    return list(dict.fromkeys(found)), notes
 
 
 def pairs(generated: Path, reference: Path) -> list[Pair]:
@@ -197,92 +223,69 @@ def evaluate(
 
 def _measure(pair: Pair, judges: Judges, result: Result) -> tuple[dict, dict, tuple[dict, dict]]:
     """Figures of a pair, of its real video alone, and both videos' features."""
-    tracked = [track(judges.tracker, path) for path in (pair.generated, pair.reference)]
-    length = min(len(points) for points, _ in tracked)
-    longest = max(len(points) for points, _ in tracked)
-    if longest - length > max(2, 0.1 * longest):
-        result.notes.append(f"{pair.name}: {longest - length} frames have no partner and are left out.")
-    images = [
-        _images(path, points[:length], judges) for path, (points, _) in zip((pair.generated, pair.reference), tracked)
-    ]
-    watched = [
-        Watched(torch.from_numpy(points[:length]), torch.from_numpy(scores[:length]), {}, None, 0.0)
-        for points, scores in tracked
-    ]
-    sizes = {_size(path) for path in (pair.generated, pair.reference)}
-    for one, (points, _) in zip(watched, tracked, strict=True):
-        one.side = crop_box(np.median(points[:length], 0))[2]
-    if len(sizes) > 1:
+    paths = (pair.generated, pair.reference)
+    tracked = [track(judges.tracker, path) for path in paths]
+    lengths = [len(points) for points, _ in tracked]
+    length = min(lengths)
+    if max(lengths) - length > max(2, 0.1 * length):
+        result.notes.append(f"{pair.name}: {max(lengths) - length} frames have no partner and are left out.")
+    mine, real = both = [Watched.of(points[:length], scores[:length]) for points, scores in tracked]
+    crop = len({next(read_frames(path)).shape for path in paths}) > 1
+    if crop:
         result.notes.append(f"{pair.name}: the videos differ in size; both are cut to the face ({SIDE} px).")
-    row: dict[str, float] = {}
-    quality = Quality(judges.metrics)
-    moments = set(np.linspace(0, length - 1, min(8, length)).astype(int).tolist())
-    strip, seen, faces = [], ([], []), ([], [])
-    for chunk in zip(*[_chunks(i, len(sizes) > 1, one) for i, one in zip(images, watched, strict=True)], strict=True):
-        (mine, my_points, first), (real, _, _) = chunk
-        quality.add(mine, real)
-        for side, (pictures, points, _) in enumerate(chunk):
-            seen[side].append(judges.see(pictures, points))
-            if judges.syncnet is not None:
-                faces[side].append((published.sync_faces(pictures, points) * 255).byte())
-        for k in range(len(mine)):
-            if first + k in moments:
-                strip.append(torch.cat([_thumbnail(real[k]), _thumbnail(mine[k])], 1))
-    row |= quality.figures()
-    alone: dict[str, float] = {}
-    for side, (one, path) in enumerate(zip(watched, (pair.generated, pair.reference), strict=True)):
-        one.features = {name: torch.cat([part[name] for part in seen[side]]) for name in judges.features}
-        one.faces = torch.cat(faces[side]) if faces[side] else None
-        figures = alone if side else row
+    quality, strip = Quality(judges.metrics), []
+    shown = set(np.linspace(0, length - 1, min(8, length)).astype(int).tolist())
+    first = 0
+    for (my_images, my_points), (images, points) in zip(*[_chunks(p, w, crop) for p, w in zip(paths, both)]):
+        quality.add(my_images, images)
+        mine.add(judges, my_images, my_points)
+        real.add(judges, images, points)
+        for k in range(len(images)):
+            if first + k in shown:
+                strip.append(torch.cat([_thumbnail(images[k]), _thumbnail(my_images[k])], 1))
+        first += len(images)
+    row, alone = quality.figures(), {}
+    for watched, path, figures in zip(both, paths, (row, alone)):
         if "jitter" in judges.metrics:
-            figures["jitter"] = jitter(one.landmarks)
-        if judges.sync is not None or judges.syncnet is not None:
-            figures |= _synchrony(one, path, judges)
-    mine, real = watched
+            figures["jitter"] = jitter(watched.landmarks)
+        figures |= _synchrony(watched, path, judges)
     if "lmd" in judges.metrics:
         row["lmd"] = landmark_distance(mine.landmarks / mine.side * SIDE, real.landmarks / real.side * SIDE)
     if "efd-builtin" in judges.metrics:
         row["efd-builtin"] = float((mine.scores - real.scores).abs().mean())
-    if "efd" in judges.metrics:
-        row["efd"] = float((mine.features["efd"] - real.features["efd"]).abs().mean())
+    seen, truth = mine.features(), real.features()
+    if "efd" in seen:
+        row["efd"] = float((seen["efd"] - truth["efd"]).abs().mean())
     for name in ("csim", "csim-builtin"):
-        if name in judges.metrics:
-            row[name] = float((mine.features[name] * real.features[name]).sum(1).mean())
+        if name in seen:
+            row[name] = float((seen[name] * truth[name]).sum(1).mean())
     result.curves[pair.name] = (opening(mine.landmarks), opening(real.landmarks))
     result.strips[pair.name] = torch.cat(strip, 2).permute(1, 2, 0).numpy()
-    return {name: row[name] for name in judges.metrics if name in row}, alone, (mine.features, real.features)
+    return {name: row[name] for name in judges.metrics if name in row}, alone, (seen, truth)
 
 
-def _synchrony(one: Watched, path: Path, judges: Judges) -> dict[str, float]:
-    wave = audio.load(path)[: len(one.landmarks) * audio.SAMPLES_PER_FRAME]
+def _synchrony(watched: Watched, path: Path, judges: Judges) -> dict[str, float]:
+    if judges.sync is None and judges.syncnet is None:
+        return {}
+    wave = audio.load(path)[: len(watched.landmarks) * audio.SAMPLES_PER_FRAME]
     figures = {}
     if judges.sync is not None:
-        figures["sync-builtin"], _ = judges.sync.judge(audio.log_mel(wave), audio.level(wave), one.landmarks)
+        figures["sync-builtin"], _ = judges.sync.judge(audio.log_mel(wave), audio.level(wave), watched.landmarks)
     if judges.syncnet is not None:
-        figures["sync"], _ = judges.syncnet.judge(one.faces.float() / 255, wave)
+        figures["sync"], _ = judges.syncnet.judge(torch.cat(watched.faces).float() / 255, wave)
     return figures
 
 
-def _size(path: Path) -> tuple[int, int]:
-    return next(read_frames(path)).shape[:2]
-
-
-def _images(path: Path, points: np.ndarray, judges: Judges) -> Iterator[np.ndarray]:
-    return itertools.islice(read_frames(path), len(points))
-
-
-def _chunks(frames: Iterator[np.ndarray], crop: bool, one: Watched) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """Pictures [B,3,H,W] in 0..1, their landmarks [B,478,3] in px, and the number of the first."""
-    box = crop_box(one.landmarks.median(0).values.numpy())
-    left, top, side = box
-    first = 0
+def _chunks(path: Path, watched: Watched, crop: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """A few frames at a time: pictures [B,3,H,W] in 0..1 and their landmarks [B,478,3] px; `crop`: of the face."""
+    box = crop_box(watched.landmarks.median(0).values.numpy())
+    frames, first = itertools.islice(read_frames(path), len(watched.landmarks)), 0
     while chunk := list(itertools.islice(frames, AT_ONCE)):
-        points = one.landmarks[first : first + len(chunk)]
+        points = watched.landmarks[first : first + len(chunk)]
         if crop:
             chunk = [cut(frame, box, SIDE) for frame in chunk]
-            points = (points - points.new_tensor([left, top, 0])) * (SIDE / side)
-        pictures = torch.from_numpy(np.stack(chunk)).permute(0, 3, 1, 2).float() / 255
-        yield pictures, points, first
+            points = (points - points.new_tensor([box[0], box[1], 0])) * (SIDE / box[2])
+        yield torch.from_numpy(np.stack(chunk)).permute(0, 3, 1, 2).float() / 255, points
         first += len(chunk)
 
 

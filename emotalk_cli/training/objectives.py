@@ -57,6 +57,9 @@ def face_square(images: Tensor, landmarks: Tensor, size: int, margin: float) -> 
     x, y = centre[:, :1] + half[:, None] * unit, centre[:, 1:] + half[:, None] * unit
     height, width = images.shape[-2:]
     across, down = x / width * 2 - 1, y / height * 2 - 1
+    shrink = int(2 * float(half.detach().min()) / size)
+    if shrink > 1:  # or pixels between the samples would not count
+        images = F.interpolate(images, (height // shrink, width // shrink), mode="area")
     grid = torch.stack([across[:, None].expand(-1, size, -1), down[:, :, None].expand(-1, -1, size)], -1)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 

@@ -118,7 +118,8 @@ class SyncTask:
                 found.append(confidence)
                 if source is talk:
                     hits.append(abs(offset) <= 1)
-        return {"confidence": np.mean(true), "other_sound": np.mean(false), "within_one_frame": np.mean(hits)}
+        figures = {"confidence": true, "other_sound": false, "within_one_frame": hits}
+        return {name: float(np.mean(values)) for name, values in figures.items()}
 
     def samples(self, model: SyncJudge) -> None:
         """None: there is nothing to see."""
