@@ -33,6 +33,7 @@ from .face.tracker import FaceTracker
 from .files import PartFile, check_input, check_output, sha256
 from .framing import CropFraming, FullFraming
 from .hef import HEF
+from .memory import keep_freed
 from .preview import ContactSheet
 from .video import VideoWriter, read_frames
 
@@ -220,6 +221,7 @@ class EmoTalk:
         _among("generator", generator, GENERATORS)
         _among("landmarks", landmarks, LANDMARKS)
         place = find_device(device)
+        keep_freed()
         folder = checkpoints.weights_dir(weights)
         try:
             model = FaceModel.load(folder)

@@ -40,19 +40,20 @@ def rasterize(vertices, triangles, face, weights):
         ax, ay, az = np.float64(vertices[i, 0]), np.float64(vertices[i, 1]), np.float64(vertices[i, 2])
         bx, by, bz = vertices[j, 0] - ax, vertices[j, 1] - ay, vertices[j, 2] - az
         cx, cy, cz = vertices[k, 0] - ax, vertices[k, 1] - ay, vertices[k, 2] - az
-        area = bx * cy - cx * by
-        if abs(area) < 1e-6:  # edge-on
-            continue
         left = max(0, int(np.ceil(ax + min(0.0, bx, cx) - 0.5)))
         right = min(width - 1, int(np.floor(ax + max(0.0, bx, cx) - 0.5)))
         top = max(0, int(np.ceil(ay + min(0.0, by, cy) - 0.5)))
         bottom = min(height - 1, int(np.floor(ay + max(0.0, by, cy) - 0.5)))
+        area = bx * cy - cx * by
+        if left > right or top > bottom or abs(area) < 1e-6:  # outside, or edge-on
+            continue
+        vx, vy, wx, wy = cy / area, cx / area, by / area, bx / area
         for row in range(top, bottom + 1):
             y = row + 0.5 - ay
             for column in range(left, right + 1):
                 x = column + 0.5 - ax
-                v = (x * cy - y * cx) / area
-                w = (y * bx - x * by) / area
+                v = x * vx - y * vy
+                w = y * wy - x * wx
                 if v <= INSIDE or w <= INSIDE or 1 - v - w <= INSIDE:
                     continue
                 z = az + v * bz + w * cz
@@ -100,6 +101,29 @@ def polygon_distance(points, grid, distance):
                 ax, ay = bx, by
             gap = np.sqrt(max(nearest, 1e-12))
             distance[row, column] = gap if inside else -gap
+
+
+@_compiled
+def warp(image, flow, warped):
+    """One image [C,H,W] read at pixel + flow [2,H,W] px, bilinear, edges repeated; fills warped [C,H,W]."""
+    channels, height, width = image.shape
+    for row in range(height):
+        for column in range(width):
+            dx, dy = flow[0, row, column], flow[1, row, column]
+            if dx == 0 and dy == 0:
+                for c in range(channels):
+                    warped[c, row, column] = image[c, row, column]
+                continue
+            x = min(max(column + dx, np.float32(0)), np.float32(width - 1))
+            y = min(max(row + dy, np.float32(0)), np.float32(height - 1))
+            left, top = int(x), int(y)
+            right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
+            x -= left
+            y -= top
+            for c in range(channels):
+                above = image[c, top, left] + x * (image[c, top, right] - image[c, top, left])
+                below = image[c, bottom, left] + x * (image[c, bottom, right] - image[c, bottom, left])
+                warped[c, row, column] = above + y * (below - above)
 
 
 def usable(*tensors: torch.Tensor) -> bool:

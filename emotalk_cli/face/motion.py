@@ -100,6 +100,10 @@ def pixel_grid(height: int, width: int, device=None) -> Tensor:
 def sample(image: Tensor, flow: Tensor) -> Tensor:
     """T(φ, image): image [B or 1,C,H,W] read at pixel + flow [B,2,h,w] px (h, w may differ from H, W by scale)."""
     height, width = flow.shape[-2:]
+    if image.shape[-2:] == (height, width) and kernels.usable(image, flow):
+        warped = torch.empty(len(flow), image.shape[1], height, width)
+        kernels.each(kernels.warp, len(flow), image, flow, warped)
+        return warped
     limit = flow.new_tensor([width, height])
     at = (pixel_grid(height, width, flow.device) + flow.permute(0, 2, 3, 1)) / limit * 2 - 1
     image = image.expand(len(flow), -1, -1, -1)
@@ -364,18 +368,25 @@ class FaceMotion:
         grid = pixel_grid(RATIO_SIZE, RATIO_SIZE, self.device).permute(2, 0, 1)[None] * half
         flow = torch.where(empty, torch.zeros_like(found[:, :2]), found[:, :2] - grid)
         uv = found[:, 2:4].permute(0, 2, 3, 1) * 2 - 1
-        onface = found[:, 4:]
-        ratio, rendered = self._shaded(beta, pose, uv, onface)
-        large = {"size": (CROP_SIZE, CROP_SIZE), "mode": "bilinear", "align_corners": False}
-        flow = self._sharpen(F.interpolate(flow, **large), mesh, points)
+        flow = F.interpolate(flow, scale_factor=half, mode="bilinear", align_corners=False)
+        flow = self._sharpen(flow, mesh, points)
         flow, eyes, lashes = self._eyes(flow, points)
         warped = sample(self.image, flow)
         mouth, interior, own = self._mouth(beta, pose, points)
-        soft = ((onface - 0.02) / 0.5).clamp(0, 1)
-        maps = F.interpolate(torch.cat([ratio, rendered, soft], 1), **large)
-        ratio, rendered, soft = maps[:, :1], maps[:, 1:4], maps[:, 4:]
-        ratio = torch.lerp(ratio, torch.ones_like(ratio), eyes) * (1 - LASH_DARK * lashes)
-        rendered = torch.lerp(rendered, interior, mouth)
+        # skin, and the first ring, on which the face's mask fades: beyond, the maps below do not change
+        rows, columns = boxed(mesh[:, : N_SKIN + 36, :2] / half, 2, RATIO_SIZE)
+        onface = found[:, 4:, rows, columns]
+        small = torch.cat(
+            [*self._shaded(beta, pose, uv[:, rows, columns], onface), ((onface - 0.02) / 0.5).clamp(0, 1)], 1
+        )
+        part = F.interpolate(small, scale_factor=half, mode="bilinear", align_corners=False)
+        box = (..., *(slice(half * s.start, half * s.stop) for s in (rows, columns)))
+        maps = flow.new_zeros(len(flow), 5, CROP_SIZE, CROP_SIZE)
+        maps[:, 0] = 1
+        maps[box] = part
+        ratio, rendered, soft = maps.split([1, 3, 1], 1)
+        ratio[box] = torch.lerp(ratio[box], torch.ones_like(part[:, :1]), eyes[box]) * (1 - LASH_DARK * lashes[box])
+        rendered[box] = torch.lerp(rendered[box], interior[box], mouth[box])
         return Geometry(flow, warped, ratio, rendered, interior, mouth, eyes, soft, own)
 
     def _shaded(self, beta: Tensor, pose: Tensor, uv: Tensor, onface: Tensor) -> tuple[Tensor, Tensor]:
@@ -411,7 +422,6 @@ class FaceMotion:
         Returns the flow, the mask of the open eyes and the lines of lashes where lids meet.
         """
         eyes, lashes = torch.zeros_like(flow[:, :1]), torch.zeros_like(flow[:, :1])
-        flow = flow.clone()
         grid = pixel_grid(CROP_SIZE, CROP_SIZE, self.device)
         for ring, (_, pairs, _, _) in zip((LEFT_EYE, RIGHT_EYE), self.lids):
             contour = points[:, ring, :2]
