@@ -131,7 +131,8 @@ def separation(same: np.ndarray, different: np.ndarray) -> dict[str, float]:
     area = (order[: len(same)].sum() - len(same) * (len(same) - 1) / 2) / (len(same) * len(different))
     errors = [((same < t).mean(), (different >= t).mean()) for t in np.sort(np.concatenate([same, different]))]
     equal = min(errors, key=lambda e: abs(e[0] - e[1]))
-    return {"same": same.mean(), "different": different.mean(), "area": area, "equal_error": sum(equal) / 2}
+    found = {"same": same.mean(), "different": different.mean(), "area": area, "equal_error": sum(equal) / 2}
+    return {name: float(value) for name, value in found.items()}
 
 
 def sharpness(image: Tensor, mask: Tensor) -> float:
@@ -189,8 +190,8 @@ def evaluate(data: Path, audio: Path, intensity: float, moments: int, weights: P
     for emotion, row in kept.items():
         frames[emotion] = {name: float(np.mean(values)) for name, values in row.items()}
         frames[emotion] |= {"background": max(row["background"])}
-        frames[emotion] |= {"of_ceiling": frames[emotion]["cosine"] / float(photos["same"])}
-    return {"photos": {k: float(v) for k, v in photos.items()}, "frames": frames}
+        frames[emotion] |= {"of_ceiling": frames[emotion]["cosine"] / photos["same"]}
+    return {"photos": photos, "frames": frames}
 
 
 def main(arguments: list[str] | None = None) -> None:
