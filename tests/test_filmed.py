@@ -180,9 +180,10 @@ def test_eac_from_prepared_clips_to_a_video(prepared, tmp_path, short_speech, ca
     assert [int(row["step"]) for row in found] == [2, 4]
     assert {"emo", "rec", "lm", "reg", "closed"} <= set(found[0])
     total = 1 * float(found[0]["emo"]) + 100 * float(found[0]["rec"]) + 0.1 * float(found[0]["lm"])
-    total += 0.01 * float(found[0]["reg"]) + 0.1 * float(found[0]["closed"])
+    total += 0.01 * float(found[0]["reg"]) + 0.1 * float(found[0]["closed"]) + float(found[0]["clip"])
     assert float(found[0]["loss"]) == pytest.approx(total, rel=1e-3)
     made = checkpoints.load("eac", out)
+    assert checkpoints.load("ame_audio", out).metadata["steps"] == "4"
     assert made.metadata["steps"] == "4" and "1 prepared clips of 1 subjects" in made.metadata["data"]
     command = ["generate", "--face", PORTRAIT, "--audio", short_speech, "--emotion", "happy", "--weights", out, "-q"]
     command += ["--generator", "geometry", "--size", 64, "--fps", 5, "--out", tmp_path / "v.mp4", "--device", "cpu"]

@@ -1,7 +1,8 @@
 """EAC from filmed faces (Sec. 3.3): prepared clips with emotion labels, the losses of eq. 5 and 6.
 
-The emotion of a sample comes from its label as text, from one of its frames, or from its sound, in turn, as far as
-the emotion space has these towers; all share one target, so that the face is the same whatever said the emotion.
+The emotion of a sample comes from its label as text, from one of its frames, or from its sound, in turn; all share
+one target, so that the face is the same whatever said the emotion. The audio tower learns along (L_clip). Without an
+image tower among the weights, the text stands in for the frame.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..eac import EAC, Dims, normalise
 from ..errors import InputError, UsageError
 from ..face.model import LIP_PAIRS, FaceModel
 from ..face.tracker import FaceTracker
+from ..towers import AudioDims, AudioTower
 from . import config as configs
 from . import shards
 from .config import Config
@@ -28,6 +30,7 @@ from .objectives import (
     EmotionFeatures,
     Renderer,
     blended,
+    clip_loss,
     emotion_loss,
     landmark_loss,
     reconstruction_loss,
@@ -79,9 +82,13 @@ class VideoEAC:
         self.model = known if options.start else EAC(Dims(encoder=options.encoder, space=self.ame.space))
         self.model.lips.copy_(known.lips)
         self.model.requires_grad_(True)
+        self.tower, self.image_tower = self.ame.audio_tower, self.ame.image_tower
+        if self.tower is None:
+            self.tower = AudioTower(AudioDims(space=self.ame.space))
+        self.tower.requires_grad_(True)
+        self.helpers = {"audio_tower": self.tower}
         phi = EmotionFeatures(options.reader, FaceTracker.load(), Path(options.teachers))
         self.renderer, self.phi = Renderer(face, options.size), phi
-        self.helpers = {}
         self.clips = self._clips("train")
         try:
             self.tests = self._clips("test")[:8]
@@ -101,12 +108,14 @@ class VideoEAC:
         """Adam, as in the paper."""
         for module in (self.renderer, self.phi):
             module.to(next(self.model.parameters()).device)
-        return {"eac": torch.optim.Adam(self.model.parameters(), self.rate)}
+        trained = [*self.model.parameters(), *self.tower.parameters()]
+        return {"eac": torch.optim.Adam(trained, self.rate)}
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
-        """Random windows of random clips."""
+        """Random windows of random clips. Text, image and sound say the emotion of every third each."""
         rows = [self._sample(self.clips[rng.integers(len(self.clips))], rng) for _ in range(size)]
-        return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
+        batch = {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
+        return batch | {"modality": torch.arange(size) % 3}
 
     def _sample(self, clip: Shard, rng: np.random.Generator) -> dict[str, Tensor]:
         window, size = self.options.window, self.options.size
@@ -115,11 +124,14 @@ class VideoEAC:
         shown = np.sort(rng.choice(window, min(count, window), replace=False))
         picks = torch.from_numpy(start + shown)
         frames = torch.stack([clip.frame(int(i)) for i in picks]).float() / 255
-        z = self.words[clip.labels.emotion]
+        texts = self.words[clip.labels.emotion]
+        text = texts[rng.integers(len(texts))]
         points = clip["landmarks"]
         return {
             "mel": windowed_mel(clip, start, window),
-            "z": z[rng.integers(len(z))],
+            "text": text,
+            "seen": self._seen(clip, int(rng.integers(len(clip)))) if self.image_tower is not None else text,
+            "heard": self._heard(clip, rng),
             "mu": torch.tensor(clip.labels.intensity),
             "beta": clip["beta"][start : start + window],
             "shut": shut(points[start : start + window]),
@@ -130,10 +142,27 @@ class VideoEAC:
             **{key: clip[key] for key in ("alpha", "delta", "gamma")},
         }
 
+    def _seen(self, clip: Shard, number: int) -> Tensor:
+        """e_img of a frame [512]."""
+        picture = clip.frame(number).permute(1, 2, 0).contiguous().numpy()
+        return self.ame.image(picture, clip["landmarks"][number].numpy(), clip["scores"][number].numpy())
+
+    def _heard(self, clip: Shard, rng: np.random.Generator) -> Tensor:
+        """A window of the sound as the audio tower hears it [80,200], silence after its end."""
+        mel, wanted = normalise(audio.log_mel(clip.sound()), audio.level(clip.sound())), self.tower.dims.window
+        start = int(rng.integers(max(1, mel.shape[1] - wanted + 1)))
+        part = mel[:, start : start + wanted]
+        return F.pad(part, (0, wanted - part.shape[1]))
+
     def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
         """The weighted sum of eq. 5; its terms are logged as they are, without their weights."""
-        predicted, closed, _ = self.model.window(batch["mel"], batch["z"], batch["mu"])
-        terms = self.terms(batch, predicted.float())
+        self.tower.standard.eval()  # statistics of a batch of two would say little
+        heard = self.tower(batch["heard"])
+        modality = batch["modality"][:, None]
+        z = torch.where(modality == 0, batch["text"], torch.where(modality == 1, batch["seen"], heard))
+        predicted, closed, _ = self.model.window(batch["mel"], z, batch["mu"])
+        terms = {"clip": clip_loss(heard, batch["seen"], batch["text"])}
+        terms |= self.terms(batch, predicted.float())
         terms["closed"] = F.binary_cross_entropy_with_logits(closed.float(), batch["shut"])
         loss = sum(getattr(self.options, name) * term for name, term in terms.items())
         yield "eac", loss, {"loss": loss, **terms}
@@ -181,7 +210,7 @@ class VideoEAC:
         batch = self._sample(clip, np.random.default_rng(0))
         device = next(model.parameters()).device
         batch = {key: value[None].to(device) for key, value in batch.items()}
-        beta, _, _ = model.window(batch["mel"], batch["z"], batch["mu"])
+        beta, _, _ = model.window(batch["mel"], batch["text"], batch["mu"])
         at = batch["shown"][0]
         alpha, delta, gamma = (batch[k].expand(len(at), -1) for k in ("alpha", "delta", "gamma"))
         rendered, mask = self.renderer(
@@ -192,8 +221,9 @@ class VideoEAC:
         return (rows * 255).byte().permute(1, 2, 0).cpu().numpy()
 
     def save(self, model: EAC, out: Path, **provenance) -> Path:
-        """Write `eac.safetensors`."""
+        """Write `eac.safetensors`, and `ame_audio.safetensors`, which L_clip trained with it."""
         data = f"{len(self.clips)} prepared clips of {len(self.sources)} subjects in {self.data}"
+        self.tower.save(out, data=data, **provenance)
         return checkpoints.save("eac", model.state_dict(), model.dims, out, data=data, **provenance)
 
 

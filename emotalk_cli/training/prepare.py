@@ -43,6 +43,7 @@ LONGEST = 60  # seconds; longer files are cut there
 MISSING = 0.1  # share of frames that may be without a face
 MIN_FACE = 48  # px
 TRACKED_AT_ONCE = 16  # frames
+FORMAT = 2  # of prepared clips: older ones are made again
 
 EMOTIONS = {"contempt": "contempt", "contemptuous": "contempt", "disgust": "disgusted", "fear": "fearful",
             "anger": "angry", "surprise": "surprised", "happiness": "happy", "sadness": "sad"}  # fmt: skip
@@ -236,7 +237,7 @@ def fit_clip(model: FaceModel, landmarks: Tensor) -> tuple[Tensor, Tensor, Pose]
 def make_clip(source: Source, out: Path, size: int, tracker: FaceTracker, model: FaceModel) -> Path:
     """Track, crop and write one clip. Raises InputError if it cannot be used."""
     wave = audio.load(source.sound, LONGEST)
-    points, _ = track(tracker, source.video)
+    points, scores = track(tracker, source.video)
     length = min(len(points), len(wave) // audio.SAMPLES_PER_FRAME)
     if length < SHORTEST or abs(len(points) - len(wave) / audio.SAMPLES_PER_FRAME) > max(12, 0.3 * len(points)):
         raise InputError(f"{source.video} has {len(points) / audio.FPS:.1f} s of picture and "
@@ -259,7 +260,7 @@ def make_clip(source: Source, out: Path, size: int, tracker: FaceTracker, model:
     middle_pose = Pose(pose.rotation[at], pose.scale[at], pose.translation[at])
     delta, gamma = fit_appearance(model, middle, points[length // 2], beta[length // 2], middle_pose)
     fitted = {"landmarks": points, "alpha": alpha, "beta": beta, "delta": delta[0], "gamma": gamma[0]}
-    fitted["pose"] = pose.vector(size)
+    fitted |= {"pose": pose.vector(size), "scores": torch.from_numpy(scores[:length])}
     wave = wave[: length * audio.SAMPLES_PER_FRAME]
     return shards.write(out, source.labels, frames, wave, fitted, size, _made_from(source, size))
 
@@ -267,7 +268,7 @@ def make_clip(source: Source, out: Path, size: int, tracker: FaceTracker, model:
 def _made_from(source: Source, size: int) -> str:
     """What a prepared clip depends on: changes when the files or the options do."""
     files = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in (source.video, source.sound)]
-    return hashlib.sha256(json.dumps([files, size, dataclasses.asdict(source.labels)]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([FORMAT, files, size, dataclasses.asdict(source.labels)]).encode()).hexdigest()
 
 
 # --- all clips ----------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
     jpeg [bytes], offset [T+1]      the square crop at 25 frames/s, one JPEG a frame
     wave [640 T]                    16 kHz speech, int16
-    landmarks [T,478,3]             crop px
+    landmarks [T,478,3], scores [T,51]    crop px; the tracker's expression scores
     alpha [80], beta [T,64], delta [80], gamma [27], pose [T,6]    the tracked θ (Sec. 3.1); pose as `Pose.vector`
 
 The header carries `Labels`. `index.csv` beside the clips lists them all.
@@ -97,7 +97,7 @@ class Shard:
         return len(self._offset) - 1
 
     def __getitem__(self, key: str) -> Tensor:
-        """A whole tensor: landmarks, alpha, beta, delta, gamma, pose, wave (as float in -1..1)."""
+        """A whole tensor: landmarks, scores, alpha, beta, delta, gamma, pose, wave (as float in -1..1)."""
         tensor = self._file.get_tensor(key)
         return tensor.float() / 32767 if key == "wave" else tensor
 
