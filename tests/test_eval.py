@@ -206,6 +206,19 @@ def test_judges_that_the_weights_lack_are_left_out(weights, tmp_path):
     assert evaluate.resolve(["csim", "csim-builtin"], weights) == (["csim-builtin"], [])
 
 
+def test_what_cannot_be_measured_is_said(talking_clip, tmp_path):
+    """Twenty frames are too few for the sync judge; a file that is no video costs only itself."""
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    broken = evaluate.Pair("broken", tmp_path / "broken.mp4", talking_clip)
+    pair = evaluate.Pair("short", talking_clip, talking_clip)
+    judges = evaluate.Judges(["lmd", "sync-builtin"])
+    found = evaluate.evaluate([broken, pair], judges)
+    assert found.mean == {"lmd": 0.0} and list(found.rows) == ["short"]
+    assert "broken is left out" in found.notes[0] and "at least 30 frames" in found.notes[1]
+    with pytest.raises(InputError, match="No pair could be measured"):
+        evaluate.evaluate([broken], judges)
+
+
 def test_pairs_need_names_in_common(tmp_path, videos):
     (tmp_path / "elsewhere").mkdir()
     with pytest.raises(InputError, match="rename them alike"):

@@ -193,12 +193,18 @@ def evaluate(
     judges: Judges,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Result:
-    """Measure all pairs. Raises InputError if a video cannot be read or shows no face."""
+    """Measure all pairs; those that cannot be measured become notes. Raises InputError if that is so of all."""
     result = Result({}, {}, {}, {}, {}, [])
     features: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
     alone: dict[str, list[float]] = {}
     for number, pair in enumerate(found):
-        row, real, seen = _measure(pair, judges, result)
+        try:
+            row, real, seen = _measure(pair, judges, result)
+        except InputError as error:
+            result.notes.append(f"{pair.name} is left out: {error}")
+            continue
+        finally:
+            progress(number + 1, len(found))
         result.rows[pair.name] = row
         for name, value in real.items():
             alone.setdefault(name, []).append(value)
@@ -206,7 +212,8 @@ def evaluate(
             if name in seen[0]:
                 for side, watched in zip(features.setdefault(name, ([], [])), seen, strict=True):
                     side.append(watched[name])
-        progress(number + 1, len(found))
+    if not result.rows:
+        raise InputError(f"No pair could be measured. {result.notes[0]}")
     for name in judges.metrics:
         if name in features:
             mine, real = (torch.cat(side) for side in features[name])
@@ -215,8 +222,8 @@ def evaluate(
                     f"{name} rests on {len(mine)} frames, fewer than its {mine.shape[1]} features: biased."
                 )
             result.mean[name] = frechet(mine, real)
-        else:
-            result.mean[name] = float(np.mean([row[name] for row in result.rows.values()]))
+        elif values := [row[name] for row in result.rows.values() if name in row]:
+            result.mean[name] = float(np.mean(values))
     result.reference = {name: float(np.mean(values)) for name, values in alone.items()}
     return result
 
@@ -248,7 +255,10 @@ def _measure(pair: Pair, judges: Judges, result: Result) -> tuple[dict, dict, tu
     for watched, path, figures in zip(both, paths, (row, alone)):
         if "jitter" in judges.metrics:
             figures["jitter"] = jitter(watched.landmarks)
-        figures |= _synchrony(watched, path, judges)
+        try:
+            figures |= _synchrony(watched, path, judges)
+        except InputError as error:
+            result.notes.append(f"{pair.name}: {error}")
     if "lmd" in judges.metrics:
         row["lmd"] = landmark_distance(mine.landmarks / mine.side * SIDE, real.landmarks / real.side * SIDE)
     if "efd-builtin" in judges.metrics:
