@@ -49,10 +49,12 @@ class Stop(Exception):
 
 def generate(talker, folder, stop=None, **options):
     """Render; raise Stop after frame `stop`. Returns the numbers of the frames that were reported, and the result."""
-    told = []
+    told, begun = [], []
 
     def progress(stage, done, total):
-        if stage == "frames" and done:
+        if stage == "frames" and not begun:
+            begun.append(done)  # where it starts
+        elif stage == "frames":
             told.append(done)
             if done == stop:
                 raise Stop
