@@ -525,27 +525,25 @@ class EmoTalk:
                 "finish": functools.partial(record.finish, sidecar=note and note.path),
             }
             if total <= length:
-                writer = files.enter_context(VideoWriter(out, framing.size, settings.fps, audio, **shared))
-                first = 0
+                writer = VideoWriter(out, framing.size, settings.fps, audio, **shared)
             else:
-                writer = files.enter_context(
-                    segments.SegmentedWriter(
-                        out, framing.size, settings.fps, audio, total, length, record.key(), resume, **shared
-                    )
+                key = record.key()
+                writer = segments.SegmentedWriter(
+                    out, framing.size, settings.fps, audio, total, length, key, resume, **shared
                 )
-                first = writer.done
-            report("frames", first, total)
+            files.enter_context(writer)
+            report("frames", writer.done, total)
             shown = sheet.wanted if part is not None else ()
             try:
-                for number, frame in self._frames(subject, drive, settings, framing, watch, first, shown):
-                    if number >= first:
+                for number, frame in self._frames(subject, drive, settings, framing, watch, writer.done, shown):
+                    if number >= writer.done:
                         with watch("encoding"):
                             writer.write(frame)
                         report("frames", number + 1, total)
                     if part is not None:
                         sheet.add(number, frame)
             except BaseException:
-                if isinstance(writer, segments.SegmentedWriter) and writer.kept:
+                if writer.kept:
                     report("kept", writer.kept, total)
                 raise
             if part is not None:

@@ -36,6 +36,8 @@ class VideoWriter:
     is constant. The same frames and sound give the same bytes.
     """
 
+    done = kept = 0  # frames of an earlier attempt, and for a later one; see `segments`
+
     def __init__(
         self,
         out: str | os.PathLike,
