@@ -2,7 +2,7 @@
 
 A `Task` says what is trained: its data, losses and measures. The `Solver` runs it. All randomness of step n comes
 from (seed, n), so a run that was killed and resumed makes the same numbers as one that was not, to the bit, and
-torchrun's processes, each with its slice of the batch, make those of one process up to rounding.
+torchrun's processes, each with its slice of the batch, make those of one process up to rounding (dropout apart).
 
     def build(data: Path, config: Config, work: Path) -> Task    # in training/<task>.py: what `emotalk train` calls
 
@@ -144,7 +144,7 @@ class Solver:
     def _train(self, batch: dict[str, Tensor]) -> None:
         """One step: every loss that the task yields, each with its optimizer."""
         factor = rate_factor(self.config, self.step)
-        torch.manual_seed(_entropy(self.config.seed, self.step))
+        torch.manual_seed(_entropy(self.config.seed, self.step) + self.rank)  # no two processes drop out alike
         losses = self.task.losses(batch, self.step, self.config.steps)
         amp = AMP.get(self.config.amp)
         while True:
