@@ -18,6 +18,7 @@ from .audio import READING
 from .errors import EmoTalkError, InputError, UsageError
 from .files import PartFile, check_input, check_output, write_error
 
+MAX_PIXELS = 36_000_000  # of a film that is read: 8K and no more
 QUALITY = 17  # x264's constant rate factor: visually lossless for faces
 _THREADS = 2  # fixed, because x264's output depends on it
 _QUEUE = 8  # frames that may wait for the encoder
@@ -184,6 +185,9 @@ def read_frames(path: str | os.PathLike, fps: float) -> Iterator[np.ndarray]:
     try:
         found = read_frames(f"file:{file.resolve()}", input_params=READING, output_params=["-vf", f"fps={fps}"])
         width, height = next(found)["size"]
+        if width * height > MAX_PIXELS:
+            found.close()
+            raise InputError(f"{file} has more than {MAX_PIXELS // 10**6} million pixels; scale it down first.")
         for data in found:
             yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
     except (OSError, RuntimeError, StopIteration, KeyError, ValueError) as error:

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from emotalk_cli import audio, batch, checkpoints, exchange, image
+from emotalk_cli import audio, batch, checkpoints, exchange, image, video
 from emotalk_cli.emotion import Emotion, read_timeline
 from emotalk_cli.emotions import COMPONENTS
 from emotalk_cli.errors import EmoTalkError, InputError, UsageError
@@ -266,6 +266,13 @@ def test_a_small_file_cannot_claim_years(tmp_path, monkeypatch):
     (tmp_path / "a.wav").write_bytes(header)
     with in_time(), pytest.raises(InputError, match="longer than 1 hours"):
         audio.Recording.open(tmp_path / "a.wav")
+
+
+def test_films_of_many_pixels_are_refused(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "MAX_PIXELS", 1000)
+    (tmp_path / "a.mp4").write_bytes(whole["mp4"])  # 32 x 32
+    with in_time(), pytest.raises(InputError, match="million pixels"):
+        next(read_frames(tmp_path / "a.mp4", 25))
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
