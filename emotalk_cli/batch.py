@@ -229,7 +229,7 @@ class Results:
             for line in file:
                 with contextlib.suppress(ValueError, RecursionError, TypeError, KeyError):
                     held = json.loads(line)
-                    if held["status"] == "done":
+                    if held["status"] == "done" and held["key"]:
                         done[held["key"]] = held
         return {
             row.number for row in rows if row.job and (held := done.get(self.key(row.job))) and _intact(row.job, held)
