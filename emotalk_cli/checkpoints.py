@@ -168,6 +168,7 @@ def complete(directory: str | os.PathLike, source: str | os.PathLike | None = No
     Returns the copies. Raises WeightsError as `weights_dir`.
     """
     folder, origin = Path(directory), weights_dir(source)
+    folder.mkdir(parents=True, exist_ok=True)
     copies = []
     for name in sorted(set(index(origin)) - set(index(folder))):
         part = folder / f".{name}.part"

@@ -219,6 +219,26 @@ def test_what_cannot_be_measured_is_said(talking_clip, tmp_path):
         evaluate.evaluate([broken], judges)
 
 
+def test_published_judges_take_over_when_they_are_there(talking_clip, monkeypatch):
+    """Under their own names, and only those of which the user has added the file."""
+
+    class Judge(torch.nn.Module):
+        def forward(self, images, landmarks):
+            return images.mean((2, 3))
+
+        def judge(self, faces, wave):
+            assert faces.shape == (20, 3, 224, 224) and len(wave) == 12800
+            return 3.5, 0
+
+    monkeypatch.setattr(published, "has", lambda name: name in ("syncnet", "emotion-fan"))
+    monkeypatch.setattr(published, "find", lambda name, device: Judge())
+    names, _ = evaluate.resolve(["sync", "efd", "fid"])
+    assert names == ["sync", "efd", "fid-builtin"]
+    pair = evaluate.Pair("clip", talking_clip, talking_clip)
+    found = evaluate.evaluate([pair], evaluate.Judges(names))
+    assert found.mean["sync"] == 3.5 and found.mean["efd"] == 0 and found.reference == {"sync": 3.5}
+
+
 def test_pairs_need_names_in_common(tmp_path, videos):
     (tmp_path / "elsewhere").mkdir()
     with pytest.raises(InputError, match="rename them alike"):

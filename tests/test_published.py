@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -191,3 +194,35 @@ def test_damaged_judge_is_noticed(syncnet_file, judges, capsys):
     with pytest.raises(WeightsError, match="damaged"):
         published.find("syncnet")
     assert main(["weights", "verify"]) == 1 and "damaged" in capsys.readouterr().out
+
+
+def test_synchrony_crop_is_that_of_the_published_pipeline():
+    """A face box of half side 50 about (100, 90): x -70..70 and y -50..90 around it, as run_pipeline.py cuts."""
+    landmarks = torch.zeros(1, 478, 3)
+    landmarks[0, 0, :2], landmarks[0, 1:, :2] = torch.tensor([50.0, 40.0]), torch.tensor([150.0, 140.0])
+    across = torch.arange(200.0).expand(1, 3, 220, 200) + 0.5
+    faces = published.sync_faces(across, landmarks)
+    assert faces.shape == (1, 3, 224, 224)
+    assert float(faces[0, 0, 0, 0]) == pytest.approx(30 + 0.3125, abs=0.01)
+    assert float(faces[0, 0, 0, -1]) == pytest.approx(170 - 0.3125, abs=0.01)
+    down = torch.arange(220.0)[:, None].expand(1, 3, 220, 200) + 0.5
+    assert float(published.sync_faces(down, landmarks)[0, 0, 0, 0]) == pytest.approx(40 + 0.3125, abs=0.01)
+    assert float(published.sync_faces(down, landmarks)[0, 0, -1, 0]) == pytest.approx(180 - 0.3125, abs=0.01)
+
+
+def test_weights_list_info_and_verify(tmp_path, capsys):
+    assert main(["weights", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    models = {row["name"]: row for row in listed["models"]}
+    assert {"ame", "eac", "face_model", "hef", "sync", "tracker"} <= set(models)
+    assert models["eac"]["parameters"] > 1e6 and not any(judge["added"] for judge in listed["judges"])
+    assert main(["weights", "info", "eac"]) == 0 and "command" in capsys.readouterr().out
+    assert main(["weights", "info", "vgg"]) == 2 and "choose one of" in capsys.readouterr().err
+    folder = tmp_path / "weights"
+    checkpoints.complete(folder)
+    assert main(["weights", "verify", "--weights", str(folder)]) == 0
+    (folder / "sync.safetensors").write_bytes(b"cut short")
+    assert main(["weights", "verify", "--weights", str(folder), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [Path(path).stem for path, state in found.items() if state != "intact"] == ["sync"]
+    assert main(["weights", "list", "--weights", str(folder)]) == 0 and "damaged" in capsys.readouterr().out
