@@ -5,6 +5,12 @@ talker = EmoTalk.load()
 talker.generate("face.jpg", "speech.wav", "sadly surprised", out="video.mp4")
 """
 
+import os
+
+# OpenMP's threads otherwise wait for each other at full speed: beside any other work (an encoder is enough) a frame
+# then takes several times as long. Read when torch is imported; the user's own setting wins.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 __version__ = "0.1.0"
 __all__ = ["EmoTalk", "EmoTalkError", "__version__"]
 

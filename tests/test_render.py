@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from emotalk_cli.errors import EmoTalkError
-from emotalk_cli.face.motion import pixel_grid, polygon_distance
+from emotalk_cli.face import kernels
+from emotalk_cli.face.motion import pixel_grid, polygon_distance, sample
 from emotalk_cli.face.render import interpolate, rasterize
 
 SQUARE = torch.tensor([[[2.0, 2.0, 5.0], [14.0, 2.0, 5.0], [14.0, 14.0, 5.0], [2.0, 14.0, 5.0]]])
@@ -106,3 +107,25 @@ def test_compiled_distance_to_a_polygon_equals_torch():
     slow = polygon_distance(points.clone().requires_grad_(), grid).detach()
     assert torch.allclose(polygon_distance(points, grid), slow, atol=1e-4)
     assert (slow > 0).any() and (slow < 0).any()
+
+
+def test_loops_are_compiled_where_nothing_can_be_kept(monkeypatch):
+    njit = kernels.numba.njit
+
+    def refuse(**options):
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(kernels.numba, "njit", refuse)
+    assert kernels._compiled(lambda x: x + 1)(2) == 3
+
+
+def test_compiled_warp_reads_where_the_flow_points():
+    image = torch.arange(5 * 7.0).reshape(1, 1, 5, 7).repeat(1, 3, 1, 1)
+    flow = torch.zeros(2, 2, 5, 7)
+    flow[1, 0], flow[1, 1] = 1.5, -20.0  # half between two columns; far above the first row
+    warped = sample(image, flow)
+    assert torch.equal(warped[0], image[0])
+    assert torch.allclose(warped[1, 0, 3], torch.tensor([1.5, 2.5, 3.5, 4.5, 5.5, 6.0, 6.0]))
+    assert torch.allclose(warped, sample(image, flow.requires_grad_()).detach(), atol=1e-5)
