@@ -136,7 +136,7 @@ class Solver:
                 if last or self.step % config.save_every == 0:
                     self._save()
                 self.progress(self.step, config.steps, self.rows[-1] if self.rows else {})
-            if self._stop:
+            if self.step < config.steps:
                 self._save()
                 raise Stopped(f"Stopped after step {self.step}, which is saved; go on with --resume.")
         return self.out / f"{self.task.name}.safetensors"
