@@ -116,3 +116,18 @@ def test_polygon_distance_of_a_square():
     distance = polygon_distance(square, pixel_grid(16, 16))[0]
     assert distance[8, 8] == pytest.approx(3.5) and distance[8, 1] == pytest.approx(-2.5)
     assert int((distance > 0).sum()) == 64
+
+
+def test_lashes_keep_their_length_when_lids_close_or_open_wide(motion):
+    rim, _ = motion.lashes
+    source = motion.mesh_source
+    count = len(rim)
+    assert count > 20  # both eyes
+    length = (source[-count:] - source[rim])[:, :2].norm(dim=1)
+    for values in ({"eyeBlink": 1.0}, {"eyeWide": 1.0}):
+        beta = expression(**values)
+        mesh = motion.mesh(motion._expressed(beta), STILL)[0]
+        driven = (mesh[-count:] - mesh[rim])[:, :2].norm(dim=1)
+        lid = (mesh[rim] - source[rim])[:, 1].abs().max()
+        assert lid > 1  # px: the lids have moved
+        torch.testing.assert_close(driven, length, atol=0.05, rtol=0.02)

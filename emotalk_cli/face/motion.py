@@ -58,6 +58,8 @@ OWN_TEETH = 0.3  # cm between the portrait's lips from which on its own teeth ar
 OWN_BRIGHT = 0.55  # of the skin's brightness: what is darker between the lips is no row of teeth
 OWN_MARGIN = 1.0  # px inside the portrait's inner lips, where its own teeth begin
 OWN_GUM = (0.50, 0.29, 0.28)  # above the portrait's own teeth, in the lip's shadow
+LASH_LENGTH, LASH_SHARE = 0.18, 0.6  # in eye widths, and at most this part of the lid: what does not stretch with it
+LASH_LIMIT = 0.85  # of a lid that narrows, the most that lashes may take
 LASH_WIDTH, LASH_DARK = 0.022, 0.4  # of the line where closed lids meet: in eye widths; part of the light it takes
 MOUTH_SAMPLES = 2  # per pixel and direction, for smooth teeth edges
 RATIO_SIZE = CROP_SIZE // 2  # flow and shading are smooth: rasterised at half size, then enlarged
@@ -162,6 +164,32 @@ def _spread(mean: Tensor, pairs: list[tuple[int, int]], upper: bool, reach: floa
     return follow
 
 
+def _split_lids(triangles: list[list[int]], count: int) -> tuple[list[list[int]], list[tuple[int, int]]]:
+    """Split the triangles above the upper lids, so that a band along their rims can keep its height.
+
+    Edges that leave an upper rim get one vertex more, numbered from `count` on. Returns triangles, and the edges as
+    (vertex of the rim, vertex above it).
+    """
+    lower = {v for _, v in LEFT_LID_PAIRS + RIGHT_LID_PAIRS}
+    rims = {v for v in LEFT_EYE + RIGHT_EYE if v not in lower}  # with the corners of the eyes
+    between: dict[tuple[int, int], int] = {}
+    out = []
+
+    def split(rim: int, above: int) -> int:
+        return between.setdefault((rim, above), count + len(between))
+
+    for triangle in triangles:
+        on = [v in rims for v in triangle]
+        if sum(on) not in (1, 2) or lower & set(triangle):
+            out.append(triangle)
+            continue
+        first = on.index(sum(on) == 1)  # the vertex that is alone on its side
+        alone, a, b = triangle[first:] + triangle[:first]
+        x, y = (split(alone, v) if on[first] else split(v, alone) for v in (a, b))
+        out += [[alone, x, y], [x, a, b], [x, b, y]]
+    return out, list(between)
+
+
 class FaceMotion:
     """Motion of one portrait. Everything that does not change from frame to frame is computed here, once.
 
@@ -215,10 +243,18 @@ class FaceMotion:
             for i in range(36):
                 j = (i + 1) % 36
                 triangles += [[inner[i], inner[j], outer[i]], [outer[i], inner[j], outer[j]]]
+        triangles, edges = _split_lids(triangles, N_SKIN + 36 * len(RINGS) + len(self.behind))
         self.triangles = torch.tensor(triangles, device=self.device)
-        self.mesh_source = torch.cat([self.points[:N_SKIN], self.rings.flatten(0, 1), self.points[self.behind]])
+        self.lashes = torch.tensor(edges, device=self.device).T  # [2,E]: from a lid's rim to the skin above
+        rim, above = self.points[self.lashes]
+        eyes = [(self.points[ring[0]] - self.points[ring[8]])[:2].norm() for ring in (LEFT_EYE, RIGHT_EYE)]
+        length = (above - rim)[:, :2].norm(dim=1)
+        self.lash_length = torch.minimum(LASH_LENGTH * sum(eyes) / 2, LASH_SHARE * length)
+        share = (self.lash_length / length.clamp_min(1e-3))[:, None]
+        lashes = torch.lerp(rim, above, share)
+        self.mesh_source = torch.cat([self.points[:N_SKIN], self.rings.flatten(0, 1), self.points[self.behind], lashes])
         uv = self.model.uv[:N_SKIN]
-        uv = torch.cat([uv, *[uv[FACE_OVAL]] * len(RINGS), uv[self.behind]])
+        uv = torch.cat([uv, *[uv[FACE_OVAL]] * len(RINGS), uv[self.behind], torch.lerp(*uv[self.lashes], share)])
         onface = torch.ones_like(uv[:, :1])
         onface[N_SKIN : N_SKIN + 36 * len(RINGS)] = 0
         self.attributes = torch.cat([self.mesh_source[:, :2], uv, onface], 1)
@@ -345,12 +381,15 @@ class FaceMotion:
         return points + weight * (moved - points)
 
     def mesh(self, expressed: Tensor, pose: Tensor) -> Tensor:
-        """Face, rings and the rims' copies as driven: [B,468+216+52,3] px."""
+        """Face, rings, the rims' copies and the ends of lashes as driven: [B,468+216+52+E,3] px."""
         push = (expressed - self.points)[:, FACE_OVAL]
         rings = self.rings[None] + self.ring_expression[..., None] * push[:, None]
         rings = self._rigid(rings.flatten(1, 2), pose, self.ring_rigid.reshape(-1, 1))
         skin = self._rigid(expressed[:, :N_SKIN], pose)
-        return torch.cat([skin, rings, skin[:, self.behind] + skin.new_tensor([0.0, 0.0, BEHIND])], 1)
+        rim, above = skin[:, self.lashes[0]], skin[:, self.lashes[1]]
+        length = (above - rim)[..., :2].norm(dim=2, keepdim=True).clamp_min(1e-3)
+        lashes = torch.lerp(rim, above, (self.lash_length[:, None] / length).clamp(max=LASH_LIMIT))
+        return torch.cat([skin, rings, skin[:, self.behind] + skin.new_tensor([0.0, 0.0, BEHIND]), lashes], 1)
 
     @torch.inference_mode()
     def frame(self, beta: Tensor, pose: Tensor) -> Geometry:
