@@ -80,7 +80,7 @@ def test_emotion_features_are_frozen_and_differentiable(clip, reader):
     image = (clip.frames(0, 2).float() / 255).requires_grad_(True)
     landmarks = clip["landmarks"][:2]
     features = phi(image, landmarks)
-    assert float(objectives.emotion_loss(features, features)) < 1e-5
+    assert objectives.emotion_loss(features, features).item() < 1e-5
     objectives.emotion_loss(features[:1], features[1:].detach() + 1).backward()
     touched = image.grad.abs().sum((0, 1)) > 0
     low, high = landmarks[0, :, :2].amin(0).int().tolist(), landmarks[0, :, :2].amax(0).int().tolist()
