@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from .emotion import AS_SPOKEN, one_of, parse_intensity
-from .errors import UsageError
+from .errors import InputError, UsageError
 from .files import check_name, check_output
 from .pipeline import BATCH, POSES, EmoTalk, Progress, Result, Settings, frame_count
 from .provenance import Sidecar, Signer
@@ -94,6 +94,8 @@ class Job:
 
         Raises UsageError, and InputError if an input that is used again is missing or has changed.
         """
+        for name in {*sidecar.inputs, *sidecar.options} & set(_ASIDE):  # a stranger's file says nothing about outputs
+            raise InputError(f"{sidecar.path} names --{name.replace('_', '-')}, which no sidecar does; do not use it.")
         inputs = {name: sidecar.input(name) for name in sidecar.inputs if name not in changes}
         out = sidecar.path.with_name(Path(sidecar.path.stem).stem + ".again.mp4")
         return cls.parse({"out": out} | sidecar.options | inputs | changes)

@@ -118,6 +118,15 @@ def test_what_is_no_sidecar(tmp_path, text):
         Sidecar.read(tmp_path / "a.json")
 
 
+@pytest.mark.parametrize("part,name", [("options", "out"), ("inputs", "preview"), ("options", "weights")])
+def test_a_sidecar_cannot_say_where_to_write(made, tmp_path, part, name):
+    held = json.loads(made.sidecar.read_text())
+    held[part][name] = {"path": "../x.mp4", "sha256": ""} if part == "inputs" else "../x.mp4"
+    (tmp_path / "a.json").write_text(json.dumps(held))
+    with pytest.raises(InputError, match=f"names --{name}"):
+        Job.of(Sidecar.read(tmp_path / "a.json"))
+
+
 def test_sidecar_of_the_longest_name(tmp_path):
     assert sidecar_path(tmp_path / "a.mp4").name == "a.mp4.json"
     assert len(os.fsencode(sidecar_path(tmp_path / ("é" * 125 + ".mp4")).name)) == 255
