@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..audio import Recording
+from ..audio import SAMPLE_RATE, Recording, log_mel
 from ..face.fit import fit_portrait
 from ..face.model import INDEX
 from ..face.motion import FaceMotion
@@ -119,18 +119,21 @@ def confusion(
     talker: EmoTalk,
     reader: EmotionReader,
     faces: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
-    audio: Path,
+    audio: Path | None,
     intensity: float,
     moments: int,
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Mean probabilities and top-1 rates [wanted 7, read 7] over faces x moments, and one row of frames a face.
 
     faces: (picture uint8 [H,W,3], labelled landmarks [478,3] px, labelled ARKit scores [51]). Moments: one from each
-    of as many equal parts of the speech, where the mouth is as open as it is half of the time.
+    of as many equal parts of the speech, where the mouth is as open as it is half of the time. Without audio: silence.
     """
-    recording = Recording.open(audio)
-    mel = torch.cat(list(recording.mels()), 1)
-    spoken = {n: talker.eac.predict(mel, talker.emotion(n).z[0], intensity, recording.level) for n in BASICS}
+    if audio is None:
+        mel, loud = log_mel(np.zeros(2 * SAMPLE_RATE, np.float32)), -100.0
+    else:
+        recording = Recording.open(audio)
+        mel, loud = torch.cat(list(recording.mels()), 1), recording.level
+    spoken = {n: talker.eac.predict(mel, talker.emotion(n).z[0], intensity, loud) for n in BASICS}
     jaw = spoken["neutral"][0][:, INDEX["jawOpen"]]
     length = len(jaw) // moments
     at = [k * length + int(jaw[k * length : (k + 1) * length].argsort()[length // 2]) for k in range(moments)]
@@ -155,6 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the training data pack")
     parser.add_argument("--audio", type=Path, default=Path("examples/speech.wav"))
+    parser.add_argument("--silent", action="store_true", help="lips closed: judge silence in place of the speech")
     parser.add_argument("--faces", type=int, default=30)
     parser.add_argument("--moments", type=int, default=2, help="frames a face and emotion")
     parser.add_argument("--intensity", type=float, default=3.0)
@@ -171,7 +175,9 @@ def main() -> None:
     faces = [(picture, labels["landmarks"][row[n]], scores[row[n]]) for picture, n in zip(pictures, names)]
     talker = EmoTalk.load(options.weights, "cpu", options.generator)
     reader = EmotionReader(options.data / "teachers").eval()
-    means, hits, rows = confusion(talker, reader, faces, options.audio, options.intensity, options.moments)
+    means, hits, rows = confusion(
+        talker, reader, faces, None if options.silent else options.audio, options.intensity, options.moments
+    )
     print(
         f"{options.generator}, intensity {options.intensity:g}, {len(faces)} held-out faces x {options.moments} moments"
     )
