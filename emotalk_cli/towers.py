@@ -187,7 +187,7 @@ class ImageDims:
     margin: float = MARGIN
     patch: int = 16
     width: int = 128
-    layers: int = 4
+    layers: int = 3
     heads: int = 4
     hidden: int = 192
     output: int = 512
@@ -219,6 +219,7 @@ class ImageTower(_Tower):
         self.index = list(POINTS)
         self.register_buffer("mean", torch.zeros(len(POINTS), 3))  # the mean face, size 1
         self.standard = nn.BatchNorm1d(count, affine=False, momentum=0.02)
+        self.direct = nn.Linear(count, dims.output)
         self.shape = nn.Sequential(
             nn.Dropout(0.1),
             nn.Linear(count, dims.hidden),
@@ -245,5 +246,5 @@ class ImageTower(_Tower):
 
     def forward(self, crops: Tensor, features: Tensor) -> Tensor:
         """Face crops [B,3,side,side] in -1..1 and `features` [B,N] -> unit vectors [B,512]."""
-        shape = self.shape(self.standard(features).clamp(-5, 5))
-        return F.normalize(self.visual(crops) + shape, dim=1)
+        features = self.standard(features).clamp(-5, 5)
+        return F.normalize(self.visual(crops) + self.shape(features) + self.direct(features), dim=1)

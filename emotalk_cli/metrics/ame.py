@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, help="folder for the contact sheets")
     parser.add_argument("--generator", default="hef", help="of the contact sheets")
     parser.add_argument("--out", type=Path, help="also write the figures as JSON")
-    parser.add_argument("--only", choices=("text", "image", "audio", "sheets"), help="this part alone")
+    parser.add_argument("--only", choices=("text", "image", "audio", "growth", "sheets"), help="this part alone")
     options = parser.parse_args()
     talker = EmoTalk.load(options.weights, "cpu", options.generator if options.sheets else "geometry")
     ame, report = talker.ame, {}

@@ -39,6 +39,7 @@ from .faces import load_faces
 SIDE = 112  # px of a stored crop; the tower sees random parts of it, `ImageDims.side` px
 VISEMES = {"jawOpen": 0.45, "mouthFunnel": 0.5, "mouthPucker": 0.5, "mouthLowerDown": 0.3, "mouthUpperUp": 0.2}
 SMILE = [INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]
+RIDGE = 0.1  # penalty of the regression that training starts from, a face
 KEPT_BACK = 0.1  # share of people to validate on
 
 
@@ -204,6 +205,25 @@ class ImageTask:
         self.drawn = torch.from_numpy(np.flatnonzero(~left & ~faces["real"]))
         self.real = torch.from_numpy(np.flatnonzero(~left & faces["real"]))
         self.helpers: dict[str, nn.Module] = {}
+        self._regress()
+
+    @torch.no_grad()
+    def _regress(self) -> None:
+        """Start at the ridge regression of z on the features; pixels and the rest learn what it leaves."""
+        rows = torch.cat([self.drawn, self.real])
+        x, z, weight = self.features[rows], self.z[rows], self.trust[rows, None]
+        standard, direct = self.model.standard, self.model.direct
+        standard.running_mean.copy_(x.mean(0))
+        standard.running_var.copy_(x.var(0))
+        x = standard.eval()(x).clamp(-5, 5)
+        mean = (z * weight).sum(0) / weight.sum()
+        gram = x.T @ (x * weight) + RIDGE * len(x) * torch.eye(x.shape[1])
+        direct.weight.copy_(torch.linalg.solve(gram, x.T @ ((z - mean) * weight)).T)
+        direct.bias.copy_(mean)
+        self.model.visual.proj.zero_()
+        last = self.model.shape[-1]
+        last.weight.zero_()
+        last.bias.zero_()
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"adamw": torch.optim.AdamW(self.model.parameters(), self.config.rate, weight_decay=0.05)}
