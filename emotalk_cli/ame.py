@@ -151,7 +151,7 @@ class AME(nn.Module):
                 f"{name} embeds in {anchors.shape[1]} dimensions; choose a model of {WIDTH}, such as ViT-B-32."
             )
         space = f"{name}/{pretrained}"
-        audio = AudioTower.load(checkpoints.weights_dir(weights), space)
+        audio = AudioTower.load(checkpoints.weights_dir(weights), space, skip=True)
         return cls(tower, tokenizer, space, image_tower=seeing, audio_tower=audio, anchors=anchors)
 
     @property

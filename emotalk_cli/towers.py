@@ -50,15 +50,18 @@ class _Tower(nn.Module):
     Dims: ClassVar[type]
 
     @classmethod
-    def load(cls: type[Tower], folder: Path, space: str) -> Tower | None:
+    def load(cls: type[Tower], folder: Path, space: str, skip: bool = False) -> Tower | None:
         """The tower in a folder of weights, ready for use; None if there is none.
 
-        Raises WeightsError if the file is damaged, or was trained in another space than `space`.
+        Raises WeightsError if the file is damaged, or was trained in another space than `space`; with `skip` such
+        a tower counts as none.
         """
         if not (folder / f"{cls.name}.safetensors").is_file():
             return None
         checkpoint = checkpoints.load(cls.name, folder)
         if checkpoint.dims.get("space") != space:
+            if skip:
+                return None
             raise WeightsError(
                 f"{checkpoint.path} was trained in the emotion space {checkpoint.dims.get('space')!r}, not {space!r}; "
                 "train it again in this space or remove it."
@@ -74,16 +77,20 @@ class _Tower(nn.Module):
 
 @dataclass(frozen=True)
 class AudioDims:
-    """Sizes of the audio tower. window: mel frames (100 a second); space: the space that it maps to."""
+    """Sizes of the audio tower. window: mel frames (100 a second); anchors: emotions that are told apart by ear.
+
+    space: the space that it maps to.
+    """
 
     n_mels: int = N_MELS
     width: int = 64
     layers: int = 2
     heads: int = 4
     window: int = 200
+    anchors: int = 7
     output: int = 512
     dropout: float = 0.15
-    forget: float = 0.3  # dropout of the statistics
+    forget: float = 0.1  # dropout of the statistics
     space: str = "emotalk-1"
 
 
@@ -92,7 +99,8 @@ class AudioTower(_Tower):
 
     Half of the spectrum's mean over time is taken off what the tokens see, so that they hear change rather than the
     microphone. The statistics (level, spread and speed of each band, cepstra, pitch strength, rhythm) also reach the
-    output directly: such functionals are what a few hundred recordings can teach.
+    output directly: such functionals are what a few hundred recordings can teach. The output is an average of the
+    anchors' embeddings, so that even a wrong guess is an emotion.
     """
 
     name, Dims = "ame_audio", AudioDims
@@ -112,14 +120,16 @@ class AudioTower(_Tower):
         count = self.statistics(torch.zeros(1, n, dims.window)).shape[1]
         self.standard = nn.BatchNorm1d(count, affine=False, momentum=0.02)
         self.forget = nn.Dropout(dims.forget)
-        self.summary, self.direct = nn.Linear(count, width), nn.Linear(count, dims.output)
+        self.summary, self.direct = nn.Linear(count, width), nn.Linear(count, dims.anchors)
         self.cls = nn.Parameter(torch.zeros(width))
         self.position = nn.Parameter(torch.randn(1 + dims.window // 8, width) * 0.02)
         layer = nn.TransformerEncoderLayer(
             width, dims.heads, 2 * width, dims.dropout, "gelu", batch_first=True, norm_first=True
         )
         self.encoder = nn.TransformerEncoder(layer, dims.layers, nn.LayerNorm(width), enable_nested_tensor=False)
-        self.head = nn.Sequential(nn.Dropout(dims.dropout), nn.Linear(width, dims.output))
+        self.head = nn.Sequential(nn.Dropout(dims.dropout), nn.Linear(width, dims.anchors))
+        self.sharpness = nn.Parameter(torch.ones(()))
+        self.register_buffer("anchors", torch.zeros(dims.anchors, dims.output))  # unit vectors of the space
 
     def statistics(self, mel: Tensor) -> Tensor:
         """Functionals [B,N] of windows [B,80,T]."""
@@ -152,7 +162,8 @@ class AudioTower(_Tower):
         speed = 3 * F.pad(change.diff(dim=2), (1, 0))
         tokens = self.front(torch.cat([change, speed], 1)).mT
         tokens = torch.cat([(self.cls + self.summary(statistics))[:, None], tokens], 1) + self.position
-        return F.normalize(self.direct(statistics) + self.head(self.encoder(tokens)[:, 0]), dim=1)
+        share = (self.sharpness * (self.direct(statistics) + self.head(self.encoder(tokens)[:, 0]))).softmax(1)
+        return F.normalize(share @ self.anchors, dim=1)
 
     @torch.no_grad()
     def listen(self, mels: Iterable[Tensor], level: float) -> Tensor | None:

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import PORTRAIT, write_wav
+from conftest import PORTRAIT, SPEECH, write_wav
+from PIL import Image
 
 from emotalk_cli.audio import Recording
 from emotalk_cli.cli import main
@@ -200,3 +201,27 @@ def test_options_of_generate_that_fail(name, talker, short_speech, tmp_path, cap
     assert main(["generate", f"--face={PORTRAIT}", f"--audio={short_speech}", "-o", str(out), "-q", *arguments]) == code
     err = capfd.readouterr().err
     assert words in err and err.count("\n") == 1 and not out.exists()
+
+
+def test_an_emotion_may_come_from_a_face_or_a_voice(talker, recording, portrait_picture):
+    """The example portrait smiles; the shipped towers are used."""
+    seen = talker.emotion(image=PORTRAIT)
+    assert next(iter(talker.nearest(seen))) == "happy" and seen.origin == ("image", str(PORTRAIT))
+    smile = 43  # mouthSmileLeft
+    assert talker.expression(seen, 3)[0][smile] > 0.4
+    heard = talker.emotion(audio=SPEECH)
+    assert heard.z.shape == (1, 512) and torch.allclose(heard.z.norm(dim=1), torch.ones(1), atol=1e-4)
+    assert torch.equal(heard.z, talker.emotion(audio=SPEECH).z)
+
+
+def test_without_an_emotion_the_speech_says_it(talker, tmp_path):
+    (tmp_path / "speech.wav").write_bytes(SPEECH.read_bytes())
+    own = next(iter(talker.frames(PORTRAIT, tmp_path / "speech.wav", fps=1, size=64)))
+    same = next(iter(talker.frames(PORTRAIT, SPEECH, talker.emotion(audio=SPEECH), fps=1, size=64)))
+    assert np.array_equal(own, same)
+
+
+def test_a_picture_without_a_face_is_no_emotion(talker, tmp_path):
+    Image.fromarray(np.full((200, 200, 3), 90, np.uint8)).save(tmp_path / "grey.png")
+    with pytest.raises(InputError, match="grey.png shows no face"):
+        talker.emotion(image=tmp_path / "grey.png")

@@ -35,7 +35,9 @@ def random_mel(seed: int, frames: int = 400) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def audio_tower() -> AudioTower:
     torch.manual_seed(0)
-    return AudioTower(AudioDims(width=16, layers=1, heads=2)).eval().requires_grad_(False)
+    tower = AudioTower(AudioDims(width=16, layers=1, heads=2)).eval().requires_grad_(False)
+    tower.anchors.copy_(torch.nn.functional.normalize(torch.randn(7, 512), dim=1))
+    return tower
 
 
 def test_a_recording_is_heard_alike_however_it_is_cut(audio_tower):
@@ -154,8 +156,9 @@ def test_the_audio_tower_learns_classes_and_hears_them_in_a_speaker_it_never_met
     assert all(torch.equal(batch[name], again[name]) for name in batch)
     assert batch["mel"].shape == (5, 80, 200) and batch["text"].shape == batch["image"].shape == (5, 512)
     assert torch.allclose(batch["weights"].sum(1), torch.ones(5)) and batch["mel"].min() >= 0
-    losses = train(task, 60, 14)
-    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
+    assert task.validate(task.model)["accuracy"] > 0.6, "the regression it starts from"
+    losses = train(task, 30, 14)
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
     assert task.validate(task.model)["accuracy"] > 0.6
     assert task.confusion(task.model).sum() == 21
 
@@ -206,11 +209,11 @@ def test_the_image_tower_learns_emotions_of_people_it_never_met(ame):
     batch = task.batch(np.random.default_rng(0), 6)
     assert batch["crop"].shape == (6, 3, 96, 96) and batch["crop"].min() >= -1 and batch["crop"].max() <= 1
     assert torch.allclose(batch["z"].norm(dim=1), torch.ones(6), atol=1e-4)
-    before = task.validate(task.model)
-    losses = train(task, 30, 16)
-    after = task.validate(task.model)
-    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
-    assert after["score"] < before["score"] and after["right"] > 0.3
+    assert task.validate(task.model)["right"] > 0.6, "the regression it starts from"
+    assert not task.model.visual.proj.any()
+    train(task, 8, 16)
+    assert task.validate(task.model)["right"] > 0.3
+    assert task.model.visual.proj.any() and task.model.shape[-1].weight.any(), "pixels learn nothing"
     assert task.samples(task.model).dtype == np.uint8
 
 
