@@ -31,9 +31,9 @@ from .hef_pairs import COLORED, KINDS, VALIDATION, prepare, unpack
 DATA_CREDIT = "London Set, Canada (CC BY 4.0, DeBruine & Jones), webmorphR.stim (CC0), SFHQ (MIT), GRID s1 (CC BY 4.0)"
 SQUARE = 144  # px of the portrait crop: a wide open mouth
 WEIGHT_PIXEL, WEIGHT_SQUARE, WEIGHT_STRUCTURE, WEIGHT_EDGE = 5.0, 15.0, 0.3, 3.0
-WEIGHT_FEATURE, WEIGHT_ADVERSARIAL = 0.5, 0.25
+WEIGHT_FEATURE, WEIGHT_ADVERSARIAL = 0.5, 0.08
 WEIGHT_DETAIL = 4.0  # how much more mouth and eyes count than skin
-HIDDEN_SHARP, HIDDEN_COLOR, HIDDEN_PATCH = 0.12, 1.0, 3.0  # an unseen mouth: colour is known, tooth places are not
+HIDDEN_SHARP, HIDDEN_COLOR, HIDDEN_PATCH = 0.3, 2.0, 3.0  # an unseen mouth: colour is known, tooth places are not
 SKIN_PATCH = 0.05  # of a patch's verdict on skin, where a warped photo is real already
 WEIGHT_FLOW, FLOW_BEND = 0.05, 2.0  # of the learned flow against the measured one; px from where the loss is linear
 WEIGHT_ROUGH = 0.02  # per px² that fine blocks add to the flow
