@@ -247,7 +247,7 @@ def test_training_moves_generator_and_critic_and_saves(cache, tmp_path):
 def test_kinds_are_drawn_by_their_share(cache):
     pairs = Pairs(cache, False)
     assert pairs.kinds == ["back-open", "unsmile"]
-    assert np.allclose(pairs.probability, np.array([0.22, 0.24]) / 0.46)
+    assert np.allclose(pairs.probability, np.array([0.16, 0.30]) / 0.46)
 
 
 def test_back_translation_leads_home(model, portrait):

@@ -37,7 +37,7 @@ HIDDEN_SHARP, HIDDEN_COLOR, HIDDEN_PATCH = 0.3, 2.0, 3.0  # an unseen mouth: col
 SKIN_PATCH = 0.05  # of a patch's verdict on skin, where a warped photo is real already
 WEIGHT_FLOW, FLOW_BEND = 0.05, 2.0  # of the learned flow against the measured one; px from where the loss is linear
 WEIGHT_ROUGH = 0.02  # per px² that fine blocks add to the flow
-SHARES = dict(zip(KINDS, (0.24, 0.18, 0.18, 0.22, 0.06, 0.07, 0.05), strict=True))  # of a batch
+SHARES = dict(zip(KINDS, (0.30, 0.28, 0.12, 0.16, 0.04, 0.06, 0.04), strict=True))  # of a batch
 SH_ODD = [1, 4, 5]  # harmonics odd in x
 POSE_ODD = [1, 2, 3]  # yaw, roll and x change sign in a mirror
 MIRROR = [
