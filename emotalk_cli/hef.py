@@ -30,6 +30,7 @@ DARK = (0.35, 0.6)
 WHITE = (0.68, 0.78)  # darkest / brightest colour channel: tongue and gums are below, teeth above, in any light
 REGION_STEP, REGION_MARGIN = 16, 16  # px: fine blocks run on the face's box, of whole steps, and what its rim reads
 TINT = 0.08  # most by which repainting may shift a drawn tooth's colour: lit teeth are near white in any picture
+TONE = (-0.12, 0.3)  # and its brightness: darker, a row of teeth becomes a hole with a bright rim
 LIT_TEETH = 0.35  # an interior without a point as bright as this shows no teeth
 
 
@@ -366,8 +367,9 @@ class HEF(nn.Module):
         base, ratio, interior, mouth, support, hidden, free = finest
         psi = psi * support
         shaded = relight(warp(source.image, base + psi, d.window, origin), ratio).clamp(0, 1)
-        tint = image - image.mean(1, keepdim=True)
-        image = image - hidden * (tint - tint.clamp(-TINT, TINT))
+        tone = image.mean(1, keepdim=True)
+        tooth = tone.clamp(*TONE) + (image - tone).clamp(-TINT, TINT)
+        image = torch.lerp(image, tooth, hidden)
         mask = support * free * out[:, 5:].sigmoid()
         moved = torch.lerp(shaded, interior, mouth)
         parts = {"moved": moved, "flow": psi, "coarse": coarse, "mask": mask, "support": support, "hidden": hidden}
