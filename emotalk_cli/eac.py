@@ -26,8 +26,11 @@ ENCODERS = ("transformer", "gru", "mlp")
 LARGEST = 1.2  # of a named coefficient; fitted faces stay below 1
 NAMED = 53  # blendshapes are never negative, the residual components after them may be
 CONTACT = 0.3  # cm: lips that come nearer than this are drawn together (see `EAC.contact`)
-LIKELY = (0.15, 0.3)  # probability of closed lips from which on lips are drawn together, and are closed
+LIKELY = (0.2, 0.4)  # probability of closed lips from which on lips are drawn together, and are closed
 PEAK = 2  # video frames on either side among which a closure has its peak
+BLEND = 0.3  # share of a closure that reaches the frames before and after: lips do not meet in no time
+REACH = PEAK + 1  # video frames on either side on which `EAC.contact` depends
+OPENING, JAW = 1.25, 0.35  # factor on jawOpen up to this: a regression opens less than those it learned from
 
 _QUIETEST = -55.0  # dBFS: below this a recording is silence, not quiet speech
 MEL_TO_LEVEL = 1.93  # log10 mel power of speech minus its level in bel
@@ -63,7 +66,13 @@ def _ease(x: Tensor) -> Tensor:
 def peaks(closed: Tensor) -> Tensor:
     """Probabilities [n] of closed lips, kept where they peak and lowered around: a closure lasts a frame or two."""
     highest = F.max_pool1d(closed[None], 2 * PEAK + 1, 1, PEAK)[0]
-    return closed * (closed / highest.clamp(min=1e-6)) ** 6
+    return closed * (closed / highest.clamp(min=1e-6)) ** 12
+
+
+def blended(likely: Tensor) -> Tensor:
+    """[n] in 0..1, raised around peaks: a closure comes and goes within two frames instead of one."""
+    before, after = torch.cat([likely[:1], likely[:-1]]), torch.cat([likely[1:], likely[-1:]])
+    return torch.maximum(likely, BLEND * (before + after) + (1 - 2 * BLEND) * likely)
 
 
 def close_lips(beta: Tensor, allowed: Tensor, lips: Tensor) -> Tensor:
@@ -179,12 +188,12 @@ class EAC(nn.Module):
         for block in itertools.chain(self._rows(mels, z, mu, times, level, batch), [None]):
             if block is not None:
                 rows = torch.cat([rows, block])
-            ready = len(rows) - (PEAK if block is not None else 0)
+            ready = len(rows) - (REACH if block is not None else 0)
             if ready > done:
                 beta, closed, sigma = rows.split(sizes, 1)
-                beta = self.contact(beta, peaks(closed[:, 0].sigmoid())[:, None])
+                beta = self.contact(beta, closed[:, 0].sigmoid())
                 yield beta[done:ready], sigma[done:ready].clone()
-                rows, done = rows[max(0, ready - PEAK) :], min(PEAK, ready)
+                rows, done = rows[max(0, ready - REACH) :], min(REACH, ready)
 
     def _rows(
         self, mels: Iterable[Tensor], z: Tensor, mu: Tensor, times: Tensor, level: float, batch: int
@@ -242,14 +251,16 @@ class EAC(nn.Module):
         return torch.cat([beta for beta, _ in motion]), torch.cat([sigma for _, sigma in motion])
 
     def contact(self, beta: Tensor, closed: Tensor) -> Tensor:
-        """Coefficients [n,64] in their range, with lips closed as far as `closed` [n,1] (probability) says.
+        """Coefficients [n,64] in their range, with lips closed as far as `closed` [n] (probability) says.
 
         A regression averages a closure with what surrounds it. Lips that are likely to be closed, or nearer than
         `CONTACT`, are therefore drawn smoothly together.
         """
         beta = torch.cat([beta[:, :NAMED].clamp(0, LARGEST), beta[:, NAMED:]], 1)
+        jaw = COMPONENTS.index("jawOpen")
+        beta[:, jaw] += (OPENING - 1) * beta[:, jaw].clamp(max=JAW)
         apart = (beta @ self.lips).clamp(min=0)
-        likely = _ease((closed - LIKELY[0]) / (LIKELY[1] - LIKELY[0]))
+        likely = blended(_ease((peaks(closed) - LIKELY[0]) / (LIKELY[1] - LIKELY[0])))[:, None]
         return close_lips(beta, apart * _ease(apart.mean(1, keepdim=True) / CONTACT) * (1 - likely), self.lips)
 
     def save(self, directory: str | os.PathLike, **provenance) -> None:
