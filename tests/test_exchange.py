@@ -16,6 +16,8 @@ from emotalk_cli.eac import NAMED
 from emotalk_cli.emotions import COMPONENTS
 from emotalk_cli.errors import InputError, UsageError
 from emotalk_cli.exchange import Take
+from emotalk_cli.job import Job, repeat
+from emotalk_cli.provenance import Sidecar
 
 JAW = COMPONENTS.index("jawOpen")
 
@@ -170,6 +172,16 @@ def test_a_film_drives_another_face_and_lends_its_head(talker, made, tmp_path):
     assert drive.take is None and drive.head.pose[0].abs().max() < 1e-6
     moved = torch.stack([pose for _, pose in talker.blendshapes(drive, 25.0, pose=str(film), blink=0)])
     torch.testing.assert_close(moved[:count], drive.head.pose[:count], atol=1e-4, rtol=0)
+
+
+def test_a_sidecar_makes_the_same_video_from_motion_and_a_films_head(talker, made, tmp_path):
+    film, shapes = made
+    options = {"size": 128, "pose": str(film)}
+    talker.generate(PORTRAIT, film, None, tmp_path / "one.mp4", motion=shapes, **options)
+    sidecar = Sidecar.read(tmp_path / "one.mp4.json")
+    assert {"face", "audio", "motion", "pose"} <= set(sidecar.inputs)
+    result = repeat(Job.of(sidecar), sidecar, talker)
+    assert result.identical and result.motion.endswith("film.json")
 
 
 def test_motion_and_emotion_exclude_each_other_and_a_pose_must_exist(talker, made, tmp_path):

@@ -84,15 +84,17 @@ def render(data: Path, out: Path, counts: dict[str, int], emotions: list[str], g
     from ..pipeline import EmoTalk
 
     out.mkdir(parents=True, exist_ok=True)
-    spoken = [*recordings(data, counts), *quiet(out)]
-    (out / "phones.json").write_text(json.dumps({name: kinds for name, _, kinds in spoken}))
+    spoken, listing = [*recordings(data, counts), *quiet(out)], out / "phones.json"
+    known = json.loads(listing.read_text()) if listing.exists() else {}
+    listing.write_text(json.dumps(known | {name: kinds for name, _, kinds in spoken}))
     talker = EmoTalk.load(weights, "cpu", generator)
     portrait = talker.portrait(data / "faces" / FACE)
     for emotion in emotions:
         (out / emotion).mkdir(exist_ok=True)
         for name, sound, _ in spoken:
             video = out / emotion / f"{name}.mp4"
-            if not video.exists():
+            needless = emotion != "neutral" and name in QUIET[1:]
+            if not video.exists() and not needless:
                 intensity = 1.0 if emotion == "neutral" else 3.0
                 options = {"intensity": intensity, "pose": "still", "blink": 0, "sidecar": False}
                 talker.generate(portrait, sound, emotion, video, **options)
