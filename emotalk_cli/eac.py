@@ -26,11 +26,11 @@ ENCODERS = ("transformer", "gru", "mlp")
 LARGEST = 1.2  # of a named coefficient; fitted faces stay below 1
 NAMED = 53  # blendshapes are never negative, the residual components after them may be
 CONTACT = 0.3  # cm: lips that come nearer than this are drawn together (see `EAC.contact`)
-LIKELY = (0.2, 0.4)  # probability of closed lips from which on lips are drawn together, and are closed
+LIKELY = (0.12, 0.28)  # probability of closed lips from which on lips are drawn together, and are closed
 PEAK = 2  # video frames on either side among which a closure has its peak
 BLEND = 0.3  # share of a closure that reaches the frames before and after: lips do not meet in no time
 REACH = PEAK + 1  # video frames on either side on which `EAC.contact` depends
-OPENING, JAW = 1.25, 0.35  # factor on jawOpen up to this: a regression opens less than those it learned from
+OPENING, JAW = 1.2, 0.35  # factor on jawOpen up to this: a regression opens less than those it learned from
 
 _QUIETEST = -55.0  # dBFS: below this a recording is silence, not quiet speech
 MEL_TO_LEVEL = 1.93  # log10 mel power of speech minus its level in bel
