@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from emotalk_cli.metrics.identity import ANCHORS, EYES, MOUTH, SIZE, Identity, level, separation, sharpness
 from emotalk_cli.training.config import Config
@@ -86,3 +89,10 @@ def test_training_brings_a_person_together(tmp_path):
     solver = Solver(IdentityTask(tmp_path / "samples", config), config, tmp_path / "out")
     path = solver.run()
     assert solver.rows[-1]["loss"] < 0.7 * solver.rows[0]["loss"] and path.stat().st_size < 2e6
+
+
+def test_shipped_embedding_knows_a_face_in_another_light():
+    picture = np.asarray(Image.open(Path(__file__).parents[1] / "examples" / "portrait.png").convert("RGB"))
+    dim = (picture[:, ::-1] * 0.6 + 20).astype(np.uint8)
+    first, second = Identity.load().embed([picture, dim])
+    assert first @ second > 0.7
