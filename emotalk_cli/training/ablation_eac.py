@@ -59,13 +59,19 @@ class Measure:
         best = max(emotions.BASICS, key=lambda name: weights.get(name, 0.0))
         return training.EmotionBank.one_hot("").z[emotions.BASICS.index(best)]
 
+    @staticmethod
+    def regression(eac: EAC, clip: Clip, z: Tensor, mu: float) -> Tensor:
+        """β [T,64] before `EAC.contact` closes lips, which a network of few steps calls for everywhere."""
+        keyframe = torch.zeros(1)
+        rows = torch.cat(list(eac._rows([clip.mel.float()], z[None], torch.tensor([mu]), keyframe, clip.level, 16)))
+        return rows[:, : eac.dims.components]
+
     def faces(self, eac: EAC, texts: list[str], wanted: Tensor, encoding: str) -> tuple[float, float]:
         """Cosine of the upper face with what is wanted [N,64], and L_emo, while a held-out sentence is spoken."""
         clip = self.clips[0]
         made = []
         for text in texts:
-            beta, _ = eac.predict(clip.mel.float(), self.code(text, encoding), 3.0, clip.level)
-            made.append(beta.mean(0))
+            made.append(self.regression(eac, clip, self.code(text, encoding), 3.0).mean(0))
         made = torch.stack(made)
         felt = wanted.norm(dim=1) > 0.15  # a neutral face has no direction
         cosine = F.cosine_similarity(made[felt][:, self.upper], wanted[felt][:, self.upper])
@@ -85,7 +91,7 @@ class Measure:
         z = self.code("neutral", encoding)
         opening, width = [], []
         for clip in self.clips:
-            beta, _ = eac.predict(clip.mel.float(), z, 1.0, clip.level)
+            beta = self.regression(eac, clip, z, 1.0)
             opening.append(motion.gaps(beta, self.basis).mean(1))
             width.append(motion.widths(beta, self.basis).mean(1))
         truth = [torch.cat([getattr(clip, name).mean(1) for clip in self.clips]) for name in ("gaps", "widths")]
