@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from . import checkpoints
 from .face.fit import CROP_LIFT, CROP_SIZE, Portrait
 from .face.model import INNER_LIPS, N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
-from .face.motion import Geometry, boxed, pixel_grid, polygon_distance, relight
+from .face.motion import Geometry, boxed, pixel_grid, polygon_distance, relight, sharp_sample
 
 FLOW_UNIT = 2.0  # px of flow per unit of network output
 SPLIT = 3  # blocks 0..3 (6 to 48 px) always see the whole window; finer ones may be restricted to a region
@@ -90,10 +90,11 @@ class Drive:
     eyes: Tensor
 
 
-def warp(image: Tensor, flow: Tensor, extent: float, origin: Tensor | None = None) -> Tensor:
+def warp(image: Tensor, flow: Tensor, extent: float, origin: Tensor | None = None, sharp: bool = False) -> Tensor:
     """Sample image [B or 1,C,H,W], which spans `extent` px a side, at pixel + flow [B,2,h,w] px.
 
-    The flow's grid spans the image, or with origin [B,2] (x, y px) a region of it at the image's resolution.
+    The flow's grid spans the image, or with origin [B,2] (x, y px) a region of it at the image's resolution. With
+    `sharp` as `sharp_sample`.
     """
     height, width = flow.shape[2:]
     step = extent / (width if origin is None else image.shape[-1])
@@ -102,6 +103,8 @@ def warp(image: Tensor, flow: Tensor, extent: float, origin: Tensor | None = Non
         base = base + origin[:, :, None, None]
     grid = ((base + flow) * (2 / extent) - 1).permute(0, 2, 3, 1)
     image = image.expand(len(flow), -1, -1, -1)
+    if sharp:
+        return sharp_sample(image, grid)
     return F.grid_sample(image, grid, align_corners=False, padding_mode="border")
 
 
@@ -366,7 +369,7 @@ class HEF(nn.Module):
             finest = tuple(region(t, corners, size) for t in finest)
         base, ratio, interior, mouth, support, hidden, free = finest
         psi = psi * support
-        shaded = relight(warp(source.image, base + psi, d.window, origin), ratio).clamp(0, 1)
+        shaded = relight(warp(source.image, base + psi, d.window, origin, sharp=True), ratio).clamp(0, 1)
         tone = image.mean(1, keepdim=True)
         tooth = tone.clamp(*TONE) + (image - tone).clamp(-TINT, TINT)
         image = torch.lerp(image, tooth, hidden)

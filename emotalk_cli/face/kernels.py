@@ -104,9 +104,15 @@ def polygon_distance(points, grid, distance):
 
 
 @_compiled
-def warp(image, flow, warped):
-    """One image [C,H,W] read at pixel + flow [2,H,W] px, bilinear, edges repeated; fills warped [C,H,W]."""
+def warp(image, flow, cubic, warped):
+    """One image [C,H,W] read at pixel + flow [2,H,W] px, edges repeated; fills warped [C,H,W].
+
+    cubic [1]: the share of bicubic (Keys, a = -0.75, as in torch) in place of bilinear interpolation.
+    """
     channels, height, width = image.shape
+    one, a, share = np.float32(1), np.float32(-0.75), cubic[0]
+    weights = np.empty((2, 4), np.float32)
+    rows, columns = np.empty(4, np.int64), np.empty(4, np.int64)
     for row in range(height):
         for column in range(width):
             dx, dy = flow[0, row, column], flow[1, row, column]
@@ -114,16 +120,34 @@ def warp(image, flow, warped):
                 for c in range(channels):
                     warped[c, row, column] = image[c, row, column]
                 continue
-            x = min(max(column + dx, np.float32(0)), np.float32(width - 1))
-            y = min(max(row + dy, np.float32(0)), np.float32(height - 1))
-            left, top = int(x), int(y)
-            right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
-            x -= left
-            y -= top
+            x = min(max(column + dx, np.float32(-3)), np.float32(width + 2))
+            y = min(max(row + dy, np.float32(-3)), np.float32(height + 2))
+            left, top = int(np.floor(x)), int(np.floor(y))
+            for k in range(2):
+                t = x - np.float32(left) if k == 0 else y - np.float32(top)
+                for side in range(2):  # the two nearer and the two farther pixels
+                    near = t if side == 0 else one - t
+                    far = near + one
+                    weights[k, 1 + side] = ((a + 2) * near - (a + 3)) * near * near + one
+                    weights[k, 3 * side] = ((a * far - 5 * a) * far + 8 * a) * far - 4 * a
+            for k in range(4):
+                columns[k] = min(max(left + k - 1, 0), width - 1)
+                rows[k] = min(max(top + k - 1, 0), height - 1)
+            x -= np.float32(left)
+            y -= np.float32(top)
             for c in range(channels):
-                above = image[c, top, left] + x * (image[c, top, right] - image[c, top, left])
-                below = image[c, bottom, left] + x * (image[c, bottom, right] - image[c, bottom, left])
-                warped[c, row, column] = above + y * (below - above)
+                hard = np.float32(0)
+                for i in range(4):
+                    line = np.float32(0)
+                    for j in range(4):
+                        line += weights[0, j] * image[c, rows[i], columns[j]]
+                    hard += weights[1, i] * line
+                above = image[c, rows[1], columns[1]]
+                above += x * (image[c, rows[1], columns[2]] - above)
+                below = image[c, rows[2], columns[1]]
+                below += x * (image[c, rows[2], columns[2]] - below)
+                soft = above + y * (below - above)
+                warped[c, row, column] = soft + share * (hard - soft)
 
 
 def usable(*tensors: torch.Tensor) -> bool:
