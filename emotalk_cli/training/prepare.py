@@ -285,8 +285,13 @@ class Report:
 
 @functools.cache
 def _models(weights: str | None) -> tuple[FaceTracker, FaceModel]:
-    torch.set_num_threads(1)
     return FaceTracker.load(weights), FaceModel.load(weights)
+
+
+def _start() -> None:
+    """A worker process: one thread each, and ctrl-C is the parent's."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _work(source: Source, out: Path, size: int, weights: str | None) -> str | None:
@@ -327,7 +332,7 @@ def prepare(
     jobs = min(jobs or os.cpu_count() or 1, len(left))
     progress(len(report.kept), len(sources))
     if left:
-        with ProcessPoolExecutor(jobs, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        with ProcessPoolExecutor(jobs, get_context("spawn"), _start) as pool:
             futures = {pool.submit(_work, source, out, size, weights): source.labels.name for source in left}
             try:
                 for done, future in enumerate(as_completed(futures), 1):
