@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import checkpoints
-from .audio import N_MELS
+from .audio import N_MELS, SAMPLE_RATE, mel_filters
 from .eac import normalise
 from .errors import WeightsError
 from .face.model import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
@@ -28,6 +28,9 @@ from .face.tracker import crop_frames, cut
 SPEECH = 0.3  # normalised log-mel, mean over bands, from which on a frame counts as speech
 MODULATIONS = 16  # of the loudness of each part of the spectrum, 0.5 to 8 Hz in a window of 2 s
 BANDS = (0, 8, 20, 35, 50, 65, 80)  # edges of the parts of the spectrum, mel bands
+PITCHES = (75.0, 480.0, 48)  # Hz, lowest and highest of so many candidates
+VOICED = 0.12  # strength of the pitch from which on a frame counts as voiced
+TIMBRE = 13  # cepstra whose correlations count
 BROWS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 FOLDS = (50, 280, 101, 330, 36, 266, 205, 425, 216, 436, 1, 4, 5, 6, 98, 327, 168, 9, 8, 199, 200, 18, 202, 422)
 POINTS = tuple(dict.fromkeys([*OUTER_LIPS, *INNER_LIPS, *LEFT_EYE, *RIGHT_EYE, *BROWS, *FOLDS, *FACE_OVAL]))
@@ -41,6 +44,23 @@ def face_crop(pixels: np.ndarray, landmarks: np.ndarray, side: int, margin: floa
     """The upright face of uint8 [H,W,3] at landmarks [478,3] px: [1,3,side,side] in -1..1."""
     frame = crop_frames(torch.tensor(landmarks)[None])[0].tolist()
     return cut(torch.tensor(pixels).permute(2, 0, 1), frame, side, margin)
+
+
+def combs() -> tuple[Tensor, Tensor]:
+    """What harmonics of each candidate leave in the mel bands, unit vectors [48,80], and its log Hz [48]."""
+    filters = mel_filters()
+    hz = np.linspace(0, SAMPLE_RATE / 2, filters.shape[1])
+    mass = filters.sum(1) + 1e-9
+    low, high, count = PITCHES
+    pitches, made = np.geomspace(low, high, count), []
+    for pitch in pitches:
+        spectrum = np.zeros(len(hz))
+        for h in range(1, 1 + min(15, int(1300 / pitch))):
+            for at, sign in ((h, 1), (h - 0.5, -0.5), (h + 0.5, -0.5)):  # peaks, and valleys between them
+                spectrum += sign * np.exp(-0.5 * ((hz - at * pitch) / 14) ** 2) / h**0.3
+        made.append(np.where(filters @ hz / mass > 1300, 0, filters @ spectrum / mass))  # higher ones blur
+    made = np.stack(made) / np.linalg.norm(made, axis=1, keepdims=True)
+    return torch.from_numpy(made).float(), torch.from_numpy(np.log(pitches)).float()
 
 
 class _Tower(nn.Module):
@@ -98,9 +118,9 @@ class AudioTower(_Tower):
     """A Transformer over log-mel whose Cls token starts from statistics of the whole window.
 
     Half of the spectrum's mean over time is taken off what the tokens see, so that they hear change rather than the
-    microphone. The statistics (level, spread and speed of each band, cepstra, pitch strength, rhythm) also reach the
-    output directly: such functionals are what a few hundred recordings can teach. The output is an average of the
-    anchors' embeddings, so that even a wrong guess is an emotion.
+    microphone. The statistics (level, spread and speed of each band, cepstra and their correlations, melody, rhythm)
+    also reach the output directly: such functionals are what a few hundred recordings can teach. The output is an
+    average of the anchors' embeddings, so that even a wrong guess is an emotion.
     """
 
     name, Dims = "ame_audio", AudioDims
@@ -116,6 +136,9 @@ class AudioTower(_Tower):
         self.register_buffer(
             "cosines", torch.cos(torch.pi / n * k * torch.arange(20)[:, None]) * (2 / n) ** 0.5, persistent=False
         )
+        found = combs()
+        self.register_buffer("combs", found[0], persistent=False)
+        self.register_buffer("pitches", found[1], persistent=False)
         self.register_buffer("hann", torch.hann_window(dims.window), persistent=False)
         count = self.statistics(torch.zeros(1, n, dims.window)).shape[1]
         self.standard = nn.BatchNorm1d(count, affine=False, momentum=0.02)
@@ -144,6 +167,12 @@ class AudioTower(_Tower):
         def speed(x: Tensor) -> Tensor:
             return (x[..., 2:] - x[..., :-2]).square().mean(-1).add(1e-5).sqrt()
 
+        def correlations(x: Tensor) -> Tensor:
+            """Of the rows of centred x [B,K,T], each pair once."""
+            x = F.normalize(x * share.sqrt()[..., : x.shape[2]], dim=2, eps=0.03)
+            row, column = torch.tril_indices(x.shape[1], x.shape[1], -1, device=x.device)
+            return (x @ x.mT)[:, row, column]
+
         levels = torch.tensor([0.25, 0.75, 0.95], device=mel.device)
         cepstra = torch.einsum("kf,bft->bkt", self.cosines, mel)
         harmonics = mel[:, :32] - F.avg_pool1d(mel[:, :32].mT, 9, 1, 4, count_include_pad=False).mT
@@ -153,7 +182,40 @@ class AudioTower(_Tower):
         rising = (loud[:, 2:] - loud[:, :-2]).clamp(min=0).mean(1)
         found = [*moments(mel), speed(mel), mel.quantile(levels, 2).permute(1, 0, 2).flatten(1)]
         found += [*moments(cepstra), speed(cepstra), rhythm.log1p().flatten(1), *moments(pitch)]
+        timbre = cepstra[:, :TIMBRE]
+        timbre = timbre - (timbre * share).sum(2, keepdim=True)
+        found += [correlations(timbre), correlations(timbre[..., 2:] - timbre[..., :-2]), self._melody(mel)]
         return torch.cat([*found, torch.stack([spoken.mean(1), loud.std(1), rising], 1)], 1)
+
+    def _melody(self, mel: Tensor) -> Tensor:
+        """Pitch [B,19] of windows [B,80,T]: level, spread, slopes, range, how much is voiced, its tie to loudness."""
+        loud = mel.mean(1)
+        fine = mel - F.avg_pool1d(mel.mT, 9, 1, 4, count_include_pad=False).mT
+        scores = self.combs @ fine
+        pitch = ((14 * scores).softmax(1) * self.pitches[:, None]).sum(1)
+        strength = scores.amax(1) * (loud > SPEECH)
+        voiced = (strength - VOICED).clamp(min=0) + 1e-4
+
+        def mean(x: Tensor, weight: Tensor) -> Tensor:
+            return (x * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+
+        time = torch.linspace(-1, 1, mel.shape[2], device=mel.device).expand_as(pitch)
+        level = mean(pitch, voiced)
+        away, when = pitch - level, time - mean(time, voiced)
+        ordered, order = pitch.sort(1)
+        below = (voiced / voiced.sum(1, keepdim=True)).gather(1, order).cumsum(1)
+        points = [
+            ordered.gather(1, (below < share).sum(1, keepdim=True).clamp(max=mel.shape[2] - 1))
+            for share in (0.1, 0.25, 0.5, 0.75, 0.9)
+        ]
+        step, glide = pitch.diff(dim=1), pitch[:, 4:] - pitch[:, :-4]
+        both, across = voiced[:, 1:] * voiced[:, :-1], voiced[:, 4:] * voiced[:, :-4]
+        found = [level, mean(away.square(), voiced).add(1e-6).sqrt(), mean(glide.abs(), across)]
+        found += [mean(glide.clamp(min=0), across), mean(when * away, voiced) / (mean(when.square(), voiced) + 1e-3)]
+        found += [*points, points[4] - points[0], points[3] - points[1], points[4] - points[2], points[2] - points[0]]
+        found += [strength.mean(1, keepdim=True), strength.std(1, keepdim=True)]
+        found += [(strength > VOICED).float().mean(1, keepdim=True), mean(step.abs(), both)]
+        return torch.cat([*found, mean((loud - mean(loud, voiced)) * away, voiced)], 1)
 
     def forward(self, mel: Tensor) -> Tensor:
         """Normalised log-mel [B,80,window] (`eac.normalise`) -> unit vectors [B,512]."""

@@ -9,8 +9,9 @@ import open_clip
 import pytest
 import torch
 
-from emotalk_cli import checkpoints
+from emotalk_cli import audio, checkpoints
 from emotalk_cli.ame import AME
+from emotalk_cli.eac import normalise
 from emotalk_cli.emotions import BASICS
 from emotalk_cli.errors import InputError, UsageError, WeightsError
 from emotalk_cli.towers import AudioDims, AudioTower, ImageDims, ImageTower
@@ -65,6 +66,23 @@ def test_gain_does_not_change_what_is_heard(audio_tower):
     """Speech 12 dB louder, in loud parts and pauses alike, at a level 12 dB higher."""
     mel = random_mel(2).clamp(min=-4)
     assert torch.allclose(audio_tower.listen([mel], -20.0), audio_tower.listen([mel + 1.2], -8.0), atol=1e-4)
+
+
+def sung(start: float, end: float) -> torch.Tensor:
+    """Normalised log-mel [1,80,200] of pulses whose pitch goes from `start` to `end` Hz within 2 s."""
+    hertz = np.linspace(start, end, 2 * audio.SAMPLE_RATE)
+    pulses = np.diff(np.floor(np.cumsum(hertz) / audio.SAMPLE_RATE), prepend=0)
+    wave = np.convolve(pulses, np.exp(-np.arange(200) / 8))[: len(pulses)].astype(np.float32) * 0.2
+    return normalise(audio.log_mel(wave), audio.level(wave))[None]
+
+
+def test_the_melody_of_a_voice_is_measured(audio_tower):
+    for hertz in (120.0, 200.0, 310.0):
+        level, spread, *_ = audio_tower._melody(sung(hertz, hertz))[0].tolist()
+        assert level == pytest.approx(np.log(hertz), abs=0.05) and spread < 0.1
+    up, down = audio_tower._melody(sung(150, 300))[0], audio_tower._melody(sung(300, 150))[0]
+    assert up[4] > 0.2 and down[4] < -0.2, "slope"
+    assert up[10] > 0.4, "range"
 
 
 @pytest.fixture(scope="module")
