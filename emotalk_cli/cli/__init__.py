@@ -57,7 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     arguments = _with_address(arguments)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch's threads share the cores with the video encoder
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # our own sentence says what is wrong with a picture
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
