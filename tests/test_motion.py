@@ -1,5 +1,7 @@
 """Geometry motion on a synthetic picture: what must hold whatever the face."""
 
+import copy
+
 import pytest
 import torch
 
@@ -101,6 +103,15 @@ def test_frames_are_independent_of_their_batch(motion):
     together = motion.frame(beta, STILL.expand(3, -1)).composite()
     alone = torch.cat([motion.frame(b[None], STILL).composite() for b in beta])
     assert (together - alone).abs().mean() < 1e-3
+
+
+def test_without_shading_only_the_warp_is_left(motion):
+    beta = expression(noseSneer=1, browDown=1)
+    plain = copy.copy(motion)
+    plain.shading = False
+    shaded, warped = motion.frame(beta, STILL), plain.frame(beta, STILL)
+    assert (warped.ratio - 1).abs().max() < 1e-6 and (shaded.ratio - 1).abs().max() > 0.1
+    assert torch.equal(warped.flow, shaded.flow)
 
 
 def test_sample_with_zero_flow_is_identity_and_shifts():

@@ -204,11 +204,13 @@ def _split_lids(triangles: list[list[int]], count: int) -> tuple[list[list[int]]
 class FaceMotion:
     """Motion of one portrait. Everything that does not change from frame to frame is computed here, once.
 
-    model and portrait may live on the CPU; frames are made on `device`.
+    model and portrait may live on the CPU; frames are made on `device`. Without `shading` the skin keeps the
+    portrait's light: a warp and nothing else, for comparison.
     """
 
-    def __init__(self, model: FaceModel, portrait: Portrait, device: str | torch.device = "cpu"):
+    def __init__(self, model: FaceModel, portrait: Portrait, device: str | torch.device = "cpu", shading: bool = True):
         self.device = torch.device(device)
+        self.shading = shading
         self.model = model.to(self.device)
         self.image = portrait.image.to(self.device)[None]
         self.points = portrait.landmarks.to(self.device)
@@ -452,7 +454,7 @@ class FaceMotion:
         inside = (onface > 0.5).float()
         ratio = F.grid_sample(ratio, uv, align_corners=False, padding_mode="border")
         albedo = F.grid_sample(albedo, uv, align_corners=False, padding_mode="border").clamp(0, 1)
-        return torch.lerp(torch.ones_like(ratio), ratio, inside), albedo * inside
+        return torch.lerp(torch.ones_like(ratio), ratio, inside * self.shading), albedo * inside
 
     def _sharpen(self, flow: Tensor, mesh: Tensor, points: Tensor) -> Tensor:
         """Full resolution at lids and lips: between two that touch, an average would point into the eye or mouth."""

@@ -122,11 +122,13 @@ def confusion(
     audio: Path | None,
     intensity: float,
     moments: int,
+    shading: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Mean probabilities and top-1 rates [wanted 7, read 7] over faces x moments, and one row of frames a face.
 
     faces: (picture uint8 [H,W,3], labelled landmarks [478,3] px, labelled ARKit scores [51]). Moments: one from each
     of as many equal parts of the speech, where the mouth is as open as it is half of the time. Without audio: silence.
+    shading: as FaceMotion's.
     """
     if audio is None:
         mel, loud = log_mel(np.zeros(2 * SAMPLE_RATE, np.float32)), -100.0
@@ -139,7 +141,7 @@ def confusion(
     at = [k * length + int(jaw[k * length : (k + 1) * length].argsort()[length // 2]) for k in range(moments)]
     means, hits, rows = np.zeros((7, 7)), np.zeros((7, 7)), []
     for face in faces:
-        motion = FaceMotion(talker.face_model, portrait := fit_portrait(talker.face_model, *face))
+        motion = FaceMotion(talker.face_model, portrait := fit_portrait(talker.face_model, *face), shading=shading)
         source = talker.hef.source(portrait) if talker.hef is not None else None
         row = [portrait.image]
         for i, (beta, sigma) in enumerate(spoken.values()):
@@ -162,7 +164,9 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=30)
     parser.add_argument("--moments", type=int, default=2, help="frames a face and emotion")
     parser.add_argument("--intensity", type=float, default=3.0)
-    parser.add_argument("--generator", choices=("hef", "geometry"), default="hef")
+    parser.add_argument(
+        "--generator", choices=("hef", "geometry", "warp"), default="hef", help="warp: geometry without shading"
+    )
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--sheet", type=Path, help="write frames of the first faces as a picture")
     options = parser.parse_args()
@@ -173,10 +177,11 @@ def main() -> None:
     scores = labels["blendshapes"][:, 1:]  # without `_neutral`
     pictures = [np.asarray(Image.open(options.data / "faces" / name).convert("RGB")) for name in names]
     faces = [(picture, labels["landmarks"][row[n]], scores[row[n]]) for picture, n in zip(pictures, names)]
-    talker = EmoTalk.load(options.weights, "cpu", options.generator)
+    shading = options.generator != "warp"
+    talker = EmoTalk.load(options.weights, "cpu", options.generator if shading else "geometry")
     reader = EmotionReader(options.data / "teachers").eval()
     means, hits, rows = confusion(
-        talker, reader, faces, None if options.silent else options.audio, options.intensity, options.moments
+        talker, reader, faces, None if options.silent else options.audio, options.intensity, options.moments, shading
     )
     print(
         f"{options.generator}, intensity {options.intensity:g}, {len(faces)} held-out faces x {options.moments} moments"
