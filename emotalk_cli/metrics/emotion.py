@@ -1,8 +1,8 @@
 """Which emotion a classifier reads on generated faces.
 
-`python -m emotalk_cli.metrics.emotion --data DIR [--faces 30] [--intensity 3] [--generator hef]`: the basic
-emotions, mid-speech, on held-out faces, as a confusion matrix. The reader is the mini-Xception of
-`teachers/fer_mini_xception` (FER2013, MIT); it belongs to the data pack and is never shipped.
+`python -m emotalk_cli.metrics.emotion --data DIR [--faces 30] [--smiling] [--intensity 3] [--generator hef]`: the basic
+emotions, mid-speech, on held-out faces (or on `--portrait FILE`), as a confusion matrix. The reader is the
+mini-Xception of `teachers/fer_mini_xception` (FER2013, MIT); it belongs to the data pack and is never shipped.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..audio import SAMPLE_RATE, Recording, log_mel
-from ..face.fit import fit_portrait
-from ..face.model import INDEX
+from ..face.fit import Portrait, fit_portrait
+from ..face.model import INDEX, FaceModel
 from ..face.motion import FaceMotion
 from ..pipeline import EmoTalk
 
@@ -33,6 +33,7 @@ BASICS = {
     "disgusted": "disgust",
     "fearful": "fear",
 }
+SMILES = 0.5  # mouthSmile in the labels from which a photo counts as smiling
 MARGIN = 1.2  # side of the square that the classifier sees / longer side of the landmarks' box
 
 
@@ -107,6 +108,21 @@ def _pad_same(x: Tensor, kernel: int, stride: int, value: float) -> Tensor:
     return F.pad(x, pads, value=value)
 
 
+def held_out(model: FaceModel, data: Path, count: int, smiling: bool = False) -> list[Portrait]:
+    """Up to `count` labelled faces spread over the test split of the data pack; smiling: of those that smile."""
+    labels = np.load(data / "faces/labels.npz")
+    names = json.loads((data / "splits.json").read_text())["faces"]
+    row = {name: i for i, name in enumerate(labels["name"])}
+    scores = labels["blendshapes"][:, 1:]  # without `_neutral`
+    if smiling:
+        sides = [INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]
+        names = [name for name in names if scores[row[name], sides].mean() > SMILES]
+    names = [names[i] for i in np.linspace(0, len(names) - 1, min(count, len(names))).astype(int)]
+    rows = [row[name] for name in names]
+    pictures = [np.asarray(Image.open(data / "faces" / name).convert("RGB")) for name in names]
+    return [fit_portrait(model, picture, labels["landmarks"][i], scores[i]) for picture, i in zip(pictures, rows)]
+
+
 def table(confusion: np.ndarray) -> str:
     """The confusion matrix [wanted, read] of mean probabilities as text."""
     head = f"{'wanted':>10} " + " ".join(f"{name:>8}" for name in READINGS)
@@ -118,7 +134,7 @@ def table(confusion: np.ndarray) -> str:
 def confusion(
     talker: EmoTalk,
     reader: EmotionReader,
-    faces: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    portraits: list[Portrait],
     audio: Path | None,
     intensity: float,
     moments: int,
@@ -126,9 +142,8 @@ def confusion(
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Mean probabilities and top-1 rates [wanted 7, read 7] over faces x moments, and one row of frames a face.
 
-    faces: (picture uint8 [H,W,3], labelled landmarks [478,3] px, labelled ARKit scores [51]). Moments: one from each
-    of as many equal parts of the speech, where the mouth is as open as it is half of the time. Without audio: silence.
-    shading: as FaceMotion's.
+    Moments: one from each of as many equal parts of the speech, where the mouth is as open as it is half of the time.
+    Without audio: silence. shading: as FaceMotion's.
     """
     if audio is None:
         mel, loud = log_mel(np.zeros(2 * SAMPLE_RATE, np.float32)), -100.0
@@ -140,8 +155,8 @@ def confusion(
     length = len(jaw) // moments
     at = [k * length + int(jaw[k * length : (k + 1) * length].argsort()[length // 2]) for k in range(moments)]
     means, hits, rows = np.zeros((7, 7)), np.zeros((7, 7)), []
-    for face in faces:
-        motion = FaceMotion(talker.face_model, portrait := fit_portrait(talker.face_model, *face), shading=shading)
+    for portrait in portraits:
+        motion = FaceMotion(talker.face_model, portrait, shading=shading)
         source = talker.hef.source(portrait) if talker.hef is not None else None
         row = [portrait.image]
         for i, (beta, sigma) in enumerate(spoken.values()):
@@ -153,7 +168,7 @@ def confusion(
             hits[i] += np.eye(7)[read.argmax(1)].mean(0)
             row.append(images[0])
         rows.append((torch.cat([*row], 2).clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy())
-    return means / len(faces), hits / len(faces), rows
+    return means / len(portraits), hits / len(portraits), rows
 
 
 def main() -> None:
@@ -162,6 +177,8 @@ def main() -> None:
     parser.add_argument("--audio", type=Path, default=Path("examples/speech.wav"))
     parser.add_argument("--silent", action="store_true", help="lips closed: judge silence in place of the speech")
     parser.add_argument("--faces", type=int, default=30)
+    parser.add_argument("--smiling", action="store_true", help="of the held-out faces, those that smile in the photo")
+    parser.add_argument("--portrait", type=Path, action="append", default=[], help="this picture instead; repeatable")
     parser.add_argument("--moments", type=int, default=2, help="frames a face and emotion")
     parser.add_argument("--intensity", type=float, default=3.0)
     parser.add_argument(
@@ -170,22 +187,17 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--sheet", type=Path, help="write frames of the first faces as a picture")
     options = parser.parse_args()
-    labels = np.load(options.data / "faces/labels.npz")
-    held_out = json.loads((options.data / "splits.json").read_text())["faces"]
-    row = {name: i for i, name in enumerate(labels["name"])}
-    names = [held_out[i] for i in np.linspace(0, len(held_out) - 1, options.faces).astype(int)]
-    scores = labels["blendshapes"][:, 1:]  # without `_neutral`
-    pictures = [np.asarray(Image.open(options.data / "faces" / name).convert("RGB")) for name in names]
-    faces = [(picture, labels["landmarks"][row[n]], scores[row[n]]) for picture, n in zip(pictures, names)]
     shading = options.generator != "warp"
     talker = EmoTalk.load(options.weights, "cpu", options.generator if shading else "geometry")
+    faces = [talker.portrait(path).fit for path in options.portrait] or held_out(
+        talker.face_model, options.data, options.faces, options.smiling
+    )
     reader = EmotionReader(options.data / "teachers").eval()
     means, hits, rows = confusion(
         talker, reader, faces, None if options.silent else options.audio, options.intensity, options.moments, shading
     )
-    print(
-        f"{options.generator}, intensity {options.intensity:g}, {len(faces)} held-out faces x {options.moments} moments"
-    )
+    kind = "portraits" if options.portrait else "smiling held-out faces" if options.smiling else "held-out faces"
+    print(f"{options.generator}, intensity {options.intensity:g}, {len(faces)} {kind} x {options.moments} moments")
     print(f"mean probability\n{table(means)}\nread first\n{table(hits)}")
     print("probability of the wanted class: " + ", ".join(f"{n} {value:.2f}" for n, value in wanted(means).items()))
     print("read as wanted: " + ", ".join(f"{n} {value:.2f}" for n, value in wanted(hits).items()))
