@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from . import checkpoints
 from .face.fit import CROP_LIFT, CROP_SIZE, Portrait
 from .face.model import INNER_LIPS, N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
-from .face.motion import Geometry, boxed, pixel_grid, polygon_distance, relight, sharp_sample
+from .face.motion import Geometry, relight
+from .face.render import boxed, pixel_grid, polygon_distance, sharp_sample
 
 FLOW_UNIT = 2.0  # px of flow per unit of network output
 SPLIT = 3  # blocks 0..3 (6 to 48 px) always see the whole window; finer ones may be restricted to a region
@@ -402,4 +403,4 @@ class HEF(nn.Module):
         top, left = self.dims.origin
         part = frame[..., top + rows.start : top + rows.stop, left + columns.start : left + columns.stop]
         part.copy_(torch.lerp(part, image, parts["support"]))
-        return frame.clamp_(0, 1)
+        return geometry.paint(frame.clamp_(0, 1))

@@ -46,7 +46,7 @@ def geometry(count: int, shift: float = 0.0) -> Geometry:
     """A motion that moves everything `shift` crop px to the right."""
     zeros, ones = torch.zeros(count, 1, 512, 512), torch.ones(count, 1, 512, 512)
     flow = torch.cat([zeros - shift, zeros], 1)
-    return Geometry(flow, zeros, ones, zeros, zeros, zeros, zeros, zeros, zeros)
+    return Geometry(flow, zeros, ones, zeros, zeros, zeros, zeros, zeros, zeros, zeros.expand(-1, 4, -1, -1))
 
 
 AFFINES = {

@@ -5,11 +5,22 @@ import copy
 import pytest
 import torch
 
+from emotalk_cli.face.eyes import GAZE
 from emotalk_cli.face.fit import fit_portrait
-from emotalk_cli.face.model import INDEX, INNER_LIPS, FaceModel
-from emotalk_cli.face.motion import LASH_LIMIT, FaceMotion, pixel_grid, polygon_distance, sample
+from emotalk_cli.face.model import (
+    INDEX,
+    INNER_LIPS,
+    LEFT_EYE,
+    LEFT_LID_PAIRS,
+    RIGHT_EYE,
+    RIGHT_LID_PAIRS,
+    FaceModel,
+)
+from emotalk_cli.face.motion import LASH_LIMIT, FaceMotion
+from emotalk_cli.face.render import pixel_grid, polygon_distance, sample
 
 STILL = torch.zeros(1, 6)
+SKIN, WHITE, IRIS = 0.45, 0.9, 0.1
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +31,32 @@ def motion() -> FaceMotion:
     y, x = torch.meshgrid(torch.arange(640.0), torch.arange(600.0), indexing="ij")
     picture = torch.stack([x / 600, y / 640, 0.5 + 0.3 * (x / 40).sin() * (y / 40).cos()], -1)
     return FaceMotion(model, fit_portrait(model, (picture * 255).byte().numpy(), points.numpy()))
+
+
+@pytest.fixture(scope="module")
+def staring() -> FaceMotion:
+    """The mean face in flat grey skin, with white eyes and black irises, under half-closed upper lids."""
+    model = FaceModel.load()
+    shape = model.mean.clone()
+    for eye, pairs in ((473, LEFT_LID_PAIRS), (468, RIGHT_LID_PAIRS)):
+        upper = [a for a, _ in pairs]
+        shape[upper, 1] = torch.minimum(shape[upper, 1], shape[eye, 1] + 0.3)  # cm: the iris reaches higher
+    points = shape * torch.tensor([1.0, -1.0, -1.0]) * 20 + torch.tensor([300.0, 320.0, 0.0])
+    picture, grid = torch.full((640, 600), SKIN), pixel_grid(640, 600)
+    for ring, centre in ((LEFT_EYE, 473), (RIGHT_EYE, 468)):
+        inside = (polygon_distance(points[None, ring, :2], grid)[0] + 0.5).clamp(0, 1)
+        radius = (points[centre + 1 : centre + 5, :2] - points[centre, :2]).norm(dim=1).mean()
+        edge = (radius - (grid - points[centre, :2]).norm(dim=2) + 0.5).clamp(0, 1)
+        picture = torch.lerp(picture, torch.lerp(torch.tensor(WHITE), torch.tensor(IRIS), edge), inside)
+    picture = (picture[..., None].expand(-1, -1, 3) * 255).byte().numpy()
+    return FaceMotion(model, fit_portrait(model, picture, points.numpy()))
+
+
+def iris_of(motion: FaceMotion, beta: torch.Tensor) -> torch.Tensor:
+    """Where the left eye is black, of the whole frame [512,512]."""
+    geometry = motion.frame(beta, STILL)
+    left = torch.arange(512) > motion.points[:, 0].mean()
+    return (geometry.composite()[0].mean(0) < (IRIS + WHITE) / 2) & (geometry.eyes[0, 0] > 0.9) & left
 
 
 def expression(**values: float) -> torch.Tensor:
@@ -82,6 +119,33 @@ def test_blink_closes_the_lids(motion):
         gap = float(points[lower, 1] - points[upper, 1])
         assert gap == pytest.approx(share * open_gap, abs=2.0)
     assert motion.frame(expression(eyeBlink=1.0), STILL).eyes.max() < 0.05
+
+
+@pytest.mark.parametrize("look", [0.0, 0.25])
+def test_wide_lids_uncover_a_round_iris_of_the_same_size(staring, look):
+    rest, beta = iris_of(staring, expression()), expression(eyeWide=1.2)
+    beta[0, INDEX["eyeLookOutLeft"]] = look
+    iris = iris_of(staring, beta)
+    size = 2 * staring.eyes[0].radius
+    assert rest.any(1).sum() < size - 3  # its top is under the lid
+    assert int(iris.any(1).sum()) == pytest.approx(size, abs=2.5)
+    assert int(iris.any(0).sum()) == pytest.approx(size, abs=2.5)
+    geometry, top = staring.frame(beta, STILL), int(iris.any(1).nonzero()[0])
+    above = geometry.eyes[0, 0, :top, iris.any(0)] > 0.9
+    assert geometry.composite()[0].mean(0)[:top, iris.any(0)][above].quantile(0.9) > 0.6  # white shows
+    middle, before = (m.any(0).nonzero().float().mean() for m in (iris, rest))
+    assert float(middle - before) == pytest.approx(look * GAZE * float(staring.pose.scale[0]), abs=1.0)
+
+
+def test_the_edge_of_a_closing_lid_has_no_stairs(staring):
+    beta = expression(eyeBlink=0.55)
+    eyes = staring.frame(beta, STILL).eyes[0, 0]
+    contour = staring.vertices(beta, STILL)[0, LEFT_EYE, :2]
+    low, high = int(contour[:, 0].min()) + 8, int(contour[:, 0].max()) - 8
+    covered = eyes[:, low:high].sum(0)  # px of open eye in each column
+    assert covered.max() > 4
+    assert (covered[2:] - 2 * covered[1:-1] + covered[:-2]).abs().max() < 0.5
+    assert ((eyes > 0.1) & (eyes < 0.9))[:, low:high].any(0).float().mean() > 0.8
 
 
 def test_flow_has_no_tears(motion):

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import kernels
+from . import eyes as eyeballs
+from .eyes import Eye, smooth_ring
 from .fit import CROP_SIZE, Portrait, Pose, unwrap
 from .model import (
     EXPRESSION_NAMES,
@@ -33,7 +34,7 @@ from .model import (
     sh_basis,
     shade,
 )
-from .render import interpolate, rasterize
+from .render import boxed, interpolate, pixel_grid, polygon_distance, rasterize, sample
 
 RINGS = (1.08, 1.2, 1.35, 1.5, 1.68, 1.9)  # radii of the rings, in radii of the face oval
 RING_END_UP, RING_END_DOWN = 1.9, 1.6  # where head motion has faded out: beyond the hair; at the shoulders
@@ -60,9 +61,11 @@ OWN_MARGIN = 1.0  # px inside the portrait's inner lips, where its own teeth beg
 OWN_GUM = (0.50, 0.29, 0.28)  # above the portrait's own teeth, in the lip's shadow
 LASH_LENGTH, LASH_SHARE = 0.18, 0.6  # in eye widths, and at most this part of the lid: what does not stretch with it
 LASH_LIMIT = 0.85  # of a lid that narrows, the most that lashes may take
+LID_REACH, LID_SHARE_OF_BROW = 0.35, 0.7  # in eye widths, and of the way to the brow: skin that a lid can draw in
+LID_FOLDS = 0.7  # of an eye's opening, from which down its lid is more skin than the portrait shows
+LASHES, BARE = 0.045, 0.85  # eye widths of lashes left on a closing lid; part of the skin's light that it has at least
 LASH_WIDTH, LASH_DARK = 0.022, 0.4  # of the line where closed lids meet: in eye widths; part of the light it takes
 MOUTH_SAMPLES = 2  # per pixel and direction, for smooth teeth edges
-CUBIC = 0.75  # bilinear reading loses a third of a face's sharpness (variance of its Laplacian), bicubic adds a tenth
 RATIO_SIZE = CROP_SIZE // 2  # flow and shading are smooth: rasterised at half size, then enlarged
 EYE_NAMES = [n for n in EXPRESSION_NAMES if n.startswith("eye")]
 
@@ -74,7 +77,8 @@ class Geometry:
     flow: backward, px (source = pixel + flow); warped: the source sampled by it, 0..1;
     ratio: driven / source shading, 0.6..1.4; rendered: I^rd, the driven 3D face on black, 0..1;
     interior: drawn (or, where the source shows it, its own) mouth interior; mouth, eyes, face: soft masks 0..1;
-    own: the part of the mouth where the portrait's own teeth show, soft 0..1.
+    own: the part of the mouth where the portrait's own teeth show, soft 0..1;
+    lids: [B,4,512,512], eyeballs and bare lids: colour, and how much of the warped picture they cover.
     """
 
     flow: Tensor
@@ -86,71 +90,25 @@ class Geometry:
     eyes: Tensor
     face: Tensor
     own: Tensor
+    lids: Tensor
 
     def composite(self) -> Tensor:
-        """The animated face without a learned generator: warp x shading ratio, with the drawn mouth. 0..1."""
-        return torch.lerp(relight(self.warped, self.ratio).clamp(0, 1), self.interior, self.mouth)
+        """The animated face without a learned generator: warp x shading ratio, with the drawn mouth and eyes. 0..1."""
+        return self.paint(torch.lerp(relight(self.warped, self.ratio).clamp(0, 1), self.interior, self.mouth))
 
-
-def pixel_grid(height: int, width: int, device=None) -> Tensor:
-    """Pixel centres [height,width,2] (x, y)."""
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device) + 0.5, torch.arange(width, device=device) + 0.5, indexing="ij"
-    )
-    return torch.stack([x, y], -1)
-
-
-def sample(image: Tensor, flow: Tensor) -> Tensor:
-    """T(φ, image): image [B or 1,C,H,W] read at pixel + flow [B,2,h,w] px (h, w may differ from H, W by scale).
-
-    Not clamped: `CUBIC` may overshoot at edges.
-    """
-    height, width = flow.shape[-2:]
-    if image.shape[-2:] == (height, width) and kernels.usable(image, flow):
-        warped = torch.empty(len(flow), image.shape[1], height, width)
-        kernels.each(kernels.warp, len(flow), image, flow, flow.new_tensor([[CUBIC]]), warped)
-        return warped
-    limit = flow.new_tensor([width, height])
-    at = (pixel_grid(height, width, flow.device) + flow.permute(0, 2, 3, 1)) / limit * 2 - 1
-    return sharp_sample(image.expand(len(flow), -1, -1, -1), at)
-
-
-def sharp_sample(image: Tensor, grid: Tensor) -> Tensor:
-    """`F.grid_sample` at the sharpness of the picture itself: `CUBIC` bicubic, the rest bilinear. Not clamped."""
-    soft, hard = (
-        F.grid_sample(image, grid, mode, padding_mode="border", align_corners=False) for mode in ("bilinear", "bicubic")
-    )
-    return torch.lerp(soft, hard, CUBIC)
+    def paint(self, frames: Tensor) -> Tensor:
+        """Eyeballs and bare lids drawn into frames [B,3,512,512], in place."""
+        hit = self.lids[:, 3].amax((0, 2)).nonzero()[:, 0]
+        if len(hit):
+            rows = slice(int(hit[0]), int(hit[-1]) + 1)
+            colour, cover = self.lids[..., rows, :].split([3, 1], 1)
+            frames[..., rows, :] = torch.lerp(frames[..., rows, :], colour, cover)
+        return frames
 
 
 def relight(skin: Tensor, ratio: Tensor) -> Tensor:
     """skin [B,3,H,W] under `ratio` [B,1,H,W] times its light, warmer in folds as skin is."""
     return skin * (1 + (ratio - 1) * skin.new_tensor(SKIN_TINT)[:, None, None])
-
-
-def polygon_distance(points: Tensor, grid: Tensor) -> Tensor:
-    """Signed distance (px, positive inside) of grid [H,W,2] to closed polygons [B,N,2]: [B,H,W]."""
-    if kernels.usable(points, grid):
-        distance = torch.empty(len(points), *grid.shape[:2])
-        kernels.each(kernels.polygon_distance, len(points), points, grid[None], distance)
-        return distance
-    a, b = points, points.roll(-1, 1)
-    edge = b - a
-    to = grid[None, :, :, None] - a[:, None, None]
-    along = ((to * edge[:, None, None]).sum(-1) / edge.square().sum(-1).clamp_min(1e-9)[:, None, None]).clamp(0, 1)
-    gap = (to - along[..., None] * edge[:, None, None]).square().sum(-1).amin(-1).clamp_min(1e-12).sqrt()
-    y, ya, yb = grid[None, :, :, None, 1], a[:, None, None, :, 1], b[:, None, None, :, 1]
-    crosses = (ya > y) != (yb > y)
-    at = a[:, None, None, :, 0] + (y - ya) / (yb - ya + (yb == ya)) * edge[:, None, None, :, 0]
-    inside = (crosses & (grid[None, :, :, None, 0] < at)).sum(-1) % 2 == 1
-    return torch.where(inside, gap, -gap)
-
-
-def boxed(points: Tensor, margin: int, size: int) -> tuple[slice, slice]:
-    """Rows and columns of a picture of `size` px that hold points [B,N,2+] px and a margin."""
-    low = (points.amin((0, 1)) - margin).floor().long().clamp(0, size - 1).tolist()
-    high = (points.amax((0, 1)) + margin).ceil().long().clamp(1, size).tolist()
-    return slice(low[1], max(high[1], low[1] + 1)), slice(low[0], max(high[0], low[0] + 1))
 
 
 def _spread(mean: Tensor, pairs: list[tuple[int, int]], upper: bool, reach: float, width: float) -> Tensor:
@@ -225,6 +183,7 @@ class FaceMotion:
         self.up = F.pad(up / up.norm(), (0, 1))
         self._build_mesh()
         self._build_contacts()
+        self._build_eyes()
         self._build_mouth()
         self._build_shading()
 
@@ -284,6 +243,16 @@ class FaceMotion:
             spread = [_spread(mean, pairs, upper, 0.55, 0.3).to(self.device) for upper in (True, False)]
             self.lids.append((INDEX[f"eyeBlink{side}"], torch.tensor(pairs, device=self.device).T, *spread))
         self.source_gap = self._gaps(self.points[None], self.lips)[0].clamp_min(0)
+
+    def _build_eyes(self) -> None:
+        self.eyes = []
+        for side, ring in eyeballs.RINGS.items():
+            contour = self.points[None, ring, :2]
+            width = float((contour[0, 0] - contour[0, 8]).norm())
+            rows, columns = boxed(contour, round(eyeballs.MARGIN * width) + 1, CROP_SIZE)
+            place = pixel_grid(CROP_SIZE, CROP_SIZE, self.device)[rows, columns]
+            distance = polygon_distance(smooth_ring(contour), place)
+            self.eyes.append(Eye(side, self.image[0], self.points, distance[0], rows, columns))
 
     def _gaps(self, points: Tensor, pairs: Tensor) -> Tensor:
         return ((points[:, pairs[0]] - points[:, pairs[1]]) * self.up).sum(-1)
@@ -422,8 +391,8 @@ class FaceMotion:
         uv = found[:, 2:4].permute(0, 2, 3, 1) * 2 - 1
         flow = F.interpolate(flow, scale_factor=half, mode="bilinear", align_corners=False)
         flow = self._sharpen(flow, mesh, points)
-        flow, eyes, lashes = self._eyes(flow, points)
         warped = sample(self.image, flow).clamp(0, 1)
+        eyes, lashes, lids = self._eyes(flow, warped, beta, pose, points)
         mouth, interior, own = self._mouth(beta, pose, points)
         # skin, and the first ring, on which the face's mask fades: beyond, the maps below do not change
         rows, columns = boxed(mesh[:, : N_SKIN + 36, :2] / half, 2, RATIO_SIZE)
@@ -439,7 +408,7 @@ class FaceMotion:
         ratio, rendered, soft = maps.split([1, 3, 1], 1)
         ratio[box] = torch.lerp(ratio[box], torch.ones_like(part[:, :1]), eyes[box]) * (1 - LASH_DARK * lashes[box])
         rendered[box] = torch.lerp(rendered[box], interior[box], mouth[box])
-        return Geometry(flow, warped, ratio, rendered, interior, mouth, eyes, soft, own)
+        return Geometry(flow, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids)
 
     def _shaded(self, beta: Tensor, pose: Tensor, uv: Tensor, onface: Tensor) -> tuple[Tensor, Tensor]:
         normals = self._camera_normals(beta, rotation_matrix(pose[:, :3]))
@@ -468,30 +437,59 @@ class FaceMotion:
             flow[:, :, rows, columns] = torch.where((face < 0)[:, None], flow[:, :, rows, columns], found)
         return flow
 
-    def _eyes(self, flow: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The eyeball does not stretch with its lids: inside a narrowing eye the flow is the head's own.
+    def _eyes(
+        self, flow: Tensor, warped: Tensor, beta: Tensor, pose: Tensor, points: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Lids slide over eyeballs that move with head and gaze alone: there, flow and warped picture become theirs.
 
-        Returns the flow, the mask of the open eyes and the lines of lashes where lids meet.
+        Returns the mask of the open eyes, the lines of lashes where lids meet, and `Geometry.lids`.
         """
         eyes, lashes = torch.zeros_like(flow[:, :1]), torch.zeros_like(flow[:, :1])
+        lids = flow.new_zeros(len(flow), 4, CROP_SIZE, CROP_SIZE)
         grid = pixel_grid(CROP_SIZE, CROP_SIZE, self.device)
-        for ring, (_, pairs, _, _) in zip((LEFT_EYE, RIGHT_EYE), self.lids):
-            contour = points[:, ring, :2]
-            rows, columns = boxed(contour, 3, CROP_SIZE)
-            distance = polygon_distance(contour, grid[rows, columns])
-            opened = self._gaps(points, pairs).amax(1) / self._gaps(self.points[None], pairs).amax(1).clamp_min(0.5)
-            inside = (distance + 0.5).clamp(0, 1)[:, None] * (opened * 6 - 0.3).clamp(0, 1)[:, None, None, None]
-            eyes[:, :, rows, columns] = torch.maximum(eyes[:, :, rows, columns], inside)
-            width = LASH_WIDTH * (contour[:, 0] - contour[:, 8]).norm(dim=1)[:, None, None]
-            line = torch.exp(-(distance / width).square()) * ((0.3 - opened) / 0.25).clamp(0, 1)[:, None, None]
-            lashes[:, 0, rows, columns] = torch.maximum(lashes[:, 0, rows, columns], line)
-            # head motion alone, as the eye's own corners have it
-            corner = points[:, [ring[0], ring[8]], :2].mean(1) - self.points[[ring[0], ring[8]], :2].mean(0)
-            rigid = -corner[:, :, None, None].expand(-1, -1, *inside.shape[2:])
-            keep = inside * ((1.25 - opened) / 0.2).clamp(0, 1)[:, None, None, None]
-            part = flow[:, :, rows, columns]
-            flow[:, :, rows, columns] = part + keep * (rigid - part)
-        return flow, eyes, lashes
+        for eye, (_, pairs, _, _) in zip(self.eyes, self.lids):
+            gap, own = (self._gaps(p, pairs).amax(1)[:, None, None] for p in (points, self.points[None]))
+            opened = gap / own.clamp_min(0.5)
+            contour = smooth_ring(points[:, eye.ring, :2])
+            closing = float(opened.min()) < LID_FOLDS
+            rows, columns = boxed(contour, round(LID_REACH * eye.width) if closing else 3, CROP_SIZE)
+            box, place = (..., rows, columns), grid[rows, columns]
+            distance = polygon_distance(contour, place)
+            inside = (distance + 0.5).clamp(0, 1) * (opened * 6 - 0.3).clamp(0, 1)
+            # the eyeball, as the portrait shows it and completed where lids and their shadow have left it
+            at = self._eyeball(eye, beta, pose, place)
+            seen, whole, within = eye.sample(at)
+            lift = ((gap - own) / 2).clamp(0, eyeballs.UNSEEN * eye.width)
+            ball = torch.lerp(seen, whole, ((lift[:, None] - within) / 2 + 0.5).clamp(0, 1))
+            if float(lift.max()) > 0:
+                depth = eyeballs.SHADE_DEPTH * eye.width
+                under = (polygon_distance(contour, place + depth * self.up[:2]) / depth).clamp(-1, 0)
+                ball = ball * (1 + eyeballs.SHADE * under * lift / (eyeballs.UNSEEN * eye.width))[:, None]
+            covered, colour = inside, ball
+            if closing:  # a lid without the lashes that would be drawn out over it
+                line = torch.exp(-(distance / (LASH_WIDTH * eye.width)).square()) * ((0.3 - opened) / 0.25).clamp(0, 1)
+                lashes[:, 0, rows, columns] = line
+                source = place + flow[box].permute(0, 2, 3, 1)
+                skin = eye.skin(source).transpose(0, 1)
+                reach = min(LID_REACH * eye.width, LID_SHARE_OF_BROW * eye.brow)
+                away = (-distance / eye.width / LASHES - 0.5).clamp(0, 1) * (2 + 2 * distance / reach).clamp(0, 1)
+                darker = ((BARE - warped[box].mean(1) / skin.mean(1).clamp_min(0.02)) / 0.3).clamp(0, 1)
+                bare = eye.above(source) * away * darker * ((LID_FOLDS - opened) / 0.5).clamp(0, 1)
+                covered = inside + (1 - inside) * bare
+                colour = torch.lerp(skin, ball, (inside / covered.clamp_min(1e-3))[:, None])
+            lids[:, :3, rows, columns], lids[:, 3, rows, columns] = colour.clamp(0, 1), covered
+            eyes[:, 0, rows, columns] = inside
+            ours = (inside >= 1)[:, None]
+            flow[box] = torch.where(ours, (at - place).permute(0, 3, 1, 2), flow[box])
+            warped[box] = torch.where(ours, seen.clamp(0, 1), warped[box])
+        return eyes, lashes, lids
+
+    def _eyeball(self, eye: Eye, beta: Tensor, pose: Tensor, place: Tensor) -> Tensor:
+        """Which px of the portrait's eyeball is seen at driven px place [h,w,2]: [B,h,w,2]."""
+        frame = eye.middle + F.pad(eye.width * torch.eye(3, 2, device=self.device).roll(1, 0), (0, 1))
+        moved = self._rigid(frame + self.pose.rotate(eye.gaze(beta)[:, None]), pose)[..., :2]
+        back = torch.linalg.solve(F.pad(moved, (0, 1), value=1.0), frame[:, :2].expand_as(moved))
+        return (F.pad(place, (0, 1), value=1.0).flatten(0, 1) @ back).unflatten(1, place.shape[:2])
 
     def _mouth(self, beta: Tensor, pose: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Soft mask of the driven inner lips, what is seen between them, and where that is the portrait's own."""

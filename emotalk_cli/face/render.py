@@ -1,4 +1,5 @@
-"""Rendering: a vectorised z-buffer rasteriser in torch, and an optional pytorch3d backend behind the same call.
+"""Rendering: a vectorised z-buffer rasteriser in torch, and an optional pytorch3d backend behind the same call;
+reading pictures between pixels, and distances to outlines.
 
 Visibility is decided without gradients; barycentric weights are then differentiable in the vertices, so
 whatever is interpolated with them carries gradients to shape, expression and pose. On the CPU, where no gradient
@@ -9,11 +10,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..errors import EmoTalkError
 from . import kernels
 
 BACKENDS = ("builtin", "torch", "pytorch3d")  # builtin: compiled loops or torch, whichever suits
+CUBIC = 0.75  # bilinear reading loses a third of a face's sharpness (variance of its Laplacian), bicubic adds a tenth
 
 
 def rasterize(
@@ -60,6 +63,62 @@ def interpolate(face: Tensor, weights: Tensor, triangles: Tensor, values: Tensor
     table = values[..., triangles, :].reshape(-1, 3 * channels)
     picked = table.index_select(0, row.flatten()).reshape(*face.shape, 3, channels)
     return torch.einsum("bhwk,bhwkc->bchw", weights, picked)
+
+
+def pixel_grid(height: int, width: int, device=None) -> Tensor:
+    """Pixel centres [height,width,2] (x, y)."""
+    y, x = torch.meshgrid(
+        torch.arange(height, device=device) + 0.5, torch.arange(width, device=device) + 0.5, indexing="ij"
+    )
+    return torch.stack([x, y], -1)
+
+
+def sample(image: Tensor, flow: Tensor) -> Tensor:
+    """T(φ, image): image [B or 1,C,H,W] read at pixel + flow [B,2,h,w] px (h, w may differ from H, W by scale).
+
+    Not clamped: `CUBIC` may overshoot at edges.
+    """
+    height, width = flow.shape[-2:]
+    if image.shape[-2:] == (height, width) and kernels.usable(image, flow):
+        warped = torch.empty(len(flow), image.shape[1], height, width)
+        kernels.each(kernels.warp, len(flow), image, flow, flow.new_tensor([[CUBIC]]), warped)
+        return warped
+    limit = flow.new_tensor([width, height])
+    at = (pixel_grid(height, width, flow.device) + flow.permute(0, 2, 3, 1)) / limit * 2 - 1
+    return sharp_sample(image.expand(len(flow), -1, -1, -1), at)
+
+
+def sharp_sample(image: Tensor, grid: Tensor) -> Tensor:
+    """`F.grid_sample` at the sharpness of the picture itself: `CUBIC` bicubic, the rest bilinear. Not clamped."""
+    soft, hard = (
+        F.grid_sample(image, grid, mode, padding_mode="border", align_corners=False) for mode in ("bilinear", "bicubic")
+    )
+    return torch.lerp(soft, hard, CUBIC)
+
+
+def polygon_distance(points: Tensor, grid: Tensor) -> Tensor:
+    """Signed distance (px, positive inside) of grid [H,W,2] to closed polygons [B,N,2]: [B,H,W]."""
+    if kernels.usable(points, grid):
+        distance = torch.empty(len(points), *grid.shape[:2])
+        kernels.each(kernels.polygon_distance, len(points), points, grid[None], distance)
+        return distance
+    a, b = points, points.roll(-1, 1)
+    edge = b - a
+    to = grid[None, :, :, None] - a[:, None, None]
+    along = ((to * edge[:, None, None]).sum(-1) / edge.square().sum(-1).clamp_min(1e-9)[:, None, None]).clamp(0, 1)
+    gap = (to - along[..., None] * edge[:, None, None]).square().sum(-1).amin(-1).clamp_min(1e-12).sqrt()
+    y, ya, yb = grid[None, :, :, None, 1], a[:, None, None, :, 1], b[:, None, None, :, 1]
+    crosses = (ya > y) != (yb > y)
+    at = a[:, None, None, :, 0] + (y - ya) / (yb - ya + (yb == ya)) * edge[:, None, None, :, 0]
+    inside = (crosses & (grid[None, :, :, None, 0] < at)).sum(-1) % 2 == 1
+    return torch.where(inside, gap, -gap)
+
+
+def boxed(points: Tensor, margin: int, size: int) -> tuple[slice, slice]:
+    """Rows and columns of a picture of `size` px that hold points [B,N,2+] px and a margin."""
+    low = (points.amin((0, 1)) - margin).floor().long().clamp(0, size - 1).tolist()
+    high = (points.amax((0, 1)) + margin).ceil().long().clamp(1, size).tolist()
+    return slice(low[1], max(high[1], low[1] + 1)), slice(low[0], max(high[0], low[0] + 1))
 
 
 def _planes(vertices: Tensor, triangles: Tensor) -> Tensor:

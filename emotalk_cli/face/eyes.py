@@ -1,0 +1,128 @@
+"""Eyes: what lies behind a portrait's lids, and the lids without their lashes.
+
+Lids slide over an eyeball that neither stretches nor squeezes: its picture is completed beyond the portrait's own
+opening, the iris by its colour at each radius (a circle), the white by the white around. A closing lid is more of the
+skin around the eye, not its lashes drawn out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .model import INDEX, LEFT_EYE, LEFT_LID_PAIRS, RIGHT_EYE, RIGHT_LID_PAIRS
+from .render import pixel_grid, sharp_sample
+
+IRIS = {"Left": 473, "Right": 468}  # centre; the four vertices that follow lie on the limbus
+RINGS = {"Left": LEFT_EYE, "Right": RIGHT_EYE}
+LIDS = {"Left": LEFT_LID_PAIRS, "Right": RIGHT_LID_PAIRS}
+BROWS = {"Left": [276, 283, 282, 295, 285], "Right": [46, 53, 52, 65, 55]}  # lower edge
+GAZE = 0.55  # cm that the iris travels for a gaze coefficient of 1: 27 degrees of an eyeball of 1.2 cm
+RADII, IRIS_REACH = 24, 1.3  # bins of the iris' colour, up to this part of its radius
+UNSEEN = 0.07  # eye widths: what the portrait shows nearer to its lids than this lies in their shadow
+SHADE, SHADE_DEPTH = 0.45, 0.09  # most of the light that a raised lid takes, and how far its shadow falls (eye widths)
+WHITE_OF_SKIN = (0.95, 1.15, 1.2)  # the white's colour by the skin's, where the portrait shows none
+MARGIN = 0.3  # eye widths around an opening that are kept
+
+
+def smooth_ring(points: Tensor) -> Tensor:
+    """Closed outlines [B,N,2] with a point more on each edge, on a curve through them: [B,2N,2]."""
+    a, b, c, d = points.roll(1, 1), points, points.roll(-1, 1), points.roll(-2, 1)
+    return torch.stack([b, (9 * (b + c) - a - d) / 16], 2).flatten(1, 2)
+
+
+class Eye:
+    """One eye of a portrait.
+
+    image [3,H,W] 0..1; points [478,3] px; distance [h,w] signed px to its opening, positive inside, in the box
+    `rows` x `columns` of the image.
+    """
+
+    def __init__(self, side: str, image: Tensor, points: Tensor, distance: Tensor, rows: slice, columns: slice):
+        self.side, self.ring = side, RINGS[side]
+        self.corner = image.new_tensor([columns.start, rows.start])
+        self.middle = points[[self.ring[0], self.ring[8]]].mean(0)
+        self.along = points[self.ring[0], :2] - points[self.ring[8], :2]
+        self.width = float(self.along.norm())
+        self.iris = points[IRIS[side], :2]
+        self.radius = float((points[IRIS[side] + 1 : IRIS[side] + 5, :2] - self.iris).norm(dim=1).mean().clamp_min(1.0))
+        self.brow = float((points[BROWS[side]] - points[[a for a, _ in LIDS[side]]].mean(0))[:, :2].norm(dim=1).mean())
+        self.skin = self._skin(image, points)
+        seen = image[:, rows, columns]
+        self.picture = torch.cat([seen, self._completed(seen, distance), distance[None]])[None]
+
+    def sample(self, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """At px of the portrait [B,h,w,2]: its picture, the completed eyeball (each [B,3,h,w]), distance [B,1,h,w]."""
+        limit = at.new_tensor(self.picture.shape[:1:-1])
+        grid = (at - self.corner) / limit * 2 - 1
+        picture = self.picture.expand(len(at), -1, -1, -1)
+        return sharp_sample(picture, grid).split([3, 3, 1], 1)
+
+    def gaze(self, beta: Tensor) -> Tensor:
+        """Where β [B,64] takes the iris from where the portrait has it: [B,3] cm in the model's frame."""
+        look = {d: beta[:, INDEX[f"eyeLook{d}{self.side}"]] for d in ("In", "Out", "Up", "Down")}
+        out = 1.0 if self.side == "Left" else -1.0
+        x, y = out * (look["Out"] - look["In"]), look["Up"] - look["Down"]
+        return GAZE * torch.stack([x, y, torch.zeros_like(x)], -1)
+
+    def above(self, at: Tensor) -> Tensor:
+        """How surely px [...,2] belong to the upper lid or its lashes: 0..1, [...]; not at the corners of the eye."""
+        across, down = self.along / self.width, self.along.new_tensor([-self.along[1], self.along[0]]) / self.width
+        down = down * down[1].sign()
+        x, y = ((at - self.middle[:2]) @ torch.stack([across, -down], 1) / self.width).unbind(-1)
+        return (y / 0.05).clamp(0, 1) * ((0.48 - x.abs()) / 0.12).clamp(0, 1)
+
+    def _completed(self, seen: Tensor, distance: Tensor) -> Tensor:
+        height, width = distance.shape
+        radius = (pixel_grid(height, width, seen.device) + self.corner - self.iris).norm(dim=-1) / self.radius
+        inside = distance > UNSEEN * self.width
+        place = radius / IRIS_REACH * RADII
+        bins = place.long().clamp(max=RADII).flatten()
+        weight = (inside.flatten() & (bins < RADII)).float()
+        count = seen.new_zeros(RADII + 1).index_add(0, bins, weight)
+        total = seen.new_zeros(3, RADII + 1).index_add(1, bins, seen.flatten(1) * weight)
+        white = (inside & (radius > IRIS_REACH)).float()
+        assumed = self.skin(self.iris[None])[:, 0] * seen.new_tensor(WHITE_OF_SKIN)
+        own = (seen * white).sum((1, 2)) / white.sum().clamp_min(1)
+        mean = torch.lerp(assumed.clamp(0.05, 0.8), own, (white.sum() / (0.02 * self.width**2)).clamp(max=1))
+        mean = mean[:, None, None]
+        known = (count > 0).nonzero()[:, 0]
+        if len(known) < 3:  # shut: there is no iris to complete
+            return mean.expand_as(seen)
+        nearest = (torch.arange(RADII, device=seen.device)[:, None] - known).abs().argmin(1)
+        profile = (total / count.clamp_min(1))[:, known[nearest]]
+        place = (place - 0.5).clamp(0, RADII - 1.001)
+        low = place.long()
+        iris = torch.lerp(profile[:, low], profile[:, low + 1], place - low)
+        reach = int(0.15 * self.width) + 1
+        around = F.avg_pool2d(torch.cat([seen * white, white[None]]), 2 * reach + 1, 1, reach)
+        sclera = torch.lerp(mean, around[:3] / around[3:].clamp_min(1e-4), around[3:] / (around[3:] + 0.05))
+        return torch.lerp(iris, sclera, ((radius - 1.05) / (IRIS_REACH - 1.05)).clamp(0, 1))
+
+    def _skin(self, image: Tensor, points: Tensor) -> Callable[[Tensor], Tensor]:
+        """Colour of the bare skin around the eye as a smooth function of px [...,2] -> [3,...]."""
+        upper, lower = (points[[pair[i] for pair in LIDS[self.side]], :2].mean(0) for i in (0, 1))
+        brow, middle = points[BROWS[self.side], :2].mean(0), self.middle[:2]
+        down = F.normalize(upper - brow, dim=0)
+        line = torch.linspace(-0.45, 0.45, 15, device=image.device)[:, None] * self.along
+        places = [upper + (brow - upper) * s for s in (0.4, 0.5, 0.6)]
+        places += [lower + down * self.width * s for s in (0.2, 0.27, 0.34)]
+        at = torch.cat([line + place for place in places])
+        limit = at.new_tensor(image.shape[:0:-1])
+        value = F.grid_sample(image[None], (at / limit * 2 - 1)[None, None], align_corners=False)[0, :, 0]
+
+        def terms(at: Tensor) -> Tensor:
+            x, y = ((at - middle) / self.width).unbind(-1)
+            return torch.stack([torch.ones_like(x), x, y, x * x], -1)
+
+        design, trust = terms(at), torch.ones(len(at), device=at.device)
+        ridge = at.new_tensor([1e-3, 0.3, 0.3, 0.3]).diag()
+        for _ in range(3):  # what is darker than the fit are lashes and brows
+            weighed = design * trust[:, None]
+            fit = torch.linalg.solve(weighed.T @ design + ridge, weighed.T @ value.T)
+            below = ((design @ fit).T - value).mean(0) / value.mean().clamp_min(0.05)
+            trust = torch.sigmoid((0.06 - below) / 0.02)
+        return lambda at: (terms(at) @ fit).movedim(-1, 0).clamp(0, 1)
