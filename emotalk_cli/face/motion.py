@@ -50,10 +50,11 @@ UNFOLD = 0.5  # part of the portrait's own folds that is lit away unseen: the re
 HEAL_REACH = 17  # texels of the relief: a fold is darker, a bulge brighter, than what lies around it this far
 RATIO_LIMITS = (0.6, 1.4)
 GLOSS, GLOOM = 0.25, 0.5  # most by which a bulge brightens and a fold darkens: light scatters in skin
+BROAD, BROAD_REACH = 0.7, 9  # part taken back of shading that is as broad as this many blocks of 4x4 texels
 SKIN_TINT = (0.8, 1.0, 1.1)  # of shading by colour: light that has been inside skin comes out red
 OWN_LIGHT = 0.1  # the rest is a top-front light: under flat light folds would vanish
 TOP_FRONT = (0.5, 0.0, 0.6, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
-CAVITY = (0.10, 0.035, 0.035)
+CAVITY = (0.06, 0.025, 0.025)
 TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
 OWN_TEETH = 0.3  # cm between the portrait's lips from which on its own teeth are taken to be seen
 OWN_BRIGHT = 0.55  # of the skin's brightness: what is darker between the lips is no row of teeth
@@ -413,6 +414,7 @@ class FaceMotion:
     def _shaded(self, beta: Tensor, pose: Tensor, uv: Tensor, onface: Tensor) -> tuple[Tensor, Tensor]:
         normals = self._camera_normals(beta, rotation_matrix(pose[:, :3]))
         ratio = self._shading(normals) / self.rest_shading
+        ratio = ratio / self._broad(ratio) ** BROAD
         soft = torch.where(ratio > 1, GLOSS, GLOOM)
         ratio = 1 + soft * ((ratio - 1) / soft).tanh()
         ratio = (ratio / self.own_folds).clamp(*RATIO_LIMITS)
@@ -424,6 +426,12 @@ class FaceMotion:
         ratio = F.grid_sample(ratio, uv, align_corners=False, padding_mode="border")
         albedo = F.grid_sample(albedo, uv, align_corners=False, padding_mode="border").clamp(0, 1)
         return torch.lerp(torch.ones_like(ratio), ratio, inside * self.shading), albedo * inside
+
+    def _broad(self, ratio: Tensor) -> Tensor:
+        """What shading changes over a whole cheek or chin, not a fold: [B,1,H,W] as ratio."""
+        small, mask = (F.avg_pool2d(t, 4) for t in (ratio * self.model.relief_mask, self.model.relief_mask[None]))
+        small, mask = (F.avg_pool2d(t, BROAD_REACH, 1, BROAD_REACH // 2) for t in (small, mask))
+        return F.interpolate(small / mask.clamp_min(1e-3), ratio.shape[2:], mode="bilinear").clamp(0.5, 2)
 
     def _sharpen(self, flow: Tensor, mesh: Tensor, points: Tensor) -> Tensor:
         """Full resolution at lids and lips: between two that touch, an average would point into the eye or mouth."""

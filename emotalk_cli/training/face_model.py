@@ -34,8 +34,10 @@ ICT_MOUTH = slice(14062, 21451)
 ICT_GUMS_END, ICT_TEETH_LOWER = 17039, 19247
 FURROW_DEPTH, FURROW_WIDTH = 0.055, 0.15  # cm
 RESIDUAL_NORM = 3.0  # cm, root sum of squares over all vertices: of the order of a named shape
-TOOTH, GUM, TONGUE = (0.95, 0.92, 0.87), (0.62, 0.40, 0.39), (0.62, 0.32, 0.31)
-CROWN_REACH, CROWN_RIM = 0.45, 0.1  # cm: how near a crown is a gum's own; how far from its top gums begin
+TOOTH, GUM, TONGUE = (0.95, 0.92, 0.87), (0.62, 0.40, 0.39), (0.66, 0.33, 0.33)
+THROAT, LOWER_LIGHT = (0.06, 0.025, 0.025), 0.85  # colour of the dark; lower teeth stand in the upper ones' shadow
+TONGUE_DARK, TONGUE_LIT = 3.5, 9.0  # cm, depths between which a tongue comes to light
+CROWN_REACH, CROWN_DEPTH, PAPILLA = 0.45, 0.3, 0.85  # cm: a gum's nearest crowns; their depth; gum this near their edge
 TOOTH_HEIGHT = 1.2  # of the scans' upper crowns, whose gums would show in any smile
 
 
@@ -123,10 +125,11 @@ def learn_relief(basis: np.lib.npyio.NpzFile, dense: np.lib.npyio.NpzFile, uv: n
 
 
 def furrows(position: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Brow furrows, which the scans of young subjects lack: depth in cm per unit of the shape that folds the skin.
+    """Furrows that the scans of young subjects lack: depth in cm per unit of the shape that folds the skin.
 
     position: UV position map [3,H,W] cm. Forehead lines come with raised brows, the two glabellar lines with
-    lowered ones, the line across the nose's root with a wrinkled nose.
+    lowered ones, lines across the nose's root and down its sides with a wrinkled nose, the nasolabial fold with it and
+    with a raised lip, a fold below the corner of the mouth when that is drawn down, dimples in a chin pushed up.
     """
     x, y = position[:2]
 
@@ -134,15 +137,25 @@ def furrows(position: torch.Tensor) -> dict[str, torch.Tensor]:
         inside = torch.exp(-0.5 * (distance / width) ** 2)
         return inside - 0.5 * torch.exp(-0.5 * (distance / (2 * width)) ** 2)  # skin bulges beside its fold
 
+    def near(distance: torch.Tensor, reach: float, power: int = 4) -> torch.Tensor:
+        return torch.exp(-0.5 * (distance / reach).abs() ** power)
+
     wave = 0.12 * torch.sin(1.3 * x + 0.7) + 0.06 * torch.sin(2.9 * x)
     forehead = sum(line(y - height - wave * k) for height, k in ((6.95, 1.0), (7.5, 0.8), (8.0, 1.2)))
-    root = line(y - 4.4) * torch.exp(-0.5 * (x / 0.8) ** 2)
-    depths = {"browInnerUp": 0.8 * forehead * torch.exp(-0.5 * (x / 1.8) ** 2)}
+    root = line(y - 4.4) * near(x, 0.8, 2)
+    chin = torch.sin(6.2 * x + 0.8) * torch.sin(5.6 * y + 0.3) + 0.7 * torch.sin(4.7 * x - 3.9 * y)
+    depths = {"browInnerUp": 0.8 * forehead * near(x, 1.8, 2)}
+    depths["mouthShrugLower"] = 0.3 * chin * near(x, 1.3) * near(y + 6.1, 0.75)
     for side, sign in (("Left", 1), ("Right", -1)):
-        depths[f"browOuterUp{side}"] = 0.8 * forehead * torch.exp(-0.5 * ((x - sign * 2.8) / 1.5) ** 2)
-        slanted = x - sign * (0.65 + 0.15 * (y - 5.5))
-        depths[f"browDown{side}"] = line(slanted) * torch.exp(-0.5 * ((y - 5.6) / 0.8) ** 4)
-        depths[f"noseSneer{side}"] = 0.5 * root
+        out = sign * x  # towards this side
+        depths[f"browOuterUp{side}"] = 0.8 * forehead * near(out - 2.8, 1.5, 2)
+        slanted = out - 0.65 - 0.15 * (y - 5.5)
+        depths[f"browDown{side}"] = line(slanted) * near(y - 5.6, 0.8)
+        nasolabial = line(out - 2.2 + 0.33 * y, 0.2) * near(y + 1.1, 1.2)
+        sides = line(0.8 * y - 2.2 + 0.6 * out) * near(out - 0.85, 0.35)
+        depths[f"noseSneer{side}"] = 0.5 * root + 0.8 * nasolabial + 0.6 * sides
+        depths[f"mouthUpperUp{side}"] = 0.6 * nasolabial
+        depths[f"mouthFrown{side}"] = 0.9 * line(out - 2.95 + 0.1 * (y + 4.5), 0.2) * near(y + 4.7, 0.9)
     return {name: FURROW_DEPTH * depth for name, depth in depths.items()}
 
 
@@ -171,9 +184,11 @@ def learn_mouth(dense: np.lib.npyio.NpzFile) -> dict:
     crown = tooth | between_teeth(vertices, tooth, lower, ~tooth & ~tongue)
     color = np.where(crown[:, None], TOOTH, np.where(tongue[:, None], TONGUE, GUM))
     diffuse = 0.55 + 0.45 * (smooth @ (np.array([0.0, 0.35, 0.94]))).clip(0)  # a light from the front and above
-    depth = ((vertices[:, 2] - 5.0) / 5.5).clip(0, 1)  # teeth further back lie in the mouth's own shadow
-    dark = np.where(tongue, 0.5, 0.25)
-    color = color * (diffuse * (dark + (1 - dark) * depth**2))[:, None]
+    # what is further back lies in the mouth's own shadow: molars would stand in its corners like posts
+    lit = np.where(tongue, (vertices[:, 2] - TONGUE_DARK) / (TONGUE_LIT - TONGUE_DARK), (vertices[:, 2] - 6.5) / 3.0)
+    lit = lit.clip(0, 1)
+    lit = lit * lit * (3 - 2 * lit) * np.where(lower & tooth, LOWER_LIGHT, 1.0)
+    color = np.array(THROAT) + (color * diffuse[:, None] - np.array(THROAT)) * lit[:, None]
     edge = vertices[tooth & ~lower, 1].min()
     vertices[~lower, 1] = edge + TOOTH_HEIGHT * (vertices[~lower, 1] - edge)
     used = np.unique(triangles)
@@ -196,11 +211,15 @@ def learn_mouth(dense: np.lib.npyio.NpzFile) -> dict:
 def between_teeth(vertices: np.ndarray, tooth: np.ndarray, lower: np.ndarray, gum: np.ndarray) -> np.ndarray:
     """Which gum vertices fill the triangles between crowns: in small pictures they look like broken teeth."""
     filled = np.zeros(len(vertices), bool)
+    radius = np.hypot(vertices[:, 0], vertices[:, 2] - 5.5)  # of the dental arch
     for jaw, sign in ((lower, -1), (~lower, 1)):
-        crowns, rows = vertices[tooth & jaw], np.flatnonzero(gum & jaw)
-        near = np.linalg.norm(vertices[rows, None][..., [0, 2]] - crowns[None][..., [0, 2]], axis=2) < CROWN_REACH
-        top = np.where(near, sign * crowns[None, :, 1], -np.inf).max(1)
-        filled[rows] = sign * vertices[rows, 1] < top - CROWN_RIM
+        crowns, rows = np.flatnonzero(tooth & jaw), np.flatnonzero(gum & jaw)
+        near = np.linalg.norm(vertices[rows, None][..., [0, 2]] - vertices[crowns][None][..., [0, 2]], axis=2)
+        near = near < CROWN_REACH
+        edge = np.where(near, sign * vertices[None, crowns, 1], np.inf).min(1)
+        front = np.where(near, radius[None, crowns], -np.inf).max(1)
+        front[~near.any(1)] = np.inf
+        filled[rows] = (sign * vertices[rows, 1] < edge + PAPILLA) & (radius[rows] > front - CROWN_DEPTH)
     return filled
 
 
