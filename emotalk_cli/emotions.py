@@ -57,7 +57,7 @@ AMPLITUDES: dict[int, dict[str, float]] = {
 SPEECH: dict[str, float] = {
     "jawOpen": 0.80,
     "mouthClose": 0.0,
-    "mouthFunnel": 0.25,
+    "mouthFunnel": 0.70,
     "mouthPucker": 0.0,
     "mouthLowerDown": 0.50,
     "mouthUpperUp": 0.60,
@@ -73,20 +73,21 @@ SPEECH: dict[str, float] = {
 }
 
 # The basics as calibrated on training faces: these shapes replace what `AMPLITUDES` gives. Searched around the
-# published actions so that people and a FER2013 classifier read the warped, talking face; above 1 where the
+# published actions so that people and four small classifiers read the warped, talking face; above 1 where the
 # basis' own extreme (scans of untrained subjects) is smaller than an actor's.
 CALIBRATED: dict[str, dict[str, float]] = {
     "happy": {"mouthSmile": 1.05, "mouthUpperUp": 0.6, "mouthDimple": 0.3, "cheekRaiser": 0.50, "eyeSquint": 0.15},
-    "sad": {"browInnerUp": 1.1, "browDown": 0.70, "mouthFrown": 1.15, "mouthShrugLower": 0.90, "eyeBlink": 0.30}
-    | {"eyeLookDown": 0.30, "eyeSquint": 0.20, "mouthStretch": 0.2, "mouthLowerDown": 0.2},
-    "surprised": {"browInnerUp": 1.2, "browOuterUp": 1.2, "eyeWide": 1.10, "jawOpen": 1.20, "mouthFunnel": 0.8}
+    "sad": {"browInnerUp": 1.15, "browDown": 0.70, "mouthFrown": 1.2, "mouthShrugLower": 0.90, "eyeBlink": 0.30}
+    | {"eyeLookDown": 0.30, "eyeSquint": 0.25, "mouthStretch": 0.2, "mouthLowerDown": 0.1},
+    "surprised": {"browInnerUp": 1.2, "browOuterUp": 1.2, "eyeWide": 1.10, "jawOpen": 1.0, "mouthFunnel": 0.1}
     | {"mouthLowerDown": 0.4},
-    "angry": {"browDown": 1.15, "eyeSquint": 0.62, "noseSneer": 0.75, "mouthPress": 0.85, "mouthUpperUp": 0.40}
-    | {"mouthFrown": 0.30, "mouthLowerDown": 0.45, "jawOpen": 0.25},
-    "disgusted": {"noseSneer": 1.0, "browDown": 0.90, "mouthUpperUp": 0.65, "mouthFrown": 0.65, "eyeSquint": 0.30}
-    | {"mouthLowerDown": 0.3},
-    "fearful": {"browInnerUp": 1.2, "browOuterUp": 0.30, "browDown": 0.80, "eyeWide": 1.20, "mouthStretch": 0.90}
-    | {"mouthFrown": 0.60, "mouthLowerDown": 0.40, "jawOpen": 0.35},
+    "angry": {"browDown": 1.2, "eyeSquint": 0.5, "eyeWide": 0.7, "noseSneer": 0.75, "mouthPress": 0.85}
+    | {"mouthUpperUp": 0.5, "mouthLowerDown": 0.60, "mouthFrown": 0.60, "mouthShrugLower": 0.60, "mouthFunnel": 0.75}
+    | {"jawForward": 0.4},
+    "disgusted": {"noseSneer": 1.15, "browDown": 1.0, "mouthUpperUp": 0.85, "mouthFrown": 0.80, "eyeSquint": 0.50}
+    | {"mouthLowerDown": 0.3, "mouthShrugLower": 0.75, "mouthFunnel": 0.15, "cheekRaiser": 0.25},
+    "fearful": {"browInnerUp": 1.2, "browOuterUp": 0.50, "browDown": 0.95, "eyeWide": 1.20, "mouthStretch": 1.2}
+    | {"mouthFrown": 0.90, "mouthLowerDown": 0.30, "mouthShrugLower": 0.3, "jawOpen": 0.45},
 }
 LIMIT = 1.2  # of any component at full intensity
 
