@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,12 @@ from .face.fit import CROP_SIZE, Portrait, fit_portrait
 from .face.model import N_EXPRESSION, FaceModel
 from .face.motion import FaceMotion
 from .face.tracker import FaceTracker
-from .files import PartFile, check_input, check_output, sha256
+from .files import SUFFIXES, PartFile, check_input, check_output, sha256
 from .framing import CropFraming, FullFraming
 from .hef import HEF
 from .memory import keep_freed
 from .preview import ContactSheet
-from .video import VideoWriter, read_frames
+from .video import VideoWriter, Writer, read_frames
 
 GENERATORS = ("hef", "geometry")
 LANDMARKS = ("builtin", "face-alignment")
@@ -471,15 +471,10 @@ class EmoTalk:
         settings, report = _settings(settings, options), progress or (lambda stage, done, total: None)
         inputs = [path for path in (face, audio, motion, settings.pose) if isinstance(path, str | os.PathLike)]
         inputs += [emotion.label] if isinstance(emotion, Emotion) else []  # may be the name of a file
-        out = _output(out, overwrite, inputs)
-        sheet_path = _output(preview, overwrite, [*inputs, out], (".png",)) if preview is not None else None
-        beside = _output(provenance.sidecar_path(out), overwrite, [*inputs, out], (".json",)) if sidecar else None
-        shapes = None
-        if blendshapes is not None:
-            if blendshapes_fps not in exchange.RATES:
-                known = ", ".join(f"{rate:g}" for rate in exchange.RATES)
-                raise UsageError(f"--export-fps {blendshapes_fps:g} is unknown; choose one of {known}.")
-            shapes = _output(blendshapes, overwrite, [*inputs, out, *([beside] if beside else [])], exchange.SUFFIXES)
+        if blendshapes is not None and blendshapes_fps not in exchange.RATES:
+            known = ", ".join(f"{rate:g}" for rate in exchange.RATES)
+            raise UsageError(f"--export-fps {blendshapes_fps:g} is unknown; choose one of {known}.")
+        paths = _Outputs.plan(out, preview, blendshapes, sidecar, overwrite, inputs)
         report("portrait", 0, 1)
         with watch("portrait"):
             subject = face if isinstance(face, Subject) else self.portrait(face)
@@ -492,19 +487,12 @@ class EmoTalk:
         with watch("emotion"):
             nearest = self.nearest(felt) if felt is not None else {}
         report("sound", 1, 1)
-        notes = list(subject.notes)
-        if next(iter(nearest), "") == "unrelated":
-            notes.append(f"'{felt.label}' names no emotion that EmoTalk knows; the face stays near neutral.")
-        if any(take is not None and take.limited for take in (drive.take, drive.head)):
-            notes.append("The recorded head turns further than a single picture can follow; it is held there.")
         if audio is None and drive.recording is not None:
             audio = motion  # the film's own sound
         framing = self._framing(subject, settings)
         total = frame_count(drive.seconds, settings.fps)
-        sheet = ContactSheet(total, settings.fps)
-        length = segments.piece_frames(settings.fps, BATCH[self.device.type])
         record = provenance.Record(
-            out,
+            paths.video,
             self._inputs(subject, felt, {"audio": audio, "motion": motion, "pose": settings.pose}),
             {**(felt.options() if felt else {}), **dataclasses.asdict(settings), **self._models()},
             self.weights,
@@ -513,49 +501,39 @@ class EmoTalk:
             signer,
         )
         with contextlib.ExitStack() as files:  # the others get their names after the video, or none does
-            part = files.enter_context(PartFile(sheet_path)) if sheet_path is not None else None
-            if shapes is not None:
-                with open(files.enter_context(PartFile(shapes)).path, "w", newline="", encoding="utf-8") as file:
+            part = files.enter_context(PartFile(paths.preview)) if paths.preview is not None else None
+            if paths.blendshapes is not None:
+                to = files.enter_context(PartFile(paths.blendshapes)).path
+                with open(to, "w", newline="", encoding="utf-8") as file:
                     rows = self.blendshapes(drive, blendshapes_fps, settings)
-                    exchange.write(file, rows, blendshapes_fps, shapes.suffix)
-            note = files.enter_context(PartFile(beside)) if beside is not None else None
+                    exchange.write(file, rows, blendshapes_fps, paths.blendshapes.suffix)
+            note = files.enter_context(PartFile(paths.sidecar)) if paths.sidecar is not None else None
             shared = {
                 "overwrite": overwrite,
                 "metadata": record.tags(shown_as),
                 "finish": functools.partial(record.finish, sidecar=note and note.path),
             }
+            length = segments.piece_frames(settings.fps, BATCH[self.device.type])
+            video = (paths.video, framing.size, settings.fps, audio)
             if total <= length:
-                writer = VideoWriter(out, framing.size, settings.fps, audio, **shared)
+                writer = VideoWriter(*video, **shared)
             else:
-                key = record.key()
-                writer = segments.SegmentedWriter(
-                    out, framing.size, settings.fps, audio, total, length, key, resume, **shared
-                )
+                writer = segments.SegmentedWriter(*video, total, length, record.key(), resume, **shared)
             files.enter_context(writer)
-            report("frames", writer.done, total)
-            shown = sheet.wanted if part is not None else ()
-            try:
-                for number, frame in self._frames(subject, drive, settings, framing, watch, writer.done, shown):
-                    if number >= writer.done:
-                        with watch("encoding"):
-                            writer.write(frame)
-                        report("frames", number + 1, total)
-                    if part is not None:
-                        sheet.add(number, frame)
-            except BaseException:
-                if writer.kept:
-                    report("kept", writer.kept, total)
-                raise
-            if part is not None:
+            sheet = ContactSheet(total, settings.fps) if part is not None else None
+            shown = sheet.wanted if sheet is not None else ()
+            frames = self._frames(subject, drive, settings, framing, watch, writer.done, shown)
+            _write(frames, writer, sheet, total, watch, report)
+            if sheet is not None:
                 sheet.save(part, f"{' '.join(shown_as.split())}, intensity {_spelt(settings.intensity)}")
             made = time.perf_counter()
         watch.stages["encoding"] = watch.stages.get("encoding", 0.0) + time.perf_counter() - made
         return Result(
-            out=out,
+            out=paths.video,
             **record.video,
-            sidecar=beside,
-            preview=sheet_path,
-            blendshapes=shapes,
+            sidecar=paths.sidecar,
+            preview=paths.preview,
+            blendshapes=paths.blendshapes,
             motion=str(motion) if motion is not None else None,
             face=subject.name,
             audio=str(audio) if audio is not None else None,
@@ -567,7 +545,7 @@ class EmoTalk:
             elapsed=time.perf_counter() - begin,
             stages=watch.stages,
             weights=self.weights,
-            notes=notes,
+            notes=subject.notes + _notes(drive, nearest),
         )
 
     @staticmethod
@@ -738,10 +716,75 @@ def _among(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise UsageError(f"--{name} {value} is unknown; choose {' or '.join(choices)}.")
 
 
-def _output(
-    out: str | os.PathLike, overwrite: bool, inputs: list[str | os.PathLike], suffixes: tuple[str, ...] | None = None
-) -> Path:
-    path = check_output(out, overwrite) if suffixes is None else check_output(out, overwrite, suffixes)
-    if any(path == Path(os.path.realpath(other)) for other in inputs):
-        raise UsageError(f"{out} is also an input or another output; choose a different name.")
-    return path
+def _notes(drive: Drive, nearest: Mapping[str, float]) -> list[str]:
+    """What the user should know of what drives the face."""
+    notes = []
+    if next(iter(nearest), "") == "unrelated":
+        notes.append(f"'{drive.emotion.label}' names no emotion that EmoTalk knows; the face stays near neutral.")
+    if any(take is not None and take.limited for take in (drive.take, drive.head)):
+        notes.append("The recorded head turns further than a single picture can follow; it is held there.")
+    return notes
+
+
+def _write(
+    frames: Iterable[tuple[int, np.ndarray]],
+    writer: Writer,
+    sheet: ContactSheet | None,
+    total: int,
+    watch: Stopwatch,
+    report: Progress,
+) -> None:
+    """Frames, numbered, into the video from `writer.done` on, and into the contact sheet."""
+    report("frames", writer.done, total)
+    try:
+        for number, frame in frames:
+            if number >= writer.done:
+                with watch("encoding"):
+                    writer.write(frame)
+                report("frames", number + 1, total)
+            if sheet is not None:
+                sheet.add(number, frame)
+    except BaseException:
+        if writer.kept:
+            report("kept", writer.kept, total)
+        raise
+
+
+@dataclasses.dataclass
+class _Outputs:
+    """The files that `generate` is to write; None: not wanted."""
+
+    video: Path
+    preview: Path | None
+    sidecar: Path | None
+    blendshapes: Path | None
+
+    @classmethod
+    def plan(
+        cls,
+        out: str | os.PathLike,
+        preview: str | os.PathLike | None,
+        blendshapes: str | os.PathLike | None,
+        sidecar: bool,
+        overwrite: bool,
+        inputs: list[str | os.PathLike],
+    ) -> _Outputs:
+        """Raises UsageError if one cannot be written, or is an input or another output."""
+        taken = [*inputs]
+
+        def checked(name: str | os.PathLike | None, suffixes: tuple[str, ...] = SUFFIXES) -> Path | None:
+            if name is None:
+                return None
+            path = check_output(name, overwrite, suffixes)
+            if any(path == Path(os.path.realpath(other)) for other in taken):
+                raise UsageError(f"{name} is also an input or another output; choose a different name.")
+            taken.append(path)
+            return path
+
+        video = checked(out)
+        return cls(
+            video,
+            checked(preview, (".png",)),
+            checked(provenance.sidecar_path(video) if sidecar else None, (".json",)),
+            checked(blendshapes, exchange.SUFFIXES),
+        )

@@ -18,7 +18,7 @@ import numpy as np
 
 from .errors import UsageError
 from .files import PartFile, check_output, hidden, lock, write_error
-from .video import VideoWriter, join
+from .video import VideoWriter, Writer, join
 
 SECONDS = 30.0  # of a piece
 _MANIFEST = "manifest.json"
@@ -29,7 +29,7 @@ def piece_frames(fps: float, batch: int) -> int:
     return math.ceil(SECONDS * fps / batch) * batch
 
 
-class SegmentedWriter:
+class SegmentedWriter(Writer):
     """Like `VideoWriter`, for `total` frames in pieces of `length`.
 
     key: hash of all that decides the frames. With `resume`, pieces that an earlier render of the same key completed
@@ -116,15 +116,6 @@ class SegmentedWriter:
             self._remove()
         else:
             self._lock.close()
-
-    def __enter__(self) -> SegmentedWriter:
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def _clear(self) -> None:
         for path in self._folder.iterdir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import os
 import queue
@@ -25,7 +26,34 @@ _QUEUE = 8  # frames that may wait for the encoder
 _SAMPLE_RATES = "8000|11025|12000|16000|22050|24000|32000|44100|48000"  # what AAC players handle; the nearest is taken
 
 
-class VideoWriter:
+class Writer(abc.ABC):
+    """Takes frames; as a context manager it closes at the end of the block, or aborts after an exception."""
+
+    done = kept = 0  # frames of an earlier attempt, and for a later one; see `segments`
+
+    @abc.abstractmethod
+    def write(self, frame: np.ndarray) -> None:
+        """Append one frame, uint8 [H, W, 3]. Raises EmoTalkError."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+
+    @abc.abstractmethod
+    def abort(self) -> None:
+        """Stop; leave no file of that name."""
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+class VideoWriter(Writer):
     """H.264 + AAC file from RGB frames and, optionally, the sound of a media file.
 
         with VideoWriter(path, (512, 512), fps=25, audio="speech.wav") as writer:
@@ -36,8 +64,6 @@ class VideoWriter:
     A thread feeds ffmpeg, so encoding overlaps with making the frames; at most a few frames wait, so memory
     is constant. The same frames and sound give the same bytes.
     """
-
-    done = kept = 0  # frames of an earlier attempt, and for a later one; see `segments`
 
     def __init__(
         self,
@@ -105,15 +131,6 @@ class VideoWriter:
         for thread in self._threads:
             thread.join()
         self._part.discard()
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def _put(self, data: bytes | None) -> None:
         while True:
