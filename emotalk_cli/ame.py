@@ -112,11 +112,10 @@ class AME(nn.Module):
         Raises WeightsError if a file is missing (the text tower's), damaged or of another version or space.
         """
         checkpoint = checkpoints.load("ame", weights)
-        dims = TextDims(**checkpoint.dims)
+        dims = checkpoint.sizes(TextDims)
         if dims.space != SPACE:
             raise WeightsError(f"{checkpoint.path} holds the emotion space {dims.space!r}, not {SPACE!r}; restore it.")
-        model = cls.own(dims, checkpoint.tensors["text_tower.merges"])
-        model.load_state_dict(checkpoint.tensors)
+        model = checkpoint.fill(cls.own(dims, checkpoint.tensors["text_tower.merges"]))
         folder = checkpoint.path.parent
         model.image_tower, model.audio_tower = ImageTower.load(folder, SPACE), AudioTower.load(folder, SPACE)
         return model.eval().requires_grad_(False)

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
@@ -21,6 +21,9 @@ from safetensors.torch import save_file
 from . import __version__
 from .errors import InputError, WeightsError
 from .files import check_input, sha256
+
+M = TypeVar("M", bound=torch.nn.Module)
+T = TypeVar("T")
 
 INDEX = "index.json"
 ENVIRONMENT = "EMOTALK_WEIGHTS"
@@ -37,6 +40,26 @@ class Checkpoint:
     metadata: dict[str, str]
     sha256: str
     path: Path
+
+    def sizes(self, kind: type[T]) -> T:
+        """The dims as a dataclass. Raises WeightsError if it has no such fields."""
+        try:
+            return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.dims.items()})
+        except TypeError as error:
+            raise self._foreign() from error
+
+    def fill(self, model: M) -> M:
+        """`model` with these tensors. Raises WeightsError if names or shapes are not its own."""
+        own = model.state_dict()
+        try:
+            model.load_state_dict({k: v.to(own[k].dtype) if k in own else v for k, v in self.tensors.items()})
+        except RuntimeError as error:
+            raise self._foreign() from error
+        return model.eval()
+
+    def _foreign(self) -> WeightsError:
+        made = self.metadata.get("emotalk", "unknown")
+        return WeightsError(f"{self.path} belongs to another version of EmoTalk ({made}); restore the weights folder.")
 
 
 def weights_dir(override: str | os.PathLike | None = None) -> Path:

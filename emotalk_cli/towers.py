@@ -86,9 +86,7 @@ class _Tower(nn.Module):
                 f"{checkpoint.path} was trained in the emotion space {checkpoint.dims.get('space')!r}, not {space!r}; "
                 "train it again in this space or remove it."
             )
-        tower = cls(cls.Dims(**checkpoint.dims))
-        tower.load_state_dict(checkpoint.tensors)
-        return tower.eval().requires_grad_(False)
+        return checkpoint.fill(cls(checkpoint.sizes(cls.Dims))).requires_grad_(False)
 
     def save(self, folder: str | os.PathLike, **provenance) -> Path:
         """Write the weight file (see `checkpoints.save` for the provenance to give)."""

@@ -127,6 +127,11 @@ def test_towers_are_loaded_from_their_own_files_and_only_in_their_space(ame, aud
     again = AudioTower.load(tmp_path, "emotalk-1").listen([mel], -20.0)
     assert torch.allclose(again, audio_tower.listen([mel], -20.0), atol=0.01)  # stored in half precision
     assert ImageTower.load(tmp_path, "emotalk-1").dims == image_tower.dims
+    checkpoint = checkpoints.load("ame_audio", tmp_path)
+    for other in ({"tensors": {"cls": torch.zeros(3)}}, {"dims": {"depth": 3}}):
+        foreign = dataclasses.replace(checkpoint, **other)
+        with pytest.raises(WeightsError, match="another version of EmoTalk"):
+            foreign.fill(AudioTower(foreign.sizes(AudioTower.Dims)))
     with pytest.raises(WeightsError, match="'emotalk-1', not 'ViT-B-32/openai'"):
         AudioTower.load(tmp_path, "ViT-B-32/openai")
 

@@ -108,10 +108,7 @@ class FaceModel(nn.Module):
     def load(cls, weights=None) -> FaceModel:
         """The shipped model, in evaluation mode on the CPU. Raises WeightsError."""
         checkpoint = checkpoints.load("face_model", weights)
-        model = cls(FaceDims(**checkpoint.dims))
-        tensors = {k: v.long() if not v.is_floating_point() else v for k, v in checkpoint.tensors.items()}
-        model.load_state_dict(tensors)
-        return model.eval()
+        return checkpoint.fill(cls(checkpoint.sizes(FaceDims)))
 
     def vertices(self, alpha: Tensor, beta: Tensor) -> Tensor:
         """S = mean + B_id·α + B_exp·β (eq. 1). alpha [B,80], beta [B,64] -> [B,478,3] cm."""

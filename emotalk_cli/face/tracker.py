@@ -247,10 +247,7 @@ class FaceTracker(nn.Module):
     def load(cls, weights: str | os.PathLike | None = None, device: str | torch.device = "cpu") -> FaceTracker:
         """The shipped tracker, in evaluation mode. Raises WeightsError (see checkpoints.load)."""
         checkpoint = checkpoints.load("tracker", weights)
-        dims = {k: tuple(v) if isinstance(v, list) else v for k, v in checkpoint.dims.items()}
-        tracker = cls(TrackerDims(**dims))
-        tracker.load_state_dict(checkpoint.tensors)
-        return tracker.eval().to(device, memory_format=torch.channels_last)
+        return checkpoint.fill(cls(checkpoint.sizes(TrackerDims))).to(device, memory_format=torch.channels_last)
 
     @property
     def device(self) -> torch.device:

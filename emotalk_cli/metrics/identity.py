@@ -78,8 +78,7 @@ class Identity(nn.Module):
     def load(cls, weights=None) -> Identity:
         """The shipped embedding, with the shipped tracker to find faces. Raises WeightsError."""
         checkpoint = checkpoints.load("identity", weights)
-        model = cls(IdentityDims(**checkpoint.dims))
-        model.load_state_dict(checkpoint.tensors)
+        model = checkpoint.fill(cls(checkpoint.sizes(IdentityDims)))
         model.tracker = FaceTracker.load(weights)
         return model.eval()
 

@@ -54,9 +54,7 @@ class SyncJudge(nn.Module):
     def load(cls, weights: str | os.PathLike | None = None) -> SyncJudge:
         """The shipped judge, in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("sync", weights)
-        model = cls(SyncDims(**checkpoint.dims))
-        model.load_state_dict(checkpoint.tensors)
-        return model.eval()
+        return checkpoint.fill(cls(checkpoint.sizes(SyncDims)))
 
     def forward(self, mel: Tensor, lips: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised log-mel [B,80,4T] and `mouth_shapes` [B,T,72] -> unit embeddings [B,T,64] of both."""
