@@ -26,7 +26,9 @@ CAUTIOUS_RIDGE |= {"mouthUpperUp": 3.0, "mouthLowerDown": 2.0, "residual": 8.0}
 # how much of its amount a fit misses beyond the spread of resting faces, and what a tracker's score of 1 amounts to.
 SMILE = {"mouthSmile": 0.45, "mouthShrugLower": 0.3, "mouthShrugUpper": 0.2, "jawOpen": 0.2, "mouthUpperUp": 0.1}
 SMILE |= {"mouthRollLower": 0.1, "mouthRollUpper": 0.05, "mouthStretch": 0.05, "mouthPress": 0.05, "noseSneer": 0.05}
+SMILE |= {"cheekSquint": 0.08}
 SMILE_REST, SMILE_MISSED, SMILE_SCORE = 0.25, 0.45, 1.7
+SMILE_BROAD, SMILE_MORE = 0.85, 0.7  # beyond most of London's smiles, this much more: many portraits smile broader
 LIP_REACH = 0.07  # outer eye distances: how far an inner-lip landmark may be from its edge
 LIP_SLACK = 0.15  # of that, outwards: a sliver of lip lost shows less than a sliver of teeth kept
 SH_RIDGE = 0.02
@@ -141,8 +143,9 @@ def complete_smile(model: FaceModel, beta: Tensor, score: float = 0.0) -> Tensor
     common = beta.new_tensor([SMILE.get(n.removesuffix("Left").removesuffix("Right"), 0.0) for n in EXPRESSION_NAMES])
     direction = model.displacement(common[None]).flatten()
     amount = model.displacement(beta).flatten(1) @ direction / direction.square().sum()
-    whole = amount + SMILE_MISSED * (amount - SMILE_REST).clamp_min(0)
-    whole = torch.maximum(whole, (whole + SMILE_SCORE * score) / 2)
+    beyond = (amount - SMILE_REST).clamp_min(0)
+    whole = amount + SMILE_MISSED * beyond
+    whole = torch.maximum(whole, (whole + SMILE_SCORE * score) / 2) + SMILE_MORE * (amount - SMILE_BROAD).clamp(0, 1)
     return beta + (whole - amount)[:, None] * common
 
 
