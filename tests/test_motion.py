@@ -137,6 +137,20 @@ def test_wide_lids_uncover_a_round_iris_of_the_same_size(staring, look):
     assert float(middle - before) == pytest.approx(look * GAZE * float(staring.pose.scale[0]), abs=1.0)
 
 
+def test_a_squint_takes_the_same_part_of_a_narrow_eye(motion, staring):
+    upper, lower = 386, 374
+    left = []
+    for eyes in (motion, staring):  # open as the mean face's; half as much
+        before, after = (
+            float((p[lower, 1] - p[upper, 1]) / eyes.pose.scale[0])
+            for p in (eyes.points, eyes.vertices(expression(eyeSquint=0.6, eyeLookDown=0.5), STILL)[0])
+        )
+        left.append((before, after / before))
+    assert left[1][0] < 0.9 * left[0][0]
+    assert left[1][1] == pytest.approx(left[0][1], abs=0.06)
+    assert left[0][1] < 0.7
+
+
 def test_the_edge_of_a_closing_lid_has_no_stairs(staring):
     beta = expression(eyeBlink=0.55)
     eyes = staring.frame(beta, STILL).eyes[0, 0]

@@ -28,7 +28,7 @@ SMILE = {"mouthSmile": 0.45, "mouthShrugLower": 0.3, "mouthShrugUpper": 0.2, "ja
 SMILE |= {"mouthRollLower": 0.1, "mouthRollUpper": 0.05, "mouthStretch": 0.05, "mouthPress": 0.05, "noseSneer": 0.05}
 SMILE |= {"cheekSquint": 0.08}
 SMILE_REST, SMILE_MISSED, SMILE_SCORE = 0.25, 0.45, 1.7
-SMILE_BROAD, SMILE_MORE = 0.85, 0.7  # beyond most of London's smiles, this much more: many portraits smile broader
+SMILE_FADED, SMILE_OVER = 0.15, 0.4  # beyond the first, this much more is removed: folds that stay still read as smile
 LIP_REACH = 0.07  # outer eye distances: how far an inner-lip landmark may be from its edge
 LIP_SLACK = 0.15  # of that, outwards: a sliver of lip lost shows less than a sliver of teeth kept
 SH_RIDGE = 0.02
@@ -143,9 +143,9 @@ def complete_smile(model: FaceModel, beta: Tensor, score: float = 0.0) -> Tensor
     common = beta.new_tensor([SMILE.get(n.removesuffix("Left").removesuffix("Right"), 0.0) for n in EXPRESSION_NAMES])
     direction = model.displacement(common[None]).flatten()
     amount = model.displacement(beta).flatten(1) @ direction / direction.square().sum()
-    beyond = (amount - SMILE_REST).clamp_min(0)
-    whole = amount + SMILE_MISSED * beyond
-    whole = torch.maximum(whole, (whole + SMILE_SCORE * score) / 2) + SMILE_MORE * (amount - SMILE_BROAD).clamp(0, 1)
+    whole = amount + SMILE_MISSED * (amount - SMILE_REST).clamp_min(0)
+    whole = torch.maximum(whole, (whole + SMILE_SCORE * score) / 2)
+    whole = whole + SMILE_OVER * (whole - SMILE_FADED).clamp_min(0)
     return beta + (whole - amount)[:, None] * common
 
 

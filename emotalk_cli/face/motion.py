@@ -45,6 +45,7 @@ LIP_ROUND = 0.5  # part of a parabola in the outline of an opening; the basis al
 LIP_SPAN = 2.1  # cm, half the width of that parabola
 LID_OVERLAP = 1.5  # px by which closed lids overlap, so that no sliver of the eye shows
 BEHIND = 40.0  # px in depth
+LEAST_NARROW = 0.25  # of the mean opening: an eye nearly shut is not told from a closed one
 LID_SHARE = 0.85  # part of a blink that the upper lid takes
 UNFOLD = 0.5  # part of the portrait's own folds that is lit away unseen: the relief is not this person's
 HEAL_REACH = 17  # texels of the relief: a fold is darker, a bulge brighter, than what lies around it this far
@@ -239,10 +240,13 @@ class FaceMotion:
         self.lip_profile = (1 - across.square()).clamp_min(0)
         self.lip_up = _spread(mean, LIP_PAIRS, True, 0.9, 0.45).to(self.device)
         self.lip_down = _spread(mean, LIP_PAIRS, False, 1.4, 0.45).to(self.device)
-        self.lids = []
+        self.lids, self.narrow = [], []
         for side, pairs in (("Left", LEFT_LID_PAIRS), ("Right", RIGHT_LID_PAIRS)):
             spread = [_spread(mean, pairs, upper, 0.55, 0.3).to(self.device) for upper in (True, False)]
-            self.lids.append((INDEX[f"eyeBlink{side}"], torch.tensor(pairs, device=self.device).T, *spread))
+            pairs = torch.tensor(pairs, device=self.device).T
+            self.lids.append((INDEX[f"eyeBlink{side}"], pairs, *spread))
+            usual = (self.model.mean[pairs[0], 1] - self.model.mean[pairs[1], 1]).mean() * self.pose.scale
+            self.narrow.append((self._gaps(self.points[None], pairs).mean() / usual).clamp(LEAST_NARROW, 1))
         self.source_gap = self._gaps(self.points[None], self.lips)[0].clamp_min(0)
 
     def _build_eyes(self) -> None:
@@ -353,8 +357,10 @@ class FaceMotion:
         error = wanted - self._gaps(points, self.lips)
         shift = LIP_SHARE * error @ self.lip_up.T - (1 - LIP_SHARE) * error @ self.lip_down.T
         for column, (_, pairs, upper, lower) in enumerate(self.lids):
-            gap = (self._gaps(points, pairs).clamp_min(0) + LID_OVERLAP) * blink[:, column, None]
-            shift = shift - LID_SHARE * gap @ upper.T + (1 - LID_SHARE) * gap @ lower.T
+            gap, own = self._gaps(points, pairs), self._gaps(self.points[None], pairs)
+            spared = (own - gap).clamp_min(0) * (1 - self.narrow[column])  # a squint takes its part of a narrow eye too
+            gap = ((gap + spared).clamp_min(0) + LID_OVERLAP) * blink[:, column, None]
+            shift = shift + (spared / 2 - LID_SHARE * gap) @ upper.T - (spared / 2 - (1 - LID_SHARE) * gap) @ lower.T
         return points + shift[..., None] * self.up
 
     def _rigid(self, points: Tensor, pose: Tensor, weight: Tensor | float = 1.0) -> Tensor:
