@@ -35,12 +35,17 @@ def motion() -> FaceMotion:
 
 @pytest.fixture(scope="module")
 def staring() -> FaceMotion:
-    """The mean face in flat grey skin, with white eyes and black irises, under half-closed upper lids."""
+    return with_eyes(0.3)
+
+
+def with_eyes(height: float) -> FaceMotion:
+    """The mean face in flat grey skin, with white eyes and black irises; the upper lids `height` cm above their
+    middle, where the iris reaches higher."""
     model = FaceModel.load()
     shape = model.mean.clone()
     for eye, pairs in ((473, LEFT_LID_PAIRS), (468, RIGHT_LID_PAIRS)):
-        upper = [a for a, _ in pairs]
-        shape[upper, 1] = torch.minimum(shape[upper, 1], shape[eye, 1] + 0.3)  # cm: the iris reaches higher
+        upper, lower = torch.tensor(pairs).T
+        shape[upper, 1] = shape[upper, 1].minimum(shape[eye, 1] + height).maximum(shape[lower, 1])
     points = shape * torch.tensor([1.0, -1.0, -1.0]) * 20 + torch.tensor([300.0, 320.0, 0.0])
     picture, grid = torch.full((640, 600), SKIN), pixel_grid(640, 600)
     for ring, centre in ((LEFT_EYE, 473), (RIGHT_EYE, 468)):
@@ -135,6 +140,19 @@ def test_wide_lids_uncover_a_round_iris_of_the_same_size(staring, look):
     assert geometry.composite()[0].mean(0)[:top, iris.any(0)][above].quantile(0.9) > 0.6  # white shows
     middle, before = (m.any(0).nonzero().float().mean() for m in (iris, rest))
     assert float(middle - before) == pytest.approx(look * GAZE * float(staring.pose.scale[0]), abs=1.0)
+
+
+@pytest.mark.parametrize("height", [-0.2, -0.45, -1.0])  # narrow, a slit, shut
+def test_eyes_nearly_shut_open_a_little_and_never_to_white_balls(height):
+    motion = with_eyes(height)
+    geometry = motion.frame(expression(eyeWide=1.2), STILL)
+    open_eye = geometry.eyes[0, 0] > 0.9
+    assert open_eye.sum() < with_eyes(0.3).frame(expression(eyeWide=1.2), STILL).eyes.gt(0.9).sum() * 0.7
+    for eye in motion.eyes:  # behind the lids there is an iris
+        x, y = (eye.iris - eye.corner).long().tolist()
+        assert eye.picture[0, 3:6, y, x].max() < 0.3
+    if height == -1.0:
+        assert open_eye.sum() < 30
 
 
 def test_a_squint_takes_the_same_part_of_a_narrow_eye(motion, staring):

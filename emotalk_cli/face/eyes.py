@@ -24,6 +24,8 @@ GAZE = 0.55  # cm that the iris travels for a gaze coefficient of 1: 27 degrees 
 RADII, IRIS_REACH = 24, 1.3  # bins of the iris' colour, up to this part of its radius
 UNSEEN = 0.07  # eye widths: what the portrait shows nearer to its lids than this lies in their shadow
 SHADE, SHADE_DEPTH = 0.45, 0.09  # most of the light that a raised lid takes, and how far its shadow falls (eye widths)
+IRIS_SHOWN = 0.15  # of an iris' area, from which on its colours are its own
+BROWN = (0.5, 0.32, 0.22)  # of a plain iris, times the light on the skin
 WHITE_OF_SKIN = (0.95, 1.15, 1.2)  # the white's colour by the skin's, where the portrait shows none
 MARGIN = 0.3  # eye widths around an opening that are kept
 
@@ -35,7 +37,7 @@ def smooth_ring(points: Tensor) -> Tensor:
 
 
 class Eye:
-    """One eye of a portrait.
+    """One eye of a portrait; `complete` it before use.
 
     image [3,H,W] 0..1; points [478,3] px; distance [h,w] signed px to its opening, positive inside, in the box
     `rows` x `columns` of the image.
@@ -51,8 +53,17 @@ class Eye:
         self.radius = float((points[IRIS[side] + 1 : IRIS[side] + 5, :2] - self.iris).norm(dim=1).mean().clamp_min(1.0))
         self.brow = float((points[BROWS[side]] - points[[a for a, _ in LIDS[side]]].mean(0))[:, :2].norm(dim=1).mean())
         self.skin = self._skin(image, points)
-        seen = image[:, rows, columns]
-        self.picture = torch.cat([seen, self._completed(seen, distance), distance[None]])[None]
+        self.seen, self.distance = image[:, rows, columns], distance
+        height, width = distance.shape
+        place = (pixel_grid(height, width, image.device) + self.corner - self.iris).norm(dim=-1) / self.radius
+        self.place, self.inside = place, distance > UNSEEN * self.width
+        self.profile, self.sure = self._profile()
+
+    def complete(self, other: Eye) -> None:
+        """Fill what lids hide; an iris of which nearly nothing shows is the other eye's, or else a plain brown one."""
+        profile = torch.lerp(self._plain(), other.profile, other.sure)
+        self.profile = torch.lerp(profile, self.profile, self.sure)
+        self.picture = torch.cat([self.seen, self._completed(), self.distance[None]])[None]
 
     def sample(self, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """At px of the portrait [B,h,w,2]: its picture, the completed eyeball (each [B,3,h,w]), distance [B,1,h,w]."""
@@ -75,32 +86,41 @@ class Eye:
         x, y = ((at - self.middle[:2]) @ torch.stack([across, -down], 1) / self.width).unbind(-1)
         return (y / 0.05).clamp(0, 1) * ((0.48 - x.abs()) / 0.12).clamp(0, 1)
 
-    def _completed(self, seen: Tensor, distance: Tensor) -> Tensor:
-        height, width = distance.shape
-        radius = (pixel_grid(height, width, seen.device) + self.corner - self.iris).norm(dim=-1) / self.radius
-        inside = distance > UNSEEN * self.width
-        place = radius / IRIS_REACH * RADII
-        bins = place.long().clamp(max=RADII).flatten()
-        weight = (inside.flatten() & (bins < RADII)).float()
-        count = seen.new_zeros(RADII + 1).index_add(0, bins, weight)
-        total = seen.new_zeros(3, RADII + 1).index_add(1, bins, seen.flatten(1) * weight)
-        white = (inside & (radius > IRIS_REACH)).float()
-        assumed = self.skin(self.iris[None])[:, 0] * seen.new_tensor(WHITE_OF_SKIN)
-        own = (seen * white).sum((1, 2)) / white.sum().clamp_min(1)
-        mean = torch.lerp(assumed.clamp(0.05, 0.8), own, (white.sum() / (0.02 * self.width**2)).clamp(max=1))
-        mean = mean[:, None, None]
+    def _profile(self) -> tuple[Tensor, float]:
+        """The iris' colour at each radius [3,RADII], and how sure it is, 0..1."""
+        bins = (self.place / IRIS_REACH * RADII).long().clamp(max=RADII).flatten()
+        weight = (self.inside.flatten() & (bins < RADII)).float()
+        count = weight.new_zeros(RADII + 1).index_add(0, bins, weight)
+        total = weight.new_zeros(3, RADII + 1).index_add(1, bins, self.seen.flatten(1) * weight)
+        shown = float(count[: int(RADII / IRIS_REACH)].sum()) / (torch.pi * self.radius**2)
         known = (count > 0).nonzero()[:, 0]
-        if len(known) < 3:  # shut: there is no iris to complete
-            return mean.expand_as(seen)
-        nearest = (torch.arange(RADII, device=seen.device)[:, None] - known).abs().argmin(1)
-        profile = (total / count.clamp_min(1))[:, known[nearest]]
-        place = (place - 0.5).clamp(0, RADII - 1.001)
+        if len(known) < 3:
+            return self._plain(), 0.0
+        nearest = (torch.arange(RADII, device=weight.device)[:, None] - known).abs().argmin(1)
+        return (total / count.clamp_min(1))[:, known[nearest]], min(shown / IRIS_SHOWN, 1.0)
+
+    def _plain(self) -> Tensor:
+        """A brown iris with its pupil in the light of the skin around: [3,RADII]."""
+        radius = torch.arange(RADII, device=self.seen.device) * (IRIS_REACH / RADII)
+        brown = self.seen.new_tensor(BROWN)[:, None] * self._light() * (1.3 - 0.6 * radius.clamp(max=1))
+        return brown * ((radius - 0.35) / 0.1).clamp(0.1, 1)
+
+    def _light(self) -> Tensor:
+        return self.skin(self.iris[None]).mean().clamp(0.15, 0.8)
+
+    def _completed(self) -> Tensor:
+        white = (self.inside & (self.place > IRIS_REACH)).float()
+        assumed = self.skin(self.iris[None])[:, 0] * self.seen.new_tensor(WHITE_OF_SKIN)
+        own = (self.seen * white).sum((1, 2)) / white.sum().clamp_min(1)
+        mean = torch.lerp(assumed.clamp(0.05, 0.8), own, (white.sum() / (0.02 * self.width**2)).clamp(max=1))
+        place = (self.place / IRIS_REACH * RADII - 0.5).clamp(0, RADII - 1.001)
         low = place.long()
-        iris = torch.lerp(profile[:, low], profile[:, low + 1], place - low)
+        iris = torch.lerp(self.profile[:, low], self.profile[:, low + 1], place - low)
         reach = int(0.15 * self.width) + 1
-        around = F.avg_pool2d(torch.cat([seen * white, white[None]]), 2 * reach + 1, 1, reach)
-        sclera = torch.lerp(mean, around[:3] / around[3:].clamp_min(1e-4), around[3:] / (around[3:] + 0.05))
-        return torch.lerp(iris, sclera, ((radius - 1.05) / (IRIS_REACH - 1.05)).clamp(0, 1))
+        around = F.avg_pool2d(torch.cat([self.seen * white, white[None]]), 2 * reach + 1, 1, reach)
+        near = around[:3] / around[3:].clamp_min(1e-4)
+        sclera = torch.lerp(mean[:, None, None], near, around[3:] / (around[3:] + 0.05))
+        return torch.lerp(iris, sclera, ((self.place - 1.05) / (IRIS_REACH - 1.05)).clamp(0, 1))
 
     def _skin(self, image: Tensor, points: Tensor) -> Callable[[Tensor], Tensor]:
         """Colour of the bare skin around the eye as a smooth function of px [...,2] -> [3,...]."""

@@ -45,7 +45,7 @@ LIP_ROUND = 0.5  # part of a parabola in the outline of an opening; the basis al
 LIP_SPAN = 2.1  # cm, half the width of that parabola
 LID_OVERLAP = 1.5  # px by which closed lids overlap, so that no sliver of the eye shows
 BEHIND = 40.0  # px in depth
-LEAST_NARROW = 0.25  # of the mean opening: an eye nearly shut is not told from a closed one
+SHUT, EASE = 0.12, 0.5  # of the mean face's opening: eyes that stay shut; eyes that may open as wide as any
 LID_SHARE = 0.85  # part of a blink that the upper lid takes
 UNFOLD = 0.5  # part of the portrait's own folds that is lit away unseen: the relief is not this person's
 HEAL_REACH = 17  # texels of the relief: a fold is darker, a bulge brighter, than what lies around it this far
@@ -246,7 +246,7 @@ class FaceMotion:
             pairs = torch.tensor(pairs, device=self.device).T
             self.lids.append((INDEX[f"eyeBlink{side}"], pairs, *spread))
             usual = (self.model.mean[pairs[0], 1] - self.model.mean[pairs[1], 1]).mean() * self.pose.scale
-            self.narrow.append((self._gaps(self.points[None], pairs).mean() / usual).clamp(LEAST_NARROW, 1))
+            self.narrow.append(float((self._gaps(self.points[None], pairs).mean() / usual).clamp(0, 1)))
         self.source_gap = self._gaps(self.points[None], self.lips)[0].clamp_min(0)
 
     def _build_eyes(self) -> None:
@@ -258,6 +258,8 @@ class FaceMotion:
             place = pixel_grid(CROP_SIZE, CROP_SIZE, self.device)[rows, columns]
             distance = polygon_distance(smooth_ring(contour), place)
             self.eyes.append(Eye(side, self.image[0], self.points, distance[0], rows, columns))
+        for eye, other in zip(self.eyes, self.eyes[::-1]):
+            eye.complete(other)
 
     def _gaps(self, points: Tensor, pairs: Tensor) -> Tensor:
         return ((points[:, pairs[0]] - points[:, pairs[1]]) * self.up).sum(-1)
@@ -358,9 +360,13 @@ class FaceMotion:
         shift = LIP_SHARE * error @ self.lip_up.T - (1 - LIP_SHARE) * error @ self.lip_down.T
         for column, (_, pairs, upper, lower) in enumerate(self.lids):
             gap, own = self._gaps(points, pairs), self._gaps(self.points[None], pairs)
-            spared = (own - gap).clamp_min(0) * (1 - self.narrow[column])  # a squint takes its part of a narrow eye too
-            gap = ((gap + spared).clamp_min(0) + LID_OVERLAP) * blink[:, column, None]
-            shift = shift + (spared / 2 - LID_SHARE * gap) @ upper.T - (spared / 2 - (1 - LID_SHARE) * gap) @ lower.T
+            narrow = self.narrow[
+                column
+            ]  # a squint takes its part of a narrow eye; one nearly shut does not spring open
+            squint, wide = (own - gap).clamp_min(0) * (1 - narrow), (gap - own).clamp_min(0)
+            eased = squint - wide * min(max((EASE - narrow) / (EASE - SHUT), 0), 1)
+            gap = ((gap + eased).clamp_min(0) + LID_OVERLAP) * blink[:, column, None]
+            shift = shift + (eased / 2 - LID_SHARE * gap) @ upper.T - (eased / 2 - (1 - LID_SHARE) * gap) @ lower.T
         return points + shift[..., None] * self.up
 
     def _rigid(self, points: Tensor, pose: Tensor, weight: Tensor | float = 1.0) -> Tensor:
