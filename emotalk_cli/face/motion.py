@@ -96,16 +96,25 @@ class Geometry:
 
     def composite(self) -> Tensor:
         """The animated face without a learned generator: warp x shading ratio, with the drawn mouth and eyes. 0..1."""
-        return self.paint(torch.lerp(relight(self.warped, self.ratio).clamp(0, 1), self.interior, self.mouth))
+        frames = self.warped.clone()
+        body = torch.maximum(self.face, self.mouth)
+        box = (..., *(_extent(body.amax((0, 1, axis))) for axis in (3, 2)))
+        skin = relight(self.warped[box], self.ratio[box]).clamp(0, 1)
+        frames[box] = torch.lerp(skin, self.interior[box], self.mouth[box])
+        return self.paint(frames)
 
     def paint(self, frames: Tensor) -> Tensor:
         """Eyeballs and bare lids drawn into frames [B,3,512,512], in place."""
-        hit = self.lids[:, 3].amax((0, 2)).nonzero()[:, 0]
-        if len(hit):
-            rows = slice(int(hit[0]), int(hit[-1]) + 1)
-            colour, cover = self.lids[..., rows, :].split([3, 1], 1)
-            frames[..., rows, :] = torch.lerp(frames[..., rows, :], colour, cover)
+        rows = _extent(self.lids[:, 3].amax((0, 2)))
+        colour, cover = self.lids[..., rows, :].split([3, 1], 1)
+        frames[..., rows, :] = torch.lerp(frames[..., rows, :], colour, cover)
         return frames
+
+
+def _extent(line: Tensor) -> slice:
+    """From the first to the last element above 0; empty where there is none."""
+    hit = line.nonzero()[:, 0]
+    return slice(int(hit[0]), int(hit[-1]) + 1) if len(hit) else slice(0, 0)
 
 
 def relight(skin: Tensor, ratio: Tensor) -> Tensor:
@@ -295,8 +304,6 @@ class FaceMotion:
         color = self.model.mouth_color
         if self.own_teeth:  # what a rising lip uncovers above them are gums, not a second row
             color = torch.lerp(color, color.new_tensor(OWN_GUM), upper)
-        else:
-            shown = shown - CROP_SIZE
         self.mouth_look = torch.cat([color, upper], 1)
         self.own_mouth = torch.cat([self.image, ((shown - OWN_MARGIN) / 1.5).clamp(0, 1)], 1)
 
@@ -543,9 +550,11 @@ class FaceMotion:
         shadow = 0.45 + 0.55 * (distance / reach).clamp(0, 1)[:, None].sqrt()
         drawn = (drawn * shadow * self.mouth_light[:, None, None]).clamp(0, 1)
         mouth[:, :, rows, columns] = inside
-        real = self._own_teeth(pose, rows, columns)
-        interior[:, :, rows, columns] = torch.lerp(drawn, real[:, :3], real[:, 3:])
-        own[:, :, rows, columns] = inside * real[:, 3:]
+        interior[:, :, rows, columns] = drawn
+        if self.own_teeth:
+            real = self._own_teeth(pose, rows, columns)
+            interior[:, :, rows, columns] = torch.lerp(drawn, real[:, :3], real[:, 3:])
+            own[:, :, rows, columns] = inside * real[:, 3:]
         return mouth, interior, own
 
     def _own_teeth(self, pose: Tensor, rows: slice, columns: slice) -> Tensor:
