@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import audio
+from ..eac import VISEMES as HEARD
 from ..eac import close_lips
 from ..emotions import LIMIT
 
@@ -190,7 +191,7 @@ VISEMES: dict[str, dict[str, float]] = {
         "jawOpen": 0.08,
         "mouthPucker": 0.08,
     },
-    "labiodental": {"jawOpen": 0.07, "mouthRollLower": 0.20, "mouthUpperUp": 0.18, "mouthShrugUpper": 0.18},
+    "labiodental": {"jawOpen": 0.05, "mouthRollLower": 0.75, "mouthUpperUp": 0.24},
     "dental": {"jawOpen": 0.11, "mouthLowerDown": 0.05, "mouthUpperUp": 0.05, "mouthPucker": 0.06},
     "alveolar": {"jawOpen": 0.15, "mouthLowerDown": 0.04, "mouthUpperUp": 0.09, "mouthShrugUpper": 0.12},
     "sibilant": {
@@ -203,7 +204,7 @@ VISEMES: dict[str, dict[str, float]] = {
     "postalveolar": {"jawOpen": 0.10, "mouthFunnel": 0.22, "mouthPucker": 0.15, "mouthUpperUp": 0.10},
     "velar": {"jawOpen": 0.19, "mouthUpperUp": 0.10, "mouthShrugUpper": 0.18},
     "rhotic": {"jawOpen": 0.10, "mouthFunnel": 0.03, "mouthPucker": 0.25},
-    "glide": {"jawOpen": 0.05, "mouthPucker": 0.62, "mouthFunnel": 0.03},
+    "glide": {"jawOpen": 0.04, "mouthPucker": 0.68, "mouthFunnel": 0.12},
     "close front": {
         "jawOpen": 0.19,
         "mouthStretch": 0.25,
@@ -223,8 +224,8 @@ VISEMES: dict[str, dict[str, float]] = {
     "open": {"jawOpen": 0.37, "mouthLowerDown": 0.08, "mouthUpperUp": 0.10, "mouthShrugUpper": 0.10},
     "central": {"jawOpen": 0.16, "mouthUpperUp": 0.08, "mouthShrugUpper": 0.15},
     "open round": {"jawOpen": 0.22, "mouthFunnel": 0.08, "mouthPucker": 0.30},
-    "mid round": {"jawOpen": 0.16, "mouthFunnel": 0.08, "mouthPucker": 0.42},
-    "close round": {"jawOpen": 0.08, "mouthFunnel": 0.04, "mouthPucker": 0.52},
+    "mid round": {"jawOpen": 0.16, "mouthFunnel": 0.16, "mouthPucker": 0.44},
+    "close round": {"jawOpen": 0.07, "mouthFunnel": 0.12, "mouthPucker": 0.60},
     "breath": {"jawOpen": 0.18},
 }
 
@@ -389,6 +390,17 @@ def speak(phones: list[Phone], frames: int, basis: Basis, alphabet: str = "arpab
     return close_lips(beta, gaps(beta, basis).clamp(min=0) * (1 - closed[:, None]), basis.lips)
 
 
+def heard(phones: list[Phone], count: int, alphabet: str = "arpabet") -> Tensor:
+    """Viseme [count] of each mel frame, 100 a second, as an index of `eac.VISEMES`; -1 in what is no known phone."""
+    said = torch.zeros(count, dtype=torch.long)
+    for phone in phones:
+        names = visemes_of(phone.label, alphabet)
+        edges = np.linspace(phone.start, phone.end, max(1, len(names)) + 1) * audio.SAMPLE_RATE / audio.HOP
+        for first, last, name in zip(edges[:-1].round(), edges[1:].round(), names or [None]):
+            said[int(first) : int(last)] = -1 if name is None else HEARD.index(name)
+    return said
+
+
 _SPREADING = ("mouthStretch", "mouthSmile", "mouthPucker", "mouthFunnel")
 _OPENING = ("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthShrugUpper", "noseSneer")
 
@@ -411,8 +423,9 @@ def calibration(beta: Tensor, reference: Tensor, basis: Basis) -> tuple[float, f
     return float(opening), min(1.4, float(width))
 
 
-_EMOTION_GAP = 0.65  # cm by which emotion may part speaking lips further
-_EASE = 4  # video frames over which emotion joins and leaves speech, so that it adds no tremor to quick syllables
+_EMOTION_GAP = 0.75  # cm by which emotion may part speaking lips further
+_EASE, _AWAY = 4, 2  # video frames over which emotion joins and leaves open lips, and that it keeps off closed ones
+_ROUNDER = 0.15  # share of what an emotion's rounding loses to speech that it keeps
 
 
 def compose(speech: Tensor, emotion: Tensor, share: Tensor, basis: Basis) -> Tensor:
@@ -420,7 +433,8 @@ def compose(speech: Tensor, emotion: Tensor, share: Tensor, basis: Basis) -> Ten
 
     speech: [..., T, n] coefficients. emotion: [..., n], already scaled by the intensity. share: [n] in
     0..1, how much of an emotional component stays while speaking (`emotions.SPEECH`). Emotion may part
-    the lips only as far as speech has parted them, so that closures and silence keep closed lips.
+    the lips only as far as speech has parted them, so that closures and silence keep closed lips, and it comes and
+    goes so slowly that quick syllables do not tremble. The mouth's width varies as in speech alone.
     """
     emotion = emotion[..., None, :]
     parted = (gaps(speech, basis).mean(-1, keepdim=True) / 0.6).clamp(0, 1)
@@ -429,16 +443,25 @@ def compose(speech: Tensor, emotion: Tensor, share: Tensor, basis: Basis) -> Ten
     opens = (basis.lips.mean(1) > 0.1).float()
     for side in ("Left", "Right"):  # wrinkles the nose, which may not wait for the lips to part
         opens[basis[f"noseSneer{side}"]] = 0
+    share = share.clone()
+    funnel = basis["mouthFunnel"]
+    opens[funnel], share[funnel] = 0, share[funnel] + (1 - share[funnel]) * _ROUNDER
     added = emotion * (share + (1 - share) * 0.4 * eased * opens) * (1 - 0.8 * opens * (1 - eased))
     wide = torch.tensor([float(name.startswith(("mouthSmile", "mouthStretch", "mouthDimple"))) for name in basis.names])
-    added = added * (1 - 0.5 * wide * speech[..., basis["mouthPucker"], None].clamp(0, 0.8))
+    added = added * (1 - 0.7 * wide * speech[..., basis["mouthPucker"], None].clamp(0, 0.8))
+    sides = [basis[f"mouthStretch{side}"] for side in ("Left", "Right")]
+    spread = basis.distances(WIDTH_PAIRS, 0)[:, 1]
+    narrowing = (added * opens) @ spread  # an opening jaw draws the corners in
+    added[..., sides] += ((narrowing.mean(-1, keepdim=True) - narrowing) / spread[sides].sum())[..., None]
     further = torch.minimum(eased, 2 * parted) * gaps(added, basis).clamp(0, _EMOTION_GAP)
     allowed = gaps(speech, basis).clamp(min=0) + further
     return close_lips((speech + added).clamp(0, LIMIT), allowed, basis.lips)
 
 
 def _eased(series: Tensor) -> Tensor:
-    """[..., T, 1] averaged over `_EASE` frames on either side, with weights that fall to the ends."""
+    """[..., T, 1]: the least within `_AWAY` frames, averaged over `_EASE` on either side with weights that fall off."""
+    flat = series.reshape(-1, 1, series.shape[-2])
+    least = -F.max_pool1d(F.pad(-flat, (_AWAY, _AWAY), mode="replicate"), 2 * _AWAY + 1, 1)
     weight = torch.hann_window(2 * _EASE + 3, periodic=False)[1:-1]
-    flat = F.pad(series.reshape(-1, 1, series.shape[-2]), (_EASE, _EASE), mode="replicate")
-    return F.conv1d(flat, (weight / weight.sum())[None, None]).reshape(series.shape)
+    weight = (weight / weight.sum())[None, None]
+    return F.conv1d(F.pad(least, (_EASE, _EASE), mode="replicate"), weight).reshape(series.shape)
