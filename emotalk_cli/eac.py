@@ -26,10 +26,18 @@ ENCODERS = ("transformer", "gru", "mlp")
 LARGEST = 1.2  # of a named coefficient; fitted faces stay below 1
 NAMED = 53  # blendshapes are never negative, the residual components after them may be
 CONTACT = 0.3  # cm: lips that come nearer than this are drawn together (see `EAC.contact`)
-LIKELY = (0.12, 0.28)  # probability of closed lips from which on lips are drawn together, and are closed
+VISEMES = (  # what it tells apart, in `training.motion`'s order
+    *("silence", "bilabial", "labiodental", "dental", "alveolar", "sibilant", "postalveolar", "velar", "rhotic"),
+    *("glide", "close front", "near front", "mid front", "open front", "open", "central", "open round", "mid round"),
+    *("close round", "breath"),
+)
+VOWELS = VISEMES[10:19]
+RIVAL = 0.3  # weight of what is neither bilabial nor vowel: lips closed on a /t/ do less harm than lips open on a /p/
+LIKELY = (0.03, 0.07)  # probability of closed lips (`closing`) from which on they are drawn together, and closed
 PEAK = 2  # video frames on either side among which a closure has its peak
 BLEND = 0.3  # share of a closure that reaches the frames before and after: lips do not meet in no time
-REACH = PEAK + 1  # video frames on either side on which `EAC.contact` depends
+SMOOTH = (0.25, 0.5, 0.25)  # over video frames: a regression trembles
+REACH = PEAK + 2  # video frames on either side on which `EAC.contact` depends
 OPENING, JAW = 1.2, 0.35  # factor on jawOpen up to this: a regression opens less than those it learned from
 
 _QUIETEST = -55.0  # dBFS: below this a recording is silence, not quiet speech
@@ -38,7 +46,10 @@ MEL_TO_LEVEL = 1.93  # log10 mel power of speech minus its level in bel
 
 @dataclass(frozen=True)
 class Dims:
-    """Sizes of an EAC; `space` names the emotion space (AME checkpoint) that it was trained in."""
+    """Sizes of an EAC; `space` names the emotion space (AME checkpoint) that it was trained in.
+
+    visemes: classes that it also tells apart, once a mel frame; 0 for none.
+    """
 
     n_mels: int = N_MELS
     width: int = 192
@@ -50,6 +61,7 @@ class Dims:
     window: int = 32
     encoder: str = "transformer"
     space: str = ""
+    visemes: int = 0
 
 
 def normalise(mel: Tensor, level: float | Tensor) -> Tensor:
@@ -73,6 +85,13 @@ def blended(likely: Tensor) -> Tensor:
     """[n] in 0..1, raised around peaks: a closure comes and goes within two frames instead of one."""
     before, after = torch.cat([likely[:1], likely[:-1]]), torch.cat([likely[1:], likely[-1:]])
     return torch.maximum(likely, BLEND * (before + after) + (1 - 2 * BLEND) * likely)
+
+
+def smoothed(rows: Tensor) -> Tensor:
+    """[n, k] averaged along n with the weights `SMOOTH`."""
+    half = len(SMOOTH) // 2
+    padded = F.pad(rows.T[:, None], (half, half), mode="replicate")
+    return F.conv1d(padded, rows.new_tensor(SMOOTH)[None, None])[:, 0].T
 
 
 def close_lips(beta: Tensor, allowed: Tensor, lips: Tensor) -> Tensor:
@@ -126,6 +145,7 @@ class EAC(nn.Module):
             self.encoder = nn.Sequential(*blocks)
         self.register_buffer("lips", torch.zeros(dims.components, 5))  # cm, see `close_lips`
         self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, dims.components + 1))
+        self.heard = nn.Linear(width, MELS_PER_FRAME * dims.visemes) if dims.visemes else None
 
     @classmethod
     def load(cls, weights: str | os.PathLike | None = None, space: str | None = None) -> EAC:
@@ -140,13 +160,24 @@ class EAC(nn.Module):
         model.load_state_dict(checkpoint.tensors)
         return model.eval()
 
+    def closing(self, closed: Tensor, heard: Tensor | None) -> Tensor:
+        """Logit [B,T] of lips being closed from what `window` gives: a bilabial rather than a vowel, for 80 ms."""
+        if heard is None:  # the other head is surer of itself
+            return closed - 1.6
+        said = heard.softmax(2)
+        bilabial = said[..., VISEMES.index("bilabial")]
+        vowels = said[..., [VISEMES.index(name) for name in VOWELS]].sum(2)
+        share = bilabial / (bilabial + vowels + RIVAL * (1 - bilabial - vowels))
+        half = MELS_PER_FRAME // 2
+        return F.avg_pool1d(F.pad(share, (half, half)), 2 * MELS_PER_FRAME, MELS_PER_FRAME).logit(1e-4)
+
     def forward(self, mel: Tensor, z: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
         """One window: normalised mel [B,80,4T] with T <= 32, z [B,512], mu [B] -> beta [B,T,64], sigma [B,width]."""
-        beta, _, sigma = self.window(mel, z, mu)
+        beta, _, _, sigma = self.window(mel, z, mu)
         return beta, sigma
 
-    def window(self, mel: Tensor, z: Tensor, mu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`forward`, and between its results the logit [B,T] of lips being closed."""
+    def window(self, mel: Tensor, z: Tensor, mu: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """`forward`, and between its results logits: [B,T] of closed lips, [B,4T,visemes] of what is being said."""
         sigma = mu[:, None] * self.intensity
         tokens = torch.cat([sigma[:, None], self.audio(mel).transpose(1, 2)], 1)
         tokens = tokens + self.position[: tokens.shape[1]] + self.emotion(z)[:, None]
@@ -158,7 +189,8 @@ class EAC(nn.Module):
         if self.dims.encoder == "gru":
             tokens = tokens[0]
         motion = self.head(tokens[:, 1:])
-        return motion[..., :-1], motion[..., -1], tokens[:, 0]
+        heard = self.heard(tokens[:, 1:]).reshape(len(mel), -1, self.dims.visemes) if self.heard else None
+        return motion[..., :-1], motion[..., -1], heard, tokens[:, 0]
 
     @torch.inference_mode()
     def stream(
@@ -223,9 +255,10 @@ class EAC(nn.Module):
                 inputs = buffer[:, :length].unfold(1, window * MELS_PER_FRAME, hop * MELS_PER_FRAME).transpose(0, 1)
                 middles = torch.arange(first, first + count) * (hop / FPS)
                 felt = F.normalize(between(times, z, middles), dim=1) if len(times) > 1 else z.expand(count, -1)
-                beta, closed, sigma = self.window(
+                beta, closed, heard, sigma = self.window(
                     inputs, felt.to(device), between(times, mu, middles).to(device, inputs.dtype)
                 )
+                closed = self.closing(closed, heard)
                 first += count
                 rows = torch.cat([beta, closed[..., None], sigma[:, None].expand(-1, window, -1)], 2) * fade
                 mixed = torch.zeros((count + 1) * hop, rows.shape[2], device=device)
@@ -254,14 +287,16 @@ class EAC(nn.Module):
         """Coefficients [n,64] in their range, with lips closed as far as `closed` [n] (probability) says.
 
         A regression averages a closure with what surrounds it. Lips that are likely to be closed, or nearer than
-        `CONTACT`, are therefore drawn smoothly together.
+        `CONTACT`, are therefore drawn smoothly together. All is smoothed a little, which closures survive.
         """
         beta = torch.cat([beta[:, :NAMED].clamp(0, LARGEST), beta[:, NAMED:]], 1)
         jaw = COMPONENTS.index("jawOpen")
         beta[:, jaw] += (OPENING - 1) * beta[:, jaw].clamp(max=JAW)
         apart = (beta @ self.lips).clamp(min=0)
-        likely = blended(_ease((peaks(closed) - LIKELY[0]) / (LIKELY[1] - LIKELY[0])))[:, None]
-        return close_lips(beta, apart * _ease(apart.mean(1, keepdim=True) / CONTACT) * (1 - likely), self.lips)
+        likely = _ease((peaks(closed) - LIKELY[0]) / (LIKELY[1] - LIKELY[0]))[:, None]
+        allowed = apart * _ease(apart.mean(1, keepdim=True) / CONTACT) * (1 - blended(likely[:, 0])[:, None])
+        beta = smoothed(close_lips(beta, allowed, self.lips))
+        return close_lips(beta, (beta @ self.lips).clamp(min=0) * (1 - likely), self.lips)
 
     def save(self, directory: str | os.PathLike, **provenance) -> None:
         """Write `eac.safetensors` (see `checkpoints.save` for the provenance to give)."""

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emotalk_cli import audio, emotions
-from emotalk_cli.eac import EAC, ENCODERS, NAMED, Dims, close_lips, normalise
+from emotalk_cli.eac import EAC, ENCODERS, NAMED, VISEMES, Dims, close_lips, normalise, smoothed
 from emotalk_cli.errors import UsageError, WeightsError
 from emotalk_cli.face.model import EXPRESSION_NAMES, FaceModel
 from emotalk_cli.training import ablation_eac, alignment, motion
@@ -29,7 +29,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 @pytest.fixture(scope="module", params=ENCODERS)
 def network(request):
     torch.manual_seed(0)
-    return EAC(Dims(width=32, heads=4, layers=2, hidden=64, encoder=request.param)).eval()
+    return EAC(Dims(width=32, heads=4, layers=2, hidden=64, encoder=request.param, visemes=len(VISEMES))).eval()
 
 
 def test_forward_has_the_papers_shapes(network):
@@ -92,6 +92,29 @@ def basis():
     return motion.Basis(model.mean, model.expression[:NAMED], EXPRESSION_NAMES[:NAMED])
 
 
+def test_lips_close_for_a_bilabial_but_not_for_a_blip_or_a_vowel(network):
+    said = torch.full((1, 4 * 32), VISEMES.index("open"))
+    said[0, 40:50], said[0, 90] = VISEMES.index("bilabial"), VISEMES.index("bilabial")
+    heard = 8.0 * torch.nn.functional.one_hot(said, len(VISEMES))
+    closing = network.closing(torch.zeros(1, 32), heard).sigmoid()[0]
+    assert closing[10:12].min() > 0.5 and closing[:9].max() < 0.05 and closing[14:].max() < 0.2
+    alone = torch.randn(1, 32)
+    assert (network.closing(alone, None).argsort() == alone.argsort()).all()  # trained without phones
+
+
+def test_smoothing_stills_a_tremor_and_keeps_closures(basis):
+    torch.testing.assert_close(smoothed(torch.ones(9, 2)), torch.ones(9, 2))
+    network = EAC(Dims(width=32, heads=4, layers=1, hidden=32))
+    network.lips[:NAMED] = basis.lips
+    beta = torch.zeros(40, 64)
+    beta[:, basis["jawOpen"]] = 0.25 + 0.03 * (-1.0) ** torch.arange(40)
+    closed = torch.zeros(40)
+    closed[20] = 0.9
+    gap = motion.gaps(network.contact(beta, closed), basis).mean(1)
+    assert gap[20] < 0.02 < 0.5 < gap[[17, 23]].min()
+    assert gap[5:15].diff(n=2).abs().max() < 0.2 * motion.gaps(beta, basis).mean(1)[5:15].diff(n=2).abs().max()
+
+
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10_000), scale=st.floats(0, 1))
 def test_close_lips_closes_any_mouth_and_leaves_closed_ones_alone(basis, seed, scale):
@@ -141,6 +164,15 @@ def test_labels_of_both_alphabets_find_their_visemes():
     assert motion.visemes_of("_", "ipa") == ("silence",)
 
 
+def test_visemes_of_timed_phones_fall_on_their_mel_frames():
+    phones = [motion.Phone(0.1, 0.2, "M"), motion.Phone(0.2, 0.4, "AY1"), motion.Phone(0.4, 0.5, "?!")]
+    said = motion.heard(phones, 60)
+    names = [VISEMES[i] if i >= 0 else "" for i in said]
+    assert tuple(motion.VISEMES) == VISEMES
+    assert names == ["silence"] * 10 + ["bilabial"] * 10 + ["open"] * 10 + ["near front"] * 10 + [""] * 10 + names[50:]
+    assert set(names[50:]) == {"silence"}
+
+
 @pytest.mark.parametrize("emotion", emotions.PROTOTYPES)
 def test_composition_keeps_closures_and_shows_the_emotion(basis, emotion):
     rng = torch.Generator().manual_seed(0)
@@ -151,6 +183,8 @@ def test_composition_keeps_closures_and_shows_the_emotion(basis, emotion):
     assert motion.gaps(beta[:20], basis).max() < 0.02
     opening, spoken = motion.gaps(beta, basis).mean(1), motion.gaps(speech, basis).mean(1)
     assert torch.corrcoef(torch.stack([opening, spoken]))[0, 1] > 0.95
+    spread = motion.widths(beta, basis)[:, 1].std()
+    assert spread < 0.1 or spread < 1.2 * motion.widths(speech, basis)[:, 1].std()
     upper = [i for i, name in enumerate(basis.names) if name.startswith(("brow", "eye", "nose", "cheek"))]
     torch.testing.assert_close(beta[:, upper], face[upper].expand(60, -1), atol=1e-5, rtol=0)
 
@@ -209,12 +243,14 @@ def test_training_windows_carry_sound_and_motion_of_the_same_moment(basis):
     clip = Clip("a", torch.zeros(80, 400), -20.0, torch.zeros(100, NAMED))
     clip.mel[:, 200:] = 1.0
     clip.beta[50:, 0] = 1.0
+    clip.visemes = torch.arange(400) // 200
     sampler = training.Sampler({"grid": [clip]})
-    mel, beta, level = sampler(np.random.default_rng(0), 16)
+    mel, beta, level, visemes = sampler(np.random.default_rng(0), 16)
     assert mel.shape == (16, 80, 128) and beta.shape == (16, 32, NAMED) and (level == -20).all()
     sound = (mel[:, 0].unflatten(1, (32, 4)).mean(2) > 0.5) & (mel[:, 0].unflatten(1, (32, 4)).mean(2) < 1.1)
     agree = (sound == (beta[..., 0] > 0.5)).float().mean()
     assert agree > 0.97
+    assert ((visemes == 1) == (mel[:, 0] > 0.5))[mel[:, 0] < 1.1].float().mean() > 0.97
     again, *_ = sampler(np.random.default_rng(0), 16)
     torch.testing.assert_close(mel, again)
 

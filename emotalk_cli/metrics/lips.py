@@ -23,6 +23,7 @@ from ..training import corpus, motion
 CLOSED = 0.1  # cm: lips nearer than this count as closed
 NEAR = 0.06  # s about a phone in which it may close
 OPEN_VOWELS = ("open", "open front")
+SHORTEST = 0.03  # s, of a vowel that must be seen open
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
@@ -105,7 +106,7 @@ class Lips:
                     gap = float(opening[first : int((phone.end + NEAR) * audio.FPS) + 1].min())
                     closed.append(gap < CLOSED)
                     gaps.append(max(0.0, gap))
-                elif names[0] in OPEN_VOWELS:
+                elif names[0] in OPEN_VOWELS and phone.end - phone.start > SHORTEST:
                     vowels.append(float(opening[min(len(opening) - 1, int((phone.start + phone.end) / 2 * audio.FPS))]))
         return {
             "bilabials": len(closed),
@@ -142,7 +143,7 @@ class Lips:
         phones = {
             f"{folder} {prompt}": self.phones(folder, prompt, mu)
             for folder in ("emodb", "ljspeech")
-            for prompt, mu in (("neutral", 1.0), ("happy", 3.0), ("surprised", 3.0))
+            for prompt, mu in (("neutral", 1.0), *((name, 3.0) for name in emotions.BASICS[1:]))
         }
         return {"grid": self.grid(), "phones": phones, "quiet": self.quiet(), "seconds_for_60_s": self.speed()}
 

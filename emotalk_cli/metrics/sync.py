@@ -7,6 +7,7 @@ is not needed there), tracks the videos with the data pack's landmarker and prin
 
 r opening, r width   Pearson r with the real talker's mouth over each GRID clip, mean over clips; lag: where r is best
 closed               share of /p b m/ (EmoDB, LJSpeech) with lips nearer than `CLOSED` within `NEAR` of the phone
+vowels shut          share of open vowels in whose middle lips are nearer than that
 open / closed        mean opening in the middle of open vowels, and smallest on /p b m/
 silence, noise       largest opening in silence; mean opening in noise and music
 jitter               mean |second difference| of lip and of all landmarks in thousandths of the face's width
@@ -27,6 +28,7 @@ import numpy as np
 FACE = "london_neutral/014_03.jpg"
 CLOSED = 0.02  # outer eye distances, 1.8 mm
 NEAR = 0.06  # s
+SHORTEST = 0.03  # s, of a vowel that must be seen open
 FPS = 25
 LAGS = range(-3, 4)
 LIPS = [
@@ -61,7 +63,7 @@ def recordings(data: Path, counts: dict[str, int]) -> Iterator[tuple[str, Path, 
                 visemes = motion.visemes_of(phone.label, alphabet)
                 if visemes == ("bilabial",):
                     kinds.append((phone.start, phone.end, "closed"))
-                elif visemes and visemes[0] in ("open", "open front"):
+                elif visemes and visemes[0] in ("open", "open front") and phone.end - phone.start > SHORTEST:
                     kinds.append((phone.start, phone.end, "open"))
             yield f"{folder}-{name}", sound, kinds
 

@@ -126,6 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/corpus"), help="prepared corpus")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0, help="of weights and batches; another shows what is chance")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
@@ -134,12 +135,13 @@ def main(arguments: list[str] | None = None) -> None:
     groups, held_out = corpus.hold_out(groups)
     measure, rows = Measure(options.data, test, basis), {}
     for name, variant in VARIANTS.items():
-        config = configs.load("eac", "eac", steps=options.steps)
+        config = configs.load("eac", "eac", steps=options.steps, seed=options.seed)
         config.batch, config.validate_every, config.ema = options.batch, options.steps, 0.99
         config.task = {"emotion": WEIGHT} | variant
         chosen = configs.build(training.Options, config.task)
         consistency = training.Consistency(options.data / "teachers") if chosen.emotion else None
         bank = training.bank_of(chosen, config.seed)
+        torch.manual_seed(config.seed)
         task = training.EACTask(groups, held_out, basis, bank, chosen, config.rate, consistency)
         folder = options.out / "".join(c for c in name.split(" (")[0] if c.isalnum())
         solver = Solver(task, config, folder, resume=True, command=f"ablation, {name}")

@@ -22,11 +22,11 @@ from . import alignment, motion, voices
 from .motion import Basis, Phone
 
 SHARES = {  # of the training windows
-    "grid": 0.44,
-    "emodb": 0.12,
-    "ljspeech": 0.07,
-    "speechocean": 0.14,
-    "espeak": 0.08,
+    "grid": 0.38,
+    "emodb": 0.13,
+    "ljspeech": 0.09,
+    "speechocean": 0.16,
+    "espeak": 0.09,
     "flite": 0.08,
     "noise": 0.07,
 }
@@ -35,7 +35,10 @@ SYNTHETIC = {"espeak": 700, "flite": 240}  # recordings made
 
 @dataclass
 class Clip:
-    """One recording: log-mel [80, 4 T] (half precision), its level in dBFS, speech coefficients [T, n]."""
+    """One recording: log-mel [80, 4 T] (half precision), its level in dBFS, speech coefficients [T, n].
+
+    visemes [4 T]: what is being said, as indices of `eac.VISEMES`; -1 where that is unknown.
+    """
 
     name: str
     mel: Tensor
@@ -43,6 +46,7 @@ class Clip:
     beta: Tensor
     phones: list[Phone] = field(default_factory=list)
     alphabet: str = "arpabet"
+    visemes: Tensor | None = None
     gaps: Tensor | None = None  # tracked, GRID only
     widths: Tensor | None = None
 
@@ -167,6 +171,7 @@ def articulate(clips: list[Clip], reference: Tensor, basis: Basis) -> None:
     opening, width = motion.calibration(torch.cat(raw), reference, basis)
     for clip in clips:
         clip.move(motion.speak(clip.phones, len(clip.beta), basis, clip.alphabet, opening, width))
+        clip.visemes = motion.heard(clip.phones, clip.mel.shape[1], clip.alphabet)
 
 
 def noises(count: int, components: int, seed: int) -> list[Clip]:
@@ -175,6 +180,7 @@ def noises(count: int, components: int, seed: int) -> list[Clip]:
     for i, wave in enumerate(noise_waves(count, seed)):
         clips.append(Clip.of(f"noise{i}", wave))
         clips[-1].move(torch.zeros(len(clips[-1].beta), components))
+        clips[-1].visemes = torch.zeros(clips[-1].mel.shape[1], dtype=torch.long)
     return clips
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from .. import emotions
 from ..ame import AME, EMOTION, SPACE, WIDTH
 from ..audio import MELS_PER_FRAME
-from ..eac import EAC, Dims
+from ..eac import EAC, VISEMES, Dims
 from ..errors import UsageError
 from ..face.fit import Pose
 from ..face.model import FaceModel
@@ -112,17 +112,17 @@ def face(weights: dict[str, float]) -> Tensor:
 
 
 class Sampler:
-    """Random training windows: log-mels [B,80,128], coefficients [B,32,n] and levels [B]."""
+    """Random training windows: log-mels [B,80,128], coefficients [B,32,n], levels [B] and visemes [B,128]."""
 
     def __init__(self, groups: dict[str, list[Clip]]) -> None:
         self.groups = {name: clips for name, clips in groups.items() if clips}
         shares = np.array([corpus.SHARES[name] for name in self.groups])
         self.shares = shares / shares.sum()
 
-    def __call__(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Cut at random places and rates; now and then as slow as a song."""
         names = list(self.groups)
-        mels, betas, levels = [], [], []
+        mels, betas, levels, said = [], [], [], []
         for group in rng.choice(len(names), count, p=self.shares):
             clips = self.groups[names[group]]
             clip = clips[rng.integers(len(clips))]
@@ -132,7 +132,8 @@ class Sampler:
             mels.append(_resample(clip.mel, MELS_PER_FRAME * start, rate, MELS_PER_FRAME * WINDOW, _SILENCE))
             betas.append(_resample(clip.beta.T, start, rate, WINDOW, 0.0).T)
             levels.append(clip.level)
-        return torch.stack(mels), torch.stack(betas), torch.tensor(levels)
+            said.append(_visemes(clip, MELS_PER_FRAME * start, rate, MELS_PER_FRAME * WINDOW))
+        return torch.stack(mels), torch.stack(betas), torch.tensor(levels), torch.stack(said)
 
 
 def _resample(rows: Tensor, start: float, rate: float, length: int, fill: float) -> Tensor:
@@ -147,6 +148,15 @@ def _resample(rows: Tensor, start: float, rate: float, length: int, fill: float)
         return padded[:, (index + 1 - first).clamp(0, padded.shape[1] - 1)]
 
     return at(low) * (1 - part) + at(low + 1) * part
+
+
+def _visemes(clip: Clip, start: float, rate: float, length: int) -> Tensor:
+    """Visemes [length] at mel frames start, start + rate, ...; silence beyond the recording."""
+    at = (start + rate * torch.arange(length)).round().long()
+    if clip.visemes is None:
+        return torch.full_like(at, -1)
+    inside = (at >= 0) & (at < len(clip.visemes))
+    return clip.visemes[at.clamp(0, len(clip.visemes) - 1)] * inside
 
 
 class Objective:
@@ -249,7 +259,7 @@ class EACTask:
         self.augment = Augmenter([(clip.mel, clip.level) for clip in groups["noise"]])
         self.objective = Objective(basis)
         self.share = emotions.speech_mask()[: len(basis.names)]
-        self.model = EAC(Dims(encoder=options.encoder, space=bank.space))
+        self.model = EAC(Dims(encoder=options.encoder, space=bank.space, visemes=len(VISEMES)))
         self.model.lips[: len(basis.names)] = basis.lips
         if options.start:
             self._begin_from(EAC.load(options.start))
@@ -267,7 +277,7 @@ class EACTask:
         return {"eac": torch.optim.AdamW(self.model.parameters(), self.rate, weight_decay=0.01)}
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
-        mel, speech, level = self.sampler(rng, size)
+        mel, speech, level, visemes = self.sampler(rng, size)
         z, face = self.bank.sample(rng, size)
         mu = torch.from_numpy(rng.uniform(1, 3, size)).float()
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -275,13 +285,17 @@ class EACTask:
         named = motion.compose(speech, face[:, : len(self.basis.names)], self.share, self.basis)
         residual = face[:, None, len(self.basis.names) :].expand(-1, WINDOW, -1)
         target = torch.cat([named, residual], 2)
-        return {"mel": self.augment(mel, level, generator), "z": z, "mu": mu, "beta": target}
+        return {"mel": self.augment(mel, level, generator), "z": z, "mu": mu, "beta": target, "visemes": visemes}
 
     def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
-        beta, closed, _ = self.model.window(batch["mel"], batch["z"], batch["mu"])
+        beta, closed, heard, _ = self.model.window(batch["mel"], batch["z"], batch["mu"])
         terms = self.objective(beta, closed, batch["beta"])
+        known = (batch["visemes"] >= 0).sum().clamp(min=1)
+        terms["viseme"] = (
+            0.6 / known * F.cross_entropy(heard.transpose(1, 2), batch["visemes"], ignore_index=-1, reduction="sum")
+        )
         if self.consistency is not None:
-            few, frame = slice(4), step % WINDOW  # rendering is dear
+            few, frame = slice(2), step % WINDOW  # rendering is dear
             seen = self.consistency(beta[few, frame], batch["beta"][few, frame])
             terms["emotion"] = self.options.emotion * seen
         loss = sum(terms.values())

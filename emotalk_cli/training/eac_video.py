@@ -7,6 +7,7 @@ image tower among the weights, the text stands in for the frame.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,8 +48,9 @@ class Options:
     """Losses of eq. 5 by their weights; 0 leaves one out.
 
     window: T, frames. rendered: frames of each window that are rendered, 0 for all. size: px, side of the renderings.
-    reader: φ_emo, see `EmotionFeatures`. closed: weight of the head that says when lips are shut, which the paper's
-    EAC does not have. start: "" from scratch, "shipped", or a folder of weights to go on from.
+    reader: φ_emo, see `EmotionFeatures`. closed: weight of two heads that the paper's EAC does not have, which say when
+    lips are shut and what is being said; for want of phones, the latter learns from an older EAC. start: "" from
+    scratch, "shipped", or a folder of weights to go on from.
     """
 
     window: int = 32
@@ -79,7 +81,9 @@ class VideoEAC:
         known = EAC.load(None if options.start in ("", "shipped") else options.start)
         if options.window > known.dims.window:
             raise UsageError(f"task.window={options.window} is more than EAC's {known.dims.window} frames.")
-        self.model = known if options.start else EAC(Dims(encoder=options.encoder, space=self.ame.space))
+        self.ear = copy.deepcopy(known).requires_grad_(False)
+        dims = Dims(encoder=options.encoder, space=self.ame.space, visemes=known.dims.visemes)
+        self.model = known if options.start else EAC(dims)
         self.model.lips.copy_(known.lips)
         self.model.requires_grad_(True)
         self.tower, self.image_tower = self.ame.audio_tower, self.ame.image_tower
@@ -106,7 +110,7 @@ class VideoEAC:
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam, as in the paper."""
-        for module in (self.renderer, self.phi):
+        for module in (self.renderer, self.phi, self.ear):
             module.to(next(self.model.parameters()).device)
         trained = [*self.model.parameters(), *self.tower.parameters()]
         return {"eac": torch.optim.Adam(trained, self.rate)}
@@ -160,10 +164,14 @@ class VideoEAC:
         heard = self.tower(batch["heard"])
         modality = batch["modality"][:, None]
         z = torch.where(modality == 0, batch["text"], torch.where(modality == 1, batch["seen"], heard))
-        predicted, closed, _ = self.model.window(batch["mel"], z, batch["mu"])
+        predicted, closed, said, _ = self.model.window(batch["mel"], z, batch["mu"])
         terms = {"clip": clip_loss(heard, batch["seen"], batch["text"])}
         terms |= self.terms(batch, predicted.float())
         terms["closed"] = F.binary_cross_entropy_with_logits(closed.float(), batch["shut"])
+        if said is not None:
+            with torch.no_grad():
+                known = self.ear.window(batch["mel"], z, batch["mu"])[2].softmax(2)
+            terms["closed"] = terms["closed"] + F.cross_entropy(said.transpose(1, 2).float(), known.transpose(1, 2))
         loss = sum(getattr(self.options, name) * term for name, term in terms.items())
         yield "eac", loss, {"loss": loss, **terms}
 
@@ -210,7 +218,7 @@ class VideoEAC:
         batch = self._sample(clip, np.random.default_rng(0))
         device = next(model.parameters()).device
         batch = {key: value[None].to(device) for key, value in batch.items()}
-        beta, _, _ = model.window(batch["mel"], batch["text"], batch["mu"])
+        beta, *_ = model.window(batch["mel"], batch["text"], batch["mu"])
         at = batch["shown"][0]
         alpha, delta, gamma = (batch[k].expand(len(at), -1) for k in ("alpha", "delta", "gamma"))
         rendered, mask = self.renderer(
