@@ -49,7 +49,8 @@ SHUT, EASE = 0.12, 0.5  # of the mean face's opening: eyes that stay shut; eyes 
 LID_SHARE = 0.85  # part of a blink that the upper lid takes
 UNFOLD = 0.5  # part of the portrait's own folds that is lit away unseen: the relief is not this person's
 HEAL_REACH = 17  # texels of the relief: a fold is darker, a bulge brighter, than what lies around it this far
-RATIO_LIMITS = (0.6, 1.4)
+UNFOLD_MOST = 1.2  # most by which a fold is lit away: more leaves a white streak beside where it really was
+RATIO_LIMITS = (0.6, 1.25)
 GLOSS, GLOOM = 0.25, 0.5  # most by which a bulge brightens and a fold darkens: light scatters in skin
 BROAD, BROAD_REACH = 0.7, 9  # part taken back of shading that is as broad as this many blocks of 4x4 texels
 SKIN_TINT = (0.8, 1.0, 1.1)  # of shading by colour: light that has been inside skin comes out red
@@ -77,7 +78,7 @@ class Geometry:
     """What the face model says of B frames; all [B,·,512,512].
 
     flow: backward, px (source = pixel + flow); warped: the source sampled by it, 0..1;
-    ratio: driven / source shading, 0.6..1.4; rendered: I^rd, the driven 3D face on black, 0..1;
+    ratio: driven / source shading, 0.6..1.25; rendered: I^rd, the driven 3D face on black, 0..1;
     interior: drawn (or, where the source shows it, its own) mouth interior; mouth, eyes, face: soft masks 0..1;
     own: the part of the mouth where the portrait's own teeth show, soft 0..1;
     lids: [B,4,512,512], eyeballs and bare lids: colour, and how much of the warped picture they cover.
@@ -337,7 +338,7 @@ class FaceMotion:
         seen = (blurred(3) / blurred(HEAL_REACH).clamp_min(0.02))[None]
         least = fold**UNFOLD
         dark, bright = fold.maximum(least.minimum(seen)), fold.minimum(least.maximum(seen))
-        return torch.where(fold < 1, dark, bright)
+        return torch.where(fold < 1, dark, bright).clamp(1 / UNFOLD_MOST, UNFOLD_MOST)
 
     def _shading(self, normals: Tensor) -> Tensor:
         return torch.einsum("bnhw,n->bhw", sh_basis(normals), self.light)[:, None].clamp_min(0.12)
