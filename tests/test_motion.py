@@ -16,7 +16,7 @@ from emotalk_cli.face.model import (
     RIGHT_LID_PAIRS,
     FaceModel,
 )
-from emotalk_cli.face.motion import LASH_LIMIT, FaceMotion
+from emotalk_cli.face.motion import GUM_SHOWN, LASH_LIMIT, FaceMotion
 from emotalk_cli.face.render import pixel_grid, polygon_distance, sample
 
 STILL = torch.zeros(1, 6)
@@ -107,6 +107,17 @@ def test_lips_close_exactly_and_open_with_the_jaw(motion):
     assert abs(lip_gap(motion, expression(mouthSmile=0.9, mouthFrown=0.2))) < 4
     gaps = [lip_gap(motion, expression(jawOpen=v)) for v in (0.1, 0.2, 0.4)]
     assert gaps[0] > 3 and gaps[0] < gaps[1] < gaps[2]
+
+
+def test_a_lip_does_not_rise_far_above_the_portraits_own_teeth(motion):
+    beta = expression(mouthUpperUp=1, noseSneer=1, mouthShrugLower=0.5)
+    showing = copy.copy(motion)
+    showing.own_teeth = True
+    lip, other = (m.vertices(beta, STILL)[0, 13, 1] for m in (showing, motion))
+    limit = GUM_SHOWN * motion.pose.scale[0] + 0.5
+    assert motion.points[13, 1] - other > 2 * limit
+    assert motion.points[13, 1] - lip < limit
+    assert lip_gap(showing, beta) == pytest.approx(lip_gap(motion, beta), abs=1.5)  # the mouth keeps its opening
 
 
 def test_mouth_mask_follows_the_opening(motion):

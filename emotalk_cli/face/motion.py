@@ -61,6 +61,7 @@ TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
 OWN_TEETH = 0.3  # cm between the portrait's lips from which on its own teeth are taken to be seen
 OWN_BRIGHT = 0.55  # of the skin's brightness: what is darker between the lips is no row of teeth
 OWN_MARGIN = 1.0  # px inside the portrait's inner lips, where its own teeth begin
+GUM_SHOWN = 0.08  # cm that a lip rises above where it bares the portrait's own teeth: what lies there is not known
 OWN_GUM = (0.50, 0.29, 0.28)  # above the portrait's own teeth, in the lip's shadow
 LASH_LENGTH, LASH_SHARE = 0.18, 0.6  # in eye widths, and at most this part of the lid: what does not stretch with it
 LASH_LIMIT = 0.85  # of a lid that narrows, the most that lashes may take
@@ -366,6 +367,10 @@ class FaceMotion:
         wanted = (model_gap * self.pose.scale).clamp_min(0)
         error = wanted - self._gaps(points, self.lips)
         shift = LIP_SHARE * error @ self.lip_up.T - (1 - LIP_SHARE) * error @ self.lip_down.T
+        if self.own_teeth:
+            raised = ((points - self.points)[:, self.lips[0]] * self.up).sum(-1) + LIP_SHARE * error
+            excess = (raised.amax(1, keepdim=True) - GUM_SHOWN * self.pose.scale).clamp_min(0).expand_as(raised)
+            shift = shift - excess @ self.lip_up.T - excess @ self.lip_down.T
         for column, (_, pairs, upper, lower) in enumerate(self.lids):
             gap, own = self._gaps(points, pairs), self._gaps(self.points[None], pairs)
             narrow = self.narrow[
