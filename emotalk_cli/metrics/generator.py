@@ -143,10 +143,12 @@ def evaluate(
     hefs: dict[str, HEF],
     shown: Iterable[tuple[Photo, Photo]],
     sheet: Path | None = None,
+    save: Path | None = None,
 ) -> dict:
     """Mean figures by direction, region, method ("copy", "geometry" and the names of `hefs`) and measure.
 
-    sheet: PNG of all images.
+    sheet: PNG of all images. save: a folder for each of them, `<person>.<target's set>.<method or real>.png`, for
+    other judges.
     """
     sums: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
     rows = []
@@ -165,6 +167,10 @@ def evaluate(
                 kept = sums.setdefault(direction, {}).setdefault(region, {}).setdefault(method, {})
                 for measure, value in found.items():
                     kept.setdefault(measure, []).append(value)
+        for method, picture in (images | {"real": image[None]}).items() if save is not None else ():
+            save.mkdir(parents=True, exist_ok=True)
+            name = f"{target.person}.{target.name.split('/')[0]}.{method}.png"
+            Image.fromarray(pixels(picture)).save(save / name)
         rows.append(torch.cat([*images.values(), image[None]], 3)[0, :, 90:470])
     if sheet is not None:
         Image.fromarray(pixels(torch.cat(rows, 1))).save(sheet)
@@ -190,7 +196,7 @@ def table(result: dict) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the table; --json writes the figures, --sheet the pictures, --flow the flow fields of three pairs."""
+    """Print the table; --json writes the figures, --sheet and --save the pictures, --flow three pairs' flow."""
     parser = argparse.ArgumentParser(prog="python -m emotalk_cli.metrics.generator")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=None)
@@ -198,6 +204,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--sheet", type=Path, default=None)
     parser.add_argument("--flow", type=Path, default=None)
+    parser.add_argument("--save", type=Path, default=None, help="folder for the pictures, for other judges")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
@@ -206,7 +213,7 @@ def main(arguments: list[str] | None = None) -> None:
     found = list(pairs(options.data, held_out=options.split == "test"))
     if options.split == "validation":
         found = [pair for pair in found if pair[0].person in VALIDATION]
-    result = evaluate(model, tracker, hefs, found, options.sheet)
+    result = evaluate(model, tracker, hefs, found, options.sheet, options.save)
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     if options.flow is not None:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,6 +30,7 @@ SIZE = 96  # px of the levelled face
 ANCHORS = [33, 133, 362, 263, 168, 4, 61, 291]  # corners of eyes and mouth, nose
 # Where the anchors' means come to lie, in parts of the side: between the eyes, and the middle of the mouth.
 EYES, MOUTH = (0.5, 0.32), (0.5, 0.80)
+TURNS = {"yaw -15": (0, -15), "yaw 15": (0, 15), "pitch -10": (-10, 0), "pitch 10": (10, 0)}  # degrees: pitch, yaw
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,12 +145,16 @@ def sharpness(image: Tensor, mask: Tensor) -> float:
 
 
 @torch.inference_mode()
-def evaluate(data: Path, audio: Path, intensity: float, moments: int, weights: Path | None = None) -> dict:
+def evaluate(
+    data: Path, audio: Path, intensity: float, moments: int, weights: Path | None = None, save: Path | None = None
+) -> dict:
     """On held-out London people, `photos`: separation of the embedding, neutral against smiling pictures.
 
-    `frames`, by emotion, of mid-speech frames made from the neutral picture: cosine to the source, the same as a share
-    of the photos' mean (the ceiling: a real smile changes the embedding too), sharpness of the face as a share of the
-    source's, and the largest change (0..1) of any pixel farther than a face's width from the face.
+    `frames`, by emotion and for `TURNS` of the neutral head, of mid-speech frames made from the neutral picture: cosine
+    to the source, the same as a share of the photos' mean (the ceiling: a real smile changes the embedding too),
+    sharpness of the face as a share of the source's, and, of a still head, the largest change (0..1) of any pixel
+    farther than a face's width from the face. save: a folder for the pictures, for other judges; `<person>.photo.png`
+    and `<person>.smiling.png` are the real ones.
     """
     from ..audio import Recording
     from ..face.fit import fit_portrait
@@ -166,16 +173,23 @@ def evaluate(data: Path, audio: Path, intensity: float, moments: int, weights: P
     spoken = {n: talker.eac.predict(mel, talker.emotion(n).z[0], intensity, recording.level) for n in BASICS}
     jaw = spoken["neutral"][0][:, INDEX["jawOpen"]].argsort()
     at = jaw[torch.linspace(len(jaw) * 0.5, len(jaw) * 0.95, moments).long()]
+    shown = {emotion: (beta, sigma, still(1)) for emotion, (beta, sigma) in spoken.items()}
+    for name, (pitch, yaw) in TURNS.items():
+        pose = torch.tensor([[math.radians(pitch), math.radians(yaw), 0.0, 0.0, 0.0, 0.0]])
+        shown[name] = (*spoken["neutral"], pose)
     kept: dict[str, dict[str, list[float]]] = {}
-    for (photo, _), own in zip(people, neutral, strict=True):
+    for (photo, smile), own in zip(people, neutral, strict=True):
         portrait = fit_portrait(talker.face_model, photo.image, photo.landmarks)
         motion, source = FaceMotion(talker.face_model, portrait), talker.hef.source(portrait)
         plain = portrait.image[None]
-        for emotion, (beta, sigma) in spoken.items():
+        _keep(save, f"{photo.person}.photo", _pixels(portrait.image))
+        _keep(save, f"{photo.person}.smiling", smile.image)
+        for emotion, (beta, sigma, pose) in shown.items():
             for i in at.tolist():
-                geometry = motion.frame(beta[i : i + 1], still(1))
-                frame = talker.hef(source, geometry, beta[i : i + 1], still(1), sigma[i : i + 1])
-                picture = (frame[0] * 255).round().byte().permute(1, 2, 0).numpy()
+                geometry = motion.frame(beta[i : i + 1], pose)
+                frame = talker.hef(source, geometry, beta[i : i + 1], pose, sigma[i : i + 1])
+                picture = _pixels(frame[0])
+                _keep(save, f"{photo.person}.{emotion}.{i}", picture)
                 face = geometry.face[0, 0] > 0.5
                 columns = face.any(0).nonzero()
                 reach = int(columns[-1] - columns[0]) // 4  # a face's width, at a quarter of the size
@@ -184,13 +198,24 @@ def evaluate(data: Path, audio: Path, intensity: float, moments: int, weights: P
                 row = kept.setdefault(emotion, {"cosine": [], "sharpness": [], "background": []})
                 row["cosine"].append(float(net.embed([picture])[0] @ own))
                 row["sharpness"].append(sharpness(frame, geometry.face) / sharpness(plain, geometry.face))
-                row["background"].append(float(((frame - plain).abs() * far).max()))
+                if emotion in spoken:
+                    row["background"].append(float(((frame - plain).abs() * far).max()))
     frames = {}
     for emotion, row in kept.items():
-        frames[emotion] = {name: float(np.mean(values)) for name, values in row.items()}
-        frames[emotion] |= {"background": max(row["background"])}
+        frames[emotion] = {name: float(np.mean(row[name])) for name in ("cosine", "sharpness")}
+        frames[emotion] |= {"background": max(row["background"])} if row["background"] else {}
         frames[emotion] |= {"of_ceiling": frames[emotion]["cosine"] / photos["same"]}
     return {"photos": photos, "frames": frames}
+
+
+def _pixels(image: Tensor) -> np.ndarray:
+    return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def _keep(folder: Path | None, name: str, picture: np.ndarray) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{name}.png")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -201,8 +226,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--intensity", type=float, default=2.0)
     parser.add_argument("--moments", type=int, default=2, help="frames a face and emotion")
     parser.add_argument("--weights", type=Path, default=None)
+    parser.add_argument("--save", type=Path, default=None, help="folder for the pictures, for other judges")
     options = parser.parse_args(arguments)
-    result = evaluate(options.data, options.audio, options.intensity, options.moments, options.weights)
+    result = evaluate(options.data, options.audio, options.intensity, options.moments, options.weights, options.save)
     print(json.dumps(result, indent=1))
 
 
