@@ -17,6 +17,7 @@ from .face.motion import Geometry
 
 MAX_FULL_SIDE = 1920  # px; larger pictures are scaled down for `full`, so that the video plays everywhere
 OVERHANG = 0.02  # part of the crop's side that may lie outside the picture unnoticed
+HALF = 1.1 * CROP_SIZE / 2  # px that a crop's side may take in a frame to be made at half resolution
 FEATHER = 0.12  # width of the blend at each border of the crop, as a part of its side
 
 
@@ -28,6 +29,7 @@ class CropFraming:
         left, top, side = window(portrait)
         zoom = portrait.to_source[0, 0]
         self._placed = None
+        self.half = size * zoom * CROP_SIZE / side <= HALF  # whether crops of half the size have pixels enough
         if size > CROP_SIZE or side < zoom * CROP_SIZE:
             scale = size * zoom / side  # px of the frame per crop px
             shift = (portrait.to_source[:, 2] - [left, top]) * size / side
@@ -35,7 +37,7 @@ class CropFraming:
             self._placed = _Placed(portrait.image, cut(portrait.source, (left, top, side), size), affine, device)
 
     def __call__(self, crops: Tensor, geometry: Geometry) -> np.ndarray:
-        """crops [B,3,512,512] in 0..1 and the geometry behind them -> uint8 [B,size,size,3]."""
+        """crops [B,3,512,512], or at half that size, in 0..1 and the geometry behind them -> uint8 [B,size,size,3]."""
         if self._placed is not None:
             crops = self._placed(crops, geometry)
         elif crops.shape[-1] != self.size[0]:
@@ -49,7 +51,7 @@ class FullFraming:
     def __init__(self, portrait: Portrait, device: torch.device) -> None:
         height, width = portrait.source.shape[:2]
         scale = min(1.0, MAX_FULL_SIDE / max(height, width))
-        self.size = (_even(width * scale), _even(height * scale))
+        self.size, self.half = (_even(width * scale), _even(height * scale)), False
         self.still = np.asarray(Image.fromarray(portrait.source).resize(self.size, Image.Resampling.LANCZOS))
         affine = portrait.to_source * np.array([[self.size[0] / width], [self.size[1] / height]])
         (x0, x1), (y0, y1) = (_span(affine[i], self.size[i]) for i in (0, 1))

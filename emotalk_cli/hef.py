@@ -11,27 +11,32 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import checkpoints
+from .engine import Steady, check, steady
 from .face.fit import CROP_LIFT, CROP_SIZE, Portrait
 from .face.model import INNER_LIPS, N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
 from .face.motion import Geometry, relight
 from .face.render import boxed, pixel_grid, polygon_distance, sharp_sample
 
 FLOW_UNIT = 2.0  # px of flow per unit of network output
-SPLIT = 3  # blocks 0..3 (6 to 48 px) always see the whole window; finer ones may be restricted to a region
+BLOCKS = 7
+SPLIT = 3  # block whose flow a network without hierarchy keeps; finer blocks may be restricted to a region
 DRIVEN_CHANNELS = 8
 # In a mouth that the source hides, teeth are repainted and the dark between them stays dark: the generated residual
 # grows from nothing to all between these brightnesses of the drawn interior, relative to its brightest point.
 DARK = (0.35, 0.6)
 WHITE = (0.68, 0.78)  # darkest / brightest colour channel: tongue and gums are below, teeth above, in any light
 REGION_STEP, REGION_MARGIN = 16, 16  # px: fine blocks run on the face's box, of whole steps, and what its rim reads
-TINT = 0.08  # most by which repainting may shift a drawn tooth's colour: lit teeth are near white in any picture
-TONE = (-0.12, 0.3)  # and its brightness: darker, a row of teeth becomes a hole with a bright rim
+# Most by which repainting may shift the colour (beside the brightness) of skin, which expression shades and does not
+# dye, and of drawn teeth: lit teeth are near white in any picture.
+SKIN_TINT, TINT = 0.04, 0.08
+SHADE = (-0.10, 0.04)  # and the brightness: more would look painted; a row of teeth, a hole with a bright rim or a bar
 LIT_TEETH = 0.35  # an interior without a point as bright as this shows no teeth
 
 
@@ -68,10 +73,11 @@ class HEFDims:
 
 @dataclasses.dataclass
 class Source:
-    """What HEF keeps of a portrait: window pixels [1,3,w,w], soft open-mouth mask [1,1,w,w], the feature pyramid
-    F^s_0..F^s_6, and [α, δ, γ] as [1,187]."""
+    """What HEF keeps of a portrait: window pixels [1,3,w,w] and the same at half size, soft open-mouth mask [1,1,w,w],
+    the feature pyramid F^s_0..F^s_6, and [α, δ, γ] as [1,187]."""
 
     image: Tensor
+    small: Tensor
     mouth: Tensor
     pyramid: list[Tensor]
     identity: Tensor
@@ -118,6 +124,11 @@ def region(tensor: Tensor, corners: list[tuple[int, int]], size: tuple[int, int]
     return torch.stack([row[:, y : y + height, x : x + width] for row, (y, x) in zip(tensor, corners, strict=True)])
 
 
+def _part(tensor: Tensor, scale: int, corners: list[tuple[int, int]], size: tuple[int, int]) -> Tensor:
+    """The rectangles of `region`, given in px, of a tensor whose cells are `scale` px."""
+    return region(tensor, [(y // scale, x // scale) for y, x in corners], (size[0] // scale, size[1] // scale))
+
+
 def occupied(mask: Tensor, step: int = 1, margin: int = 0) -> tuple[slice, slice]:
     """Rows and columns of the smallest box, of whole `step`s, with all that is above 0 in [B,1,H,W] and a margin."""
     found = []
@@ -127,6 +138,36 @@ def occupied(mask: Tensor, step: int = 1, margin: int = 0) -> tuple[slice, slice
         low, high = (low - margin) // step * step, -(-(high + margin) // step) * step
         found.append(slice(max(0, low), min(length, high)))
     return tuple(found)
+
+
+def halved(tensor: Tensor) -> Tensor:
+    """Means of 2x2 cells; twice as fast on the CPU as pooling."""
+    rows = tensor[..., ::2, :] + tensor[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]) / 4
+
+
+def smaller(geometry: Geometry) -> Geometry:
+    """The geometry at half size; its flow is in px of the portrait crop as ever."""
+    maps = {f.name: halved(getattr(geometry, f.name)) for f in dataclasses.fields(geometry) if f.name != "lids"}
+    colour, cover = geometry.lids.split([3, 1], 1)
+    seen = cover.amax((0, 1, 3)).nonzero()[:, 0]
+    rows = slice(int(seen[0]) // 2 * 2, int(seen[-1]) // 2 * 2 + 2) if len(seen) else slice(0, 2)
+    lids = geometry.lids.new_zeros(len(cover), 4, *maps["mouth"].shape[2:])
+    part = lids[:, :, rows.start // 2 : rows.stop // 2]
+    part[:, 3:] = halved(cover[:, :, rows])  # a colour counts as far as it covers
+    part[:, :3] = halved(colour[:, :, rows] * cover[:, :, rows]) / part[:, 3:].clamp_min(1e-4)
+    return Geometry(**maps, lids=lids)
+
+
+def stacked(maps: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+    """Maps [B,·,H,W] side by side, channels last: three times as fast as concatenation."""
+    count, height, width = len(maps[0]), *maps[0].shape[2:]
+    channels = [m.shape[1] for m in maps]
+    shape = count, sum(channels), height, width
+    out = torch.empty(shape, dtype=dtype, device=maps[0].device, memory_format=torch.channels_last)
+    for place, values in zip(out.split(channels, 1), maps, strict=True):
+        place.copy_(values)
+    return out
 
 
 def upsample(tensor: Tensor) -> Tensor:
@@ -195,8 +236,21 @@ class Pyramid(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """[B,inputs,w,w] -> features at w/64 .. w/2, then x itself."""
         x = x.contiguous(memory_format=torch.channels_last)
+        first, *rest = self.layers
+        return [*self._levels(F.leaky_relu(first(x), 0.2), rest), x]
+
+    def forward_half(self, x: Tensor) -> list[Tensor]:
+        """As `forward` reads x [B,inputs,w/2,w/2] with every pixel doubled: features at w/64 .. w/2."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        first, *rest = self.layers
+        rows = torch.stack([first.weight[:, :, 0], first.weight[:, :, 1:3].sum(2), first.weight[:, :, 3]], 2)
+        kernel = torch.stack([rows[..., 0], rows[..., 1:3].sum(3), rows[..., 3]], 3)
+        return self._levels(F.leaky_relu(F.conv2d(x, kernel, first.bias, padding=1), 0.2), rest)
+
+    @staticmethod
+    def _levels(x: Tensor, layers: list[nn.Module]) -> list[Tensor]:
         levels = [x]
-        for layer in self.layers:
+        for layer in layers:
             x = F.leaky_relu(layer(x), 0.2)
             levels.append(x)
         return levels[::-1]
@@ -208,6 +262,8 @@ class HEF(nn.Module):
     def __init__(self, dims: HEFDims | None = None):
         super().__init__()
         self.dims = d = dims or HEFDims()
+        self.engine = "eager"
+        self.fast: dict[int, Steady] = {}  # by the side of the drive: compiled or captured blocks
         self.identity_size = N_IDENTITY + N_TEXTURE + N_ILLUMINATION
         self.style = nn.Linear(self.identity_size + N_EXPRESSION + N_POSE + d.sigma, d.code)
         nn.init.normal_(self.style.weight, std=0.05)
@@ -221,8 +277,10 @@ class HEF(nn.Module):
         self.convs = nn.ModuleList(
             StyleConv(a, b, d.code, up=i > 0) for i, (a, b) in enumerate(zip(before, d.style, strict=True))
         )
-        # F_flow (2), F_rgb (3) and, in the last block, the blend mask (1) read the same features: one convolution.
-        self.heads = nn.ModuleList(nn.Conv2d(w, 6 if i == 6 else 5, 3, padding=1) for i, w in enumerate(widths))
+        # F_flow (2), F_rgb (3) and, in blocks that may be the last, the blend mask (1) read the same features.
+        self.heads = nn.ModuleList(
+            nn.Conv2d(w, 6 if i >= BLOCKS - 2 else 5, 3, padding=1) for i, w in enumerate(widths)
+        )
         for head in self.heads:
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
@@ -244,15 +302,29 @@ class HEF(nn.Module):
             conv.weight.data, conv.bias.data = conv.weight.data.bfloat16(), conv.bias.data.bfloat16()
         return self
 
+    def accelerate(self, engine: str) -> HEF:
+        """Run the blocks by `engine` from now on, on the whole window: shapes must stay. Raises UsageError."""
+        check(engine, self.start.device)
+
+        def whole(flow: Tensor, shown: Tensor, driven: Tensor, code: Tensor, *pyramid: Tensor) -> tuple[Tensor, ...]:
+            made, coarse, _ = self.blocks(list(pyramid), flow, shown, driven, code)
+            return *made, coarse
+
+        sides = () if engine == "eager" else (self.dims.window, self.dims.window // 2)
+        self.engine = engine
+        self.fast = {side: steady(engine, whole) for side in sides}
+        return self
+
     def window(self, tensor: Tensor) -> Tensor:
-        """The window of a portrait-crop tensor [B,C,512,512]."""
-        top, left = self.dims.origin
-        return tensor[..., top : top + self.dims.window, left : left + self.dims.window]
+        """The window of a portrait-crop tensor [B,C,512,512], or of one at half that size."""
+        top, left, side = (n * tensor.shape[-1] // CROP_SIZE for n in (*self.dims.origin, self.dims.window))
+        return tensor[..., top : top + side, left : left + side]
 
     def encode(self, image: Tensor, mouth: Tensor, identity: Tensor) -> Source:
         """Window pixels [B,3,w,w] 0..1, open-mouth mask [B,1,w,w], [α, δ, γ] [B,187] -> Source."""
         pyramid = self.encode_source(torch.cat([image, mouth], 1))
-        return Source(image, mouth, [level.contiguous() for level in pyramid], identity)  # as sampling wants them
+        pyramid = [level.contiguous() for level in pyramid]  # as sampling wants them
+        return Source(image, halved(image), mouth, pyramid, identity)
 
     @torch.inference_mode()
     def source(self, portrait: Portrait) -> Source:
@@ -283,10 +355,11 @@ class HEF(nn.Module):
     def support(self, drive: Drive) -> Tensor:
         """[B,1,w,w]: 1 on the face and a little around it, fading to 0 before the background and the window's rim."""
         face = torch.maximum(torch.maximum(drive.face, drive.mouth), drive.eyes)
-        grown = F.max_pool2d(F.avg_pool2d(face, 4), 3, 1, 1)
+        step = 4 * face.shape[-1] // self.dims.window
+        grown = F.max_pool2d(F.avg_pool2d(face, step), 3, 1, 1)
         rim = torch.linspace(0, 1, self.dims.window // 4, device=face.device)
         rim = (torch.minimum(rim, rim.flip(0)) * 12).clamp(0, 1)
-        return F.interpolate(grown * rim * rim[:, None], scale_factor=4, mode="bilinear", align_corners=False)
+        return F.interpolate(grown * rim * rim[:, None], scale_factor=step, mode="bilinear", align_corners=False)
 
     def hidden(self, drive: Drive) -> Tensor:
         """[B,1,w,w]: driven mouth that the source does not show."""
@@ -315,47 +388,95 @@ class HEF(nn.Module):
         sigma: Tensor | None = None,
         corners: list[tuple[int, int]] | None = None,
         size: tuple[int, int] | None = None,
+        split: int = SPLIT + 1,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The network inside the window: image [B,3,w,w] (not clamped) and its parts.
 
-        With corners (top, left in px, multiples of 8) and size (height, width; the same) the fine blocks compute only
-        those rectangles: [B,3,height,width]. Parts: `moved` (the image before its residual), `flow` (ψ_N, px),
-        `coarse` (ψ at an eighth of the window's size, of all of it), `mask`, `support`, `hidden` (mouth that the
-        source does not show).
+        With corners (top, left in px, multiples of 8) and size (height, width; the same) the blocks from `split` on
+        compute only those rectangles: [B,3,height,width]. A drive at half size leaves the last block out: all that is
+        returned has half as many pixels, and flow is in px of the portrait crop as ever.
+        Parts: `moved` (the image before its residual), `flow` (ψ_N, px), `coarse` (ψ at an eighth of the window's
+        size, of all of it), `mask`, `support`, `hidden` (mouth that the source does not show); with split = 6 also
+        `half` and `half_moved`, the image and `moved` of the whole window as half resolution has them.
         """
-        d, batch = self.dims, len(drive.flow)
+        batch, unit = len(drive.flow), self.dims.window // drive.flow.shape[-1]
         if sigma is None:
-            sigma = drive.flow.new_zeros(batch, d.sigma)
+            sigma = drive.flow.new_zeros(batch, self.dims.sigma)
         code = self.style(torch.cat([source.identity.expand(batch, -1), beta, pose, sigma], 1)).tanh()
-        hidden = self.hidden(drive)
+        hidden, support = self.hidden(drive), self.support(drive)
         free = self.free(drive, hidden)
-        support = self.support(drive)
-        driven = torch.cat([drive.rendered, drive.ratio - 1, drive.mouth, drive.eyes, drive.face, hidden], 1)
-        half = self.heads[0].weight.dtype
-        rendered = self.encode_rendered(driven.to(half, memory_format=torch.channels_last))
-        flows, shown = [drive.flow], [1 - hidden]
-        for _ in range(6):
-            flows.append(F.avg_pool2d(flows[-1], 2))
-            shown.append(F.avg_pool2d(shown[-1], 2))
-        flows, shown = flows[::-1], shown[::-1]
-        features, psi, image = self.start.to(half).expand(batch, -1, -1, -1), None, None
-        origin = None
+        shades = drive.rendered, drive.ratio - 1, drive.mouth, drive.eyes, drive.face, hidden
+        driven = stacked(shades, self.heads[0].weight.dtype)
+        inputs = drive.flow, 1 - hidden, driven, code
+        if drive.flow.shape[-1] in self.fast:
+            *made, coarse = self.fast[drive.flow.shape[-1]](*inputs, *source.pyramid)
+            small = None
+        else:
+            made, coarse, small = self.blocks(source.pyramid, *inputs, corners, size, split)
+        origin = None if corners is None else drive.flow.new_tensor([[x, y] for y, x in corners])
 
-        def part(tensor: Tensor, scale: int) -> Tensor:
-            cells = [(y // scale, x // scale) for y, x in corners]
-            return region(tensor, cells, (size[0] // scale, size[1] // scale))
+        def finish(scale: int, psi: Tensor, image: Tensor, blend: Tensor, cut: bool) -> dict[str, Tensor]:
+            maps = drive.flow, drive.ratio, drive.interior, drive.mouth, support, hidden, free
+            maps = tuple(halved(t) for t in maps) if scale > unit else maps
+            maps = tuple(_part(t, scale, corners, size) for t in maps) if cut else maps
+            base, ratio, interior, mouth, near, unseen, where = maps
+            psi = psi * near
+            pixels = source.image if scale == 1 else source.small
+            shaded = warp(pixels, base + psi, self.dims.window, origin if cut else None, sharp=True)
+            moved = torch.lerp(relight(shaded, ratio).clamp(0, 1), interior, mouth)
+            tone = image.mean(1, keepdim=True)
+            tint, most = image - tone, SKIN_TINT + (TINT - SKIN_TINT) * unseen
+            mask = near * where * blend.sigmoid()
+            image = moved + (mask * tone).clamp(*SHADE) + mask * (tint / (1 + tint.abs() / most))
+            return {"image": image, "moved": moved, "flow": psi, "mask": mask, "support": near, "hidden": unseen}
 
-        for i, (conv, head) in enumerate(zip(self.convs, self.heads, strict=True)):
-            scale = 2 ** (6 - i)
-            if corners is not None and i == SPLIT + 1:
-                features, psi, image = (part(t, scale * 2) for t in (features, psi, image))
-                origin = drive.flow.new_tensor([[x, y] for y, x in corners])
-            base, show, guide = flows[i], shown[i], rendered[i]
+        parts = finish(unit, *made, corners is not None) | {"coarse": coarse}
+        if small is not None:
+            whole = finish(2, *small, False)
+            parts |= {"half": whole["image"], "half_moved": whole["moved"]}
+        return parts["image"], parts
+
+    def blocks(
+        self,
+        pyramid: list[Tensor],
+        flow: Tensor,
+        shown: Tensor,
+        driven: Tensor,
+        code: Tensor,
+        corners: list[tuple[int, int]] | None = None,
+        size: tuple[int, int] | None = None,
+        split: int = SPLIT + 1,
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, tuple[Tensor, Tensor, Tensor] | None]:
+        """The blocks of eq. 7-10: arithmetic alone, so that it can be compiled or captured.
+
+        pyramid: F^s; flow: φ_geo [B,2,w,w] px; shown [B,1,w,w]: what the source shows; driven [B,8,w,w]: what E_rd
+        reads (or all three at half size); code [B,code]; the others as in `refine`. Returns (ψ px, residual image,
+        logits of the mask) of the last block, ψ at an eighth of the window's size, and with split = 6 the same of
+        block 5.
+        """
+        d, batch = self.dims, len(flow)
+        precision, half = self.heads[0].weight.dtype, flow.shape[-1] < self.dims.window
+        encode = self.encode_rendered.forward_half if half else self.encode_rendered
+        rendered = encode(driven)
+        flows, shows = [flow], [shown]
+        for _ in range(len(rendered) - 1):
+            flows.append(halved(flows[-1]))
+            shows.append(halved(shows[-1]))
+        flows, shows = flows[::-1], shows[::-1]
+        features, psi, image = self.start.to(precision).expand(batch, -1, -1, -1), None, None
+        origin, blend, coarse, small = None, None, None, None
+        for i, (conv, head, guide) in enumerate(zip(self.convs, self.heads, rendered, strict=False)):
+            scale = 2 ** (BLOCKS - 1 - i)
+            if corners is not None and i == split:
+                features, psi, image = (_part(t, scale * 2, corners, size) for t in (features, psi, image))
+                blend = None if blend is None else _part(blend, scale * 2, corners, size)
+                origin = flow.new_tensor([[x, y] for y, x in corners])
+            base, show = flows[i], shows[i]
             if origin is not None:
-                base, show, guide = (part(t, scale) for t in (base, show, guide))
+                base, show, guide = (_part(t, scale, corners, size) for t in (base, show, guide))
             psi = torch.zeros_like(base) if psi is None else upsample(psi)
-            warped = warp(source.pyramid[i], base + psi, d.window, origin) * show
-            warped = warped.to(half, memory_format=torch.channels_last)
+            warped = warp(pyramid[i], base + psi, d.window, origin) * show
+            warped = warped.to(precision, memory_format=torch.channels_last)
             features = torch.cat([warped, conv(features, code), guide], 1)
             out = head(features).contiguous().to(psi.dtype)  # planes: what follows is arithmetic on a few channels
             step = out[:, :2] * FLOW_UNIT if d.hierarchy or i == SPLIT else torch.zeros_like(psi)
@@ -363,44 +484,43 @@ class HEF(nn.Module):
             psi = psi + step if d.residual or not d.hierarchy and i != SPLIT else step
             if i == SPLIT:
                 coarse = psi
-            color = out[:, 2:5] if i < 6 else soften(out[:, 2:5])
+            color = soften(out[:, 2:5]) if i == BLOCKS - 1 else out[:, 2:5]
             image = previous + color if d.residual else color
-        finest = drive.flow, drive.ratio, drive.interior, drive.mouth, support, hidden, free
-        if corners is not None:
-            finest = tuple(region(t, corners, size) for t in finest)
-        base, ratio, interior, mouth, support, hidden, free = finest
-        psi = psi * support
-        shaded = relight(warp(source.image, base + psi, d.window, origin, sharp=True), ratio).clamp(0, 1)
-        tone = image.mean(1, keepdim=True)
-        tooth = tone.clamp(*TONE) + (image - tone).clamp(-TINT, TINT)
-        image = torch.lerp(image, tooth, hidden)
-        mask = support * free * out[:, 5:].sigmoid()
-        moved = torch.lerp(shaded, interior, mouth)
-        parts = {"moved": moved, "flow": psi, "coarse": coarse, "mask": mask, "support": support, "hidden": hidden}
-        return moved + mask * image, parts
+            if i >= BLOCKS - 2:
+                blend = out[:, 5:] if blend is None else upsample(blend) + out[:, 5:]
+            if i == BLOCKS - 2 and split == BLOCKS - 1:
+                small = psi, image, blend
+        return (psi, image, blend), coarse, small
 
     @torch.inference_mode()
     def forward(
-        self, source: Source, geometry: Geometry, beta: Tensor, pose: Tensor, sigma: Tensor | None = None
+        self,
+        source: Source,
+        geometry: Geometry,
+        beta: Tensor,
+        pose: Tensor,
+        sigma: Tensor | None = None,
+        half: bool = False,
     ) -> Tensor:
-        """Frames [B,3,512,512] in 0..1.
+        """Frames [B,3,512,512] in 0..1; with `half`, [B,3,256,256] without the last block, twice as fast.
 
         beta [B,64] driving expression, pose [B,6] relative to the portrait's, sigma [B,192] the updated
         intensity token of eq. 3 (None: zero). Outside the neighbourhood of the face the geometry's frame is kept.
         """
+        unit = 2 if half else 1
+        geometry = smaller(geometry) if half else geometry
         drive = self.drive(geometry)
         body = torch.maximum(geometry.face, geometry.mouth)
-        rows, columns = occupied(self.window(body)[..., ::4, ::4], REGION_STEP // 4, REGION_MARGIN // 4)
+        step = 4 // unit
+        rows, columns = occupied(self.window(body)[..., ::step, ::step], REGION_STEP // 4, REGION_MARGIN // 4)
         rows, columns = (slice(4 * s.start, 4 * s.stop) for s in (rows, columns))
-        corners = [(rows.start, columns.start)] * len(beta)
+        if self.fast:
+            rows = columns = slice(0, self.dims.window)
+        corners = None if self.fast else [(rows.start, columns.start)] * len(beta)
         size = rows.stop - rows.start, columns.stop - columns.start
         image, parts = self.refine(source, drive, beta, pose, sigma, corners, size)
-        frame = geometry.warped.clone()
-        box = (..., *occupied(body))
-        frame[box] = Geometry(
-            **{f.name: getattr(geometry, f.name)[box] for f in dataclasses.fields(geometry)}
-        ).composite()
-        top, left = self.dims.origin
-        part = frame[..., top + rows.start : top + rows.stop, left + columns.start : left + columns.stop]
+        frame = geometry.composite()
+        top, left = ((edge + s.start) // unit for edge, s in zip(self.dims.origin, (rows, columns), strict=True))
+        part = frame[..., top : top + size[0] // unit, left : left + size[1] // unit]
         part.copy_(torch.lerp(part, image, parts["support"]))
         return geometry.paint(frame.clamp_(0, 1))

@@ -56,6 +56,7 @@ class Job:
     generator: str = "hef"
     landmarks: str = "builtin"
     clip: str | None = None
+    engine: str = "eager"
     weights: Path | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
 
@@ -128,9 +129,9 @@ class Job:
         return self.out / name if self.out.is_dir() else self.out
 
     @property
-    def models(self) -> tuple[Path | None, str, str, str, str | None]:
+    def models(self) -> tuple[Path | None, str, str, str, str | None, str]:
         """Arguments of `EmoTalk.load`: jobs with the same can share what is loaded."""
-        return self.weights, self.device, self.generator, self.landmarks, self.clip
+        return self.weights, self.device, self.generator, self.landmarks, self.clip, self.engine
 
     def repeats(self, sidecar: Sidecar) -> bool:
         """Whether this is to give the bytes of the sidecar's video."""

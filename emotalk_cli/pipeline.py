@@ -25,6 +25,7 @@ from .ame import AME, SPACE
 from .audio import FPS, SAMPLE_RATE, Recording, level, log_mel, loudness, pitch, syllables
 from .eac import EAC
 from .emotion import AS_SPOKEN, Emotion, one_of, parse_intensity, read_timeline
+from .engine import check as check_engine
 from .errors import InputError, UsageError, WeightsError
 from .face.fit import CROP_SIZE, Portrait, fit_portrait
 from .face.model import N_EXPRESSION, FaceModel
@@ -211,16 +212,19 @@ class EmoTalk:
         generator: str = "hef",
         landmarks: str = "builtin",
         clip: str | None = None,
+        engine: str = "eager",
     ) -> EmoTalk:
         """Load the shipped weights (or those in the folder `weights`, or in $EMOTALK_WEIGHTS).
 
         device: auto | cpu | cuda[:N] | mps. generator: hef (neural) | geometry (warp and shading, faster).
         landmarks: builtin | face-alignment. clip: an upstream open_clip model NAME[/PRETRAINED] in place of the
-        shipped towers, for which EAC must have been trained. Raises UsageError and WeightsError.
+        shipped towers, for which EAC must have been trained. engine: eager | compile | graphs, how HEF is run (see
+        `engine`). Raises UsageError and WeightsError.
         """
         _among("generator", generator, GENERATORS)
         _among("landmarks", landmarks, LANDMARKS)
         place = find_device(device)
+        check_engine(engine, place)
         keep_freed()
         folder = checkpoints.weights_dir(weights)
         try:
@@ -233,7 +237,7 @@ class EmoTalk:
                 tracker = AlignmentTracker.load(folder, place)
             ame = (AME.from_open_clip(clip, folder) if clip else AME.load(folder)).to(place)
             eac = EAC.load(folder, ame.space).to(place)
-            hef = HEF.load(folder, place) if generator == "hef" else None
+            hef = HEF.load(folder, place).accelerate(engine) if generator == "hef" else None
         except (RuntimeError, TypeError, KeyError) as error:  # tensors or sizes that the code does not expect
             raise WeightsError(f"The weights in {folder} are of another version of EmoTalk; restore them.") from error
         unused = {"sync", "identity"} | ({"hef"} if hef is None else set())  # those two only measure
@@ -559,7 +563,8 @@ class EmoTalk:
         """The options of `emotalk generate` that chose the models."""
         landmarks = "builtin" if isinstance(self.tracker, FaceTracker) else "face-alignment"
         clip = {} if self.ame.space == SPACE else {"clip": self.ame.space}
-        return {"generator": self.generator, "landmarks": landmarks, **clip, "device": str(self.device)}
+        engine = {"engine": self.hef.engine} if self.hef is not None and self.hef.engine != "eager" else {}
+        return {"generator": self.generator, "landmarks": landmarks, **clip, **engine, "device": str(self.device)}
 
     def _framing(self, subject: Subject, settings: Settings) -> CropFraming | FullFraming:
         if settings.framing == "crop":
@@ -596,7 +601,7 @@ class EmoTalk:
                 if self.hef is None:
                     crops = geometry.composite()
                 else:
-                    crops = self.hef(subject.source, geometry, beta, pose, sigma)
+                    crops = self.hef(subject.source, geometry, beta, pose, sigma, framing.half)
             with watch("framing"):
                 images = framing(crops, geometry)
                 if stamp is not None:

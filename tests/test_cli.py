@@ -280,7 +280,7 @@ def test_help_names_every_option(capfd):
     options = (
         "face audio emotion intensity out device fps size pose blink framing seed no-overwrite preview json generator "
         "emotion-image emotion-audio emotion-file emotion-timeline "
-        "clip label resume sidecar from dry-run c2pa c2pa-cert c2pa-key"
+        "clip engine label resume sidecar from dry-run c2pa c2pa-cert c2pa-key"
     )
     for option in [*options.split(), "landmarks", "weights", "quiet", "debug"]:
         assert f"--{option}" in shown and f"--{option}" in documented

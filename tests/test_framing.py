@@ -118,10 +118,14 @@ def test_the_crop_stays_inside_the_picture(left, top, expected):
     picture = smooth_picture(700, 800)
     subject = portrait(picture, np.array([[1.0, 0, left], [0, 1.0, top]]))
     assert window(subject) == pytest.approx(expected)
-    frame = CropFraming(subject, 256, CPU)(subject.image[None], geometry(1))[0].astype(int)
+    framing = CropFraming(subject, 256, CPU)
+    frame = framing(subject.image[None], geometry(1))[0].astype(int)
     x, y, side = (round(v) for v in expected)
     whole = Image.fromarray(picture[y : y + side, x : x + side]).resize((256, 256), Image.Resampling.LANCZOS)
     assert np.abs(frame - np.asarray(whole)).mean() < 2
+    assert framing.half == (side > 466)  # crops of 256 px have pixels enough if most of them are seen
+    half = framing(torch.nn.functional.avg_pool2d(subject.image[None], 2), geometry(1))[0].astype(int)
+    assert np.abs(half - frame).mean() < 2
 
 
 def test_a_face_at_the_edge_is_shown_whole():

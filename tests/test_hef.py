@@ -9,14 +9,29 @@ import numpy as np
 import pytest
 import torch
 
-from emotalk_cli import checkpoints
+from emotalk_cli import checkpoints, engine
+from emotalk_cli.errors import UsageError
 from emotalk_cli.face.fit import Pose, fit_portrait
 from emotalk_cli.face.model import EXPRESSION_NAMES, INDEX, FaceModel
 from emotalk_cli.face.motion import FaceMotion, still
-from emotalk_cli.hef import HEF, Drive, HEFDims, occupied, region, warp
+from emotalk_cli.face.tracker import FaceTracker
+from emotalk_cli.hef import HEF, Drive, HEFDims, halved, occupied, region, warp
+from emotalk_cli.metrics.emotion import READINGS
 from emotalk_cli.metrics.generator import compare, wheel
 from emotalk_cli.training.config import Config
-from emotalk_cli.training.hef import MIRROR, HEFTask, Pairs, augment, generate, paled
+from emotalk_cli.training.hef import (
+    EMOTIONS,
+    MIRROR,
+    SHARES,
+    HEFTask,
+    Pairs,
+    augment,
+    generate,
+    landmark_loss,
+    paled,
+    reading_loss,
+    tracked,
+)
 from emotalk_cli.training.hef_pairs import LandmarkMotion, back_translated, exposed, mismatch, pack, similarity, unpack
 from emotalk_cli.training.solver import Solver
 
@@ -170,6 +185,104 @@ def test_flow_colours_tell_direction():
     assert (picture[100, 20] != picture[100, 100]).any() and (picture[100, 20] == picture[120, 50]).all()
 
 
+def test_half_resolution_is_the_same_face(portrait, geometry, beta):
+    hef = HEF().eval()
+    source = hef.source(portrait)
+    frames = hef(source, geometry, beta, still(2), half=True)
+    assert frames.shape == (2, 3, 256, 256)
+    whole = torch.nn.functional.avg_pool2d(hef(source, geometry, beta, still(2)), 2)
+    inside = torch.nn.functional.avg_pool2d(geometry.face, 2) > 0.99
+    error = ((frames - whole).abs() * inside).sum() / (3 * inside.sum())
+    assert error < 0.02  # noise, so read at half size it is softer
+    assert torch.allclose(frames[..., :8, :], whole[..., :8, :], atol=1e-6)
+    trained = stirred()
+    assert (trained(source, geometry, beta, still(2), half=True) - frames).abs().mean() > 1e-3
+
+
+def test_half_resolution_reads_the_driving_face_as_if_doubled(portrait, geometry):
+    hef = stirred()
+    driven = torch.rand(2, 8, 192, 192, generator=torch.Generator().manual_seed(0))
+    doubled = driven.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    for small, large in zip(hef.encode_rendered.forward_half(driven), hef.encode_rendered(doubled), strict=False):
+        assert torch.allclose(small, large, atol=1e-5)
+
+
+def test_training_sees_what_half_resolution_shows(portrait, geometry, beta):
+    hef = stirred()
+    source, drive = window_source(hef, portrait), window_drive(hef, geometry)
+    with torch.no_grad():
+        squares, parts = hef.refine(source, drive, beta, still(2), None, [(160, 112)] * 2, (144, 144), split=6)
+        whole, _ = hef.refine(source, drive, beta, still(2))
+        small, _ = hef.refine(
+            source, dataclasses.replace(drive, **{f: halved(getattr(drive, f)) for f in vars(drive)}), beta, still(2)
+        )
+    assert torch.allclose(
+        squares[..., 16:-16, 16:-16], region(whole, [(160, 112)] * 2, (144, 144))[..., 16:-16, 16:-16]
+    )
+    assert parts["half"].shape == small.shape == (2, 3, 192, 192)
+    assert (parts["half"] - small).abs().mean() < 0.01
+
+
+def test_engines_give_the_same_frames(portrait, geometry, beta, monkeypatch):
+    """What is compiled or captured stands in for the blocks; short batches are padded."""
+    hef = stirred()
+    source, calls = hef.source(portrait), []
+    plain = hef(source, geometry, beta, still(2))
+
+    def recorded(function, tensors):
+        held = [tensor.clone() for tensor in tensors]
+
+        def replay(*new):
+            calls.append([len(t) for t in new])
+            for place, tensor in zip(held, new, strict=True):
+                place.copy_(tensor)  # as a graph: shapes never change
+            return function(*held)
+
+        return replay
+
+    monkeypatch.setattr(engine, "captured", recorded)
+    monkeypatch.setattr("emotalk_cli.hef.check", lambda *_: None)
+    hef.accelerate("graphs")
+    assert (hef(source, geometry, beta, still(2)) - plain).abs().max() < 2e-3
+    second = dataclasses.replace(
+        geometry, **{f.name: getattr(geometry, f.name)[1:] for f in dataclasses.fields(geometry)}
+    )
+    assert (hef(source, second, beta[1:], still(1)) - plain[1:]).abs().max() < 2e-3
+    assert calls[0] == calls[1] and calls[0][0] == 2 and calls[0][-1] == 1
+    assert hef.accelerate("eager").fast == {}
+
+
+def test_compiled_function_is_the_function():
+    steady = engine.Steady(lambda f, t: engine.compiled(f, t, backend="eager"), lambda a, b: (a * 2 + b, a.sum(1)))
+    a, b = torch.rand(3, 4), torch.rand(1, 4)
+    for count in (3, 2, 3):
+        double, total = steady(a[:count], b)
+        assert torch.equal(double, a[:count] * 2 + b) and torch.equal(total, a[:count].sum(1))
+
+
+def test_engines_that_cannot_run_are_refused(monkeypatch):
+    with pytest.raises(UsageError, match="NVIDIA"):
+        engine.check("graphs", torch.device("cpu"))
+    with pytest.raises(UsageError, match="unknown"):
+        engine.check("fast", torch.device("cpu"))
+    monkeypatch.setattr(engine.shutil, "which", lambda name: None)
+    with pytest.raises(UsageError, match="compiler"):
+        engine.check("compile", torch.device("cpu"))
+    engine.check("compile", torch.device("cuda"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")
+def test_a_cuda_graph_gives_the_same_frames(model, portrait, beta):
+    geometry = FaceMotion(model, portrait, "cuda").frame(beta, still(2))
+    hef, beta, pose = stirred().to("cuda"), beta.to("cuda"), still(2).to("cuda")
+    source = hef.source(portrait)
+    plain = hef(source, geometry, beta, pose)
+    hef.accelerate("graphs")
+    for half in (False, True):
+        assert (hef(source, geometry, beta, pose, half=half).shape[-1]) == (256 if half else 512)
+    assert (hef(source, geometry, beta, pose) - plain).abs().max() < 5e-3
+
+
 def test_half_precision_is_the_same_picture(portrait, geometry, beta):
     full = stirred()
     plain = full(full.source(portrait), geometry, beta, still(2))
@@ -247,7 +360,7 @@ def test_training_moves_generator_and_critic_and_saves(cache, tmp_path):
 def test_kinds_are_drawn_by_their_share(cache):
     pairs = Pairs(cache, False)
     assert pairs.kinds == ["back-open", "unsmile"]
-    assert np.allclose(pairs.probability, np.array([0.16, 0.30]) / 0.46)
+    assert np.allclose(pairs.probability, np.array([SHARES[kind] for kind in pairs.kinds]) / 0.32)
 
 
 def test_back_translation_leads_home(model, portrait):
@@ -296,7 +409,7 @@ def test_training_reduces_the_error(cache):
 
 def test_targets_are_laid_onto_the_generated_face(cache):
     """An untrained network errs little on its own frame shifted, if the sample says how far."""
-    task = HEFTask(cache, Config(batch=1))
+    task = HEFTask(cache, Config(batch=1, task={"whole": False}))
     batch = {k: v[None] for k, v in task.training.load(0).items()} | {"corners": torch.tensor([[120, 120]])}
     with torch.no_grad():
         batch["target"] = generate(task.model, batch)[0].clamp(0, 1).roll(2, -1)
@@ -345,3 +458,43 @@ def test_a_frame_takes_less_than_a_second(portrait, model, beta):
         hef(source, geometry, beta[:1], still(1))
         times.append(time.perf_counter() - begin)
     assert min(times) < 1.0
+
+
+def test_what_is_read_decides_the_loss_of_an_act():
+    readings = torch.full((3, 7), 0.02)
+    wanted = torch.tensor([EMOTIONS.index(name) for name in ("angry", "disgusted", "sad")])
+    readings[0, READINGS.index("angry")] = readings[1, READINGS.index("angry")] = 0.88
+    readings[2, READINGS.index("happy")] = 0.88
+    right, half, wrong = reading_loss(readings, wanted).tolist()
+    assert right == pytest.approx(0, abs=1e-6) and 0.3 < half < 0.8 and wrong > 3
+
+
+def test_landmark_loss_sees_a_face_out_of_place(portrait):
+    tracker, points = FaceTracker.load(), portrait.landmarks[None, :, :2]
+    with torch.no_grad():
+        found, moved = (tracked(tracker, t, points) for t in (portrait.image[None], portrait.image[None].roll(8, -1)))
+    assert landmark_loss(found, found).item() < 1e-3 < landmark_loss(moved, found).item()
+
+
+def test_acts_are_judged_by_a_reader_but_not_their_teeth(cache, portrait, geometry, beta):
+    """A reader that wants brightness brightens the skin; what the source hides of the mouth is left to photos."""
+    (cache / "unsmile.sfhq.1.jpg.0.npz").rename(cache / "act.sfhq.1.jpg.angry.npz")
+    task = HEFTask(cache, Config(batch=1))
+    assert task.training.kinds == ["act", "back-open"] and task.training.load(1)["emotion"] == -1
+    assert Pairs(cache, False, acts=False).kinds == ["back-open"]
+    batch = {k: v[None] for k, v in task.training.load(0).items()} | {"corners": torch.tensor([[120, 120]])}
+    assert EMOTIONS[batch["emotion"]] == "angry"
+    image, parts = generate(task.model, batch, [(120, 120)], split=6)
+    parts = {key: part.detach() for key, part in parts.items()}
+    parts["half"].requires_grad_()
+    batch["lids"] = torch.zeros_like(batch["mouth"])
+
+    def emotion_alone(reader) -> torch.Tensor:
+        task.reader = reader
+        loss, scalars = task._whole_face(batch, parts, image.detach() - parts["moved"], [(120, 120)])
+        (slope,) = torch.autograd.grad(scalars["emotion"], parts["half"])
+        return slope.abs().sum(1, keepdim=True)
+
+    slope = emotion_alone(lambda faces: (faces.mean((2, 3)) * torch.linspace(1, 0, 7)).softmax(1))
+    unseen = halved((batch["mouth"] - batch["own"]).clamp_min(0))
+    assert slope[(unseen == 1)].max() == 0 and (slope[(unseen == 0) & (halved(batch["face"]) == 1)] > 0).any()

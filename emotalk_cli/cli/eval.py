@@ -117,7 +117,7 @@ def _print(results) -> None:
 def bench(
     face: Path = typer.Option(EXAMPLES / "portrait.png", help="Portrait."),
     audio: Path = typer.Option(EXAMPLES / "speech.wav", help="Speech."),
-    generator: str = typer.Option("hef,geometry", help="Separated by commas."),
+    generator: str = typer.Option("hef,geometry", help="Separated by commas; hef:compile is another engine."),
     size: int = typer.Option(512, help="Side of the video in px."),
     repeats: int = typer.Option(1, min=1, help="Runs after the first, which warms up; the best counts."),
     device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),

@@ -80,6 +80,7 @@ def generate(
     clip: Optional[str] = typer.Option(  # noqa: UP045
         None, help="An upstream open_clip model instead of the shipped towers, NAME[/PRETRAINED]; EAC must know it."
     ),
+    engine: str = typer.Option("eager", help="How hef runs: eager, compile (torch.compile) or graphs (CUDA)."),
     weights: Optional[Path] = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),  # noqa: UP045
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),

@@ -42,7 +42,10 @@ def bench(
     size: int = 512,
     repeats: int = 1,
 ) -> list[Speed]:
-    """Measure each generator; the best of `repeats` runs, after one that warms up. Raises EmoTalkError."""
+    """Measure each generator ("hef:compile" names an engine too): the best of `repeats` runs, after one that warms up.
+
+    Raises EmoTalkError.
+    """
     found = []
     for generator in generators:
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:  # so that the memory is this generator's alone
@@ -58,7 +61,8 @@ def _measure(
     from ..pipeline import EmoTalk
 
     begin = time.perf_counter()
-    talker = EmoTalk.load(weights, device, generator)
+    name, _, engine = generator.partition(":")
+    talker = EmoTalk.load(weights, device, name, engine=engine or "eager")
     loaded = time.perf_counter() - begin
     runs = []
     with tempfile.TemporaryDirectory(prefix="emotalk-") as folder:

@@ -47,7 +47,8 @@ def main(arguments: list[str] | None = None) -> None:
     for name, variant in VARIANTS.items():
         config = configs.load("hef", "hef", steps=options.steps)
         config.batch, config.validate_every = options.batch, options.steps
-        config.task = config.task | variant | {"start": "", "adversarial": options.steps}  # no critic in so few steps
+        # as many steps as there is time for: no critic, which needs more, and no judgement of whole faces
+        config.task = config.task | variant | {"start": "", "adversarial": options.steps, "whole": False}
         folder = options.out / name.replace("/", "").replace(" ", "-").strip(".")
         task = HEFTask(samples, config)
         solver = Solver(task, config, folder, resume=True, command=f"ablation, {name}")

@@ -6,7 +6,9 @@ Kinds of sample, by what they teach (each is a file name's first part):
   back-open, back-shut: back-translation. The source is the photo warped and shaded by the geometry to another
     expression and head pose, the driven geometry is the way back, so that every target is a real photo. Targets that
     are open teach mouth interiors; shut ones teach to close a smile and to take its folds away.
-Geometry is driven by the target's own landmarks, so that it lies where the target's face lies.
+  act: a photo driven by EAC to an emotion, mid-speech. There is no photo of it: the target is the geometry's frame,
+    which counts little, and the file's name says what should be read from the face.
+In all others geometry is driven by the target's own landmarks, so that it lies where the target's face lies.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..emotions import PROTOTYPES
+from ..emotions import BASICS, PROTOTYPES
 from ..face.fit import CROP_SIZE, Portrait, align, expression_ridge, fit_portrait
 from ..face.model import EXPRESSION_NAMES, INDEX, INNER_LIPS, OUTER_EYE_CORNERS, FaceModel
 from ..face.motion import FaceMotion, Geometry, still
@@ -35,10 +37,13 @@ NEUTRAL, SMILING = "london_neutral", "london_smiling"
 VALIDATION = ("001", "011", "037", "034", "062", "101")  # people of the training split kept for validation
 STABLE = [33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 10, 109, 338, 127, 356]  # hardly moved by expression
 OPEN = 0.03  # inner-lip gap / distance of the outer eye corners from which a mouth shows an inside
-COLORED = ("source", "target", "rendered", "interior")
+COLORED = ("source", "target", "rendered", "interior", "eyeballs")
 RATIO_LOW, RATIO_SPAN = 0.45, 1.35
 MOUTH_NAMES = [n for n in EXPRESSION_NAMES if n.startswith(("mouth", "jaw")) and "Smile" not in n]
-KINDS = ("unsmile", "smile", "back-shut", "back-open", "talk", "hush", "blink")
+KINDS = ("unsmile", "smile", "back-shut", "back-open", "talk", "hush", "blink", "act")
+ACT_FACES, ACT_EMOTIONS = 100, 4  # photos besides the smiling ones of London; emotions a photo
+SMILE_ACTS = ("neutral", "sad", "angry")  # that a smiling photo must be made to show
+ACT_SPEECH = ("ljspeech/*.ogg", "emodb/audio/*.flac")  # the first recording of the training split of each
 TALK_FRAMES = 3  # open-mouthed moments taken from a clip
 BLINK = 0.4  # lid gap, of the clip's median, below which eyes are shut
 LANDMARK_NOISE = 1.2  # px by which a landmarker may misplace a row of inner-lip points
@@ -315,6 +320,8 @@ def pack(
         "own": byte(geometry.own),
         "face": byte(geometry.face),
         "eyes": byte(geometry.eyes),
+        "eyeballs": byte(geometry.lids[:, :3]),
+        "covered": byte(geometry.lids[:, 3:]),
         "source_mouth": (hef.open_mouth(portrait.landmarks[None])[0] * 255).byte().numpy(),
         "identity": torch.cat([portrait.alpha, portrait.delta, portrait.gamma]).numpy(),
         "beta": beta.numpy(),
@@ -337,6 +344,56 @@ def unpack(sample: dict, colors: np.ndarray | None = None) -> dict[str, Tensor]:
         out[key] = tensor.float() / 255 if tensor.dtype == torch.uint8 else tensor.float()
     out["ratio"] = out["ratio"] * RATIO_SPAN + RATIO_LOW
     return out
+
+
+def acts(data: Path, seed: int) -> Iterator[tuple[Photo, tuple[str, ...], np.random.Generator]]:
+    """(photo, emotions that it is to show, a generator for the rest): London's smiles, then `ACT_FACES` others."""
+    names = [name for name in BASICS if name != "contempt"]  # FER2013 has no word for it
+    found = photos(data, held_out=False)
+    smiling = [photo for photo in found if photo.name.startswith(SMILING)]
+    others = [photo for photo in found if not photo.name.startswith(SMILING)]
+    chosen = np.random.default_rng([seed, 0]).permutation(len(others))[:ACT_FACES]
+    for number, photo in enumerate([*smiling, *(others[i] for i in chosen)]):
+        rng = np.random.default_rng([seed, 1, number])
+        first = SMILE_ACTS if photo.opening >= OPEN or photo in smiling else ()
+        rest = rng.permutation([name for name in names if name not in first])[: ACT_EMOTIONS - len(first)]
+        yield photo, (*first, *(str(name) for name in rest)), rng
+
+
+@torch.no_grad()
+def prepare_acts(data: Path, cache: Path, seed: int, model: FaceModel, fit=fit_portrait) -> None:
+    """Make the samples of kind act: cache/act.<photo>.<emotion>.npz."""
+    from ..audio import Recording
+    from ..pipeline import EmoTalk
+
+    talker, hef = EmoTalk.load(None, "cpu", "geometry"), HEF()
+    splits = json.loads((data / "splits.json").read_text())
+    held_out = {Path(name).stem for names in splits.values() for name in names}
+    spoken = []
+    for pattern in ACT_SPEECH:
+        path = next(p for p in sorted(data.glob(pattern)) if p.stem not in held_out)
+        recording = Recording.open(path)
+        spoken.append((torch.cat(list(recording.mels()), 1), recording.level))
+    for photo, emotions, rng in acts(data, seed):
+        paths = {name: cache / f"act.{photo.name.replace('/', '.')}.{name}.npz" for name in emotions}
+        if all(path.exists() for path in paths.values()):
+            continue
+        portrait = fit(model, photo.image, photo.landmarks)
+        motion = FaceMotion(model, portrait)
+        for name, path in paths.items():
+            mel, level = spoken[rng.integers(len(spoken))]
+            beta, _ = talker.eac.predict(mel, talker.emotion(name).z[0], float(rng.uniform(1.8, 3)), level)
+            beta, pose = beta[rng.integers(len(beta))][None], other_pose(rng)
+            geometry = motion.frame(beta, pose)
+            points = motion.vertices(beta, pose)[0]
+            _save(path, photo, pack(hef, portrait, geometry, geometry.composite()[0], points, beta[0], pose[0]))
+
+
+def _save(path: Path, photo: Photo, packed: dict[str, np.ndarray]) -> None:
+    part = path.with_suffix(".part")
+    with open(part, "wb") as file:
+        np.savez(file, opening=np.float32(photo.opening), **packed)
+    part.rename(path)
 
 
 @torch.no_grad()
@@ -378,7 +435,5 @@ def prepare(data: Path, cache: Path, seed: int) -> None:
             portrait, geometry, image, points, beta = pair_geometry(model, source, target, fit)
             image = exposed(geometry, image)
             packed = pack(hef, portrait, geometry, image, points, beta, None, mismatch(geometry, image))
-        part = path.with_suffix(".part")
-        with open(part, "wb") as file:
-            np.savez(file, opening=np.float32(target.opening), **packed)
-        part.rename(path)
+        _save(path, target, packed)
+    prepare_acts(data, cache, seed, model, fit)
