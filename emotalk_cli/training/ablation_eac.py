@@ -126,6 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/corpus"), help="prepared corpus")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches; another shows what is chance")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
@@ -134,7 +135,8 @@ def main(arguments: list[str] | None = None) -> None:
     groups, test = corpus.build(options.data, options.work, basis)
     groups, held_out = corpus.hold_out(groups)
     measure, rows = Measure(options.data, test, basis), {}
-    for name, variant in VARIANTS.items():
+    for name in options.variants:
+        variant = VARIANTS[name]
         config = configs.load("eac", "eac", steps=options.steps, seed=options.seed)
         config.batch, config.validate_every, config.ema = options.batch, options.steps, 0.99
         config.task = {"emotion": WEIGHT} | variant
