@@ -323,7 +323,7 @@ class FaceMotion:
             self._shading(self._camera_normals(beta, None))
             for beta in (torch.zeros_like(self.source_beta), self.source_beta)
         )
-        self.rest_shading, self.own_folds = rest, self._own_folds(source / rest, mask)
+        self.rest_shading, self.own_folds = rest, self._own_folds(self._folds(source / rest), mask)
 
     def _own_folds(self, fold: Tensor, mask: Tensor) -> Tensor:
         """What the portrait's own expression does to its skin: `fold` where the picture shows it, less elsewhere.
@@ -439,7 +439,7 @@ class FaceMotion:
     def _shaded(self, beta: Tensor, pose: Tensor, uv: Tensor, onface: Tensor) -> tuple[Tensor, Tensor]:
         normals = self._camera_normals(beta, rotation_matrix(pose[:, :3]))
         ratio = self._shading(normals) / self.rest_shading
-        ratio = ratio / self._broad(ratio) ** BROAD
+        ratio = self._folds(ratio)
         soft = torch.where(ratio > 1, GLOSS, GLOOM)
         ratio = 1 + soft * ((ratio - 1) / soft).tanh()
         ratio = (ratio / self.own_folds).clamp(*RATIO_LIMITS)
@@ -452,11 +452,12 @@ class FaceMotion:
         albedo = F.grid_sample(albedo, uv, align_corners=False, padding_mode="border").clamp(0, 1)
         return torch.lerp(torch.ones_like(ratio), ratio, inside * self.shading), albedo * inside
 
-    def _broad(self, ratio: Tensor) -> Tensor:
-        """What shading changes over a whole cheek or chin, not a fold: [B,1,H,W] as ratio."""
+    def _folds(self, ratio: Tensor) -> Tensor:
+        """Shading [B,1,H,W] without most of what changes over a whole cheek or chin."""
         small, mask = (F.avg_pool2d(t, 4) for t in (ratio * self.model.relief_mask, self.model.relief_mask[None]))
         small, mask = (F.avg_pool2d(t, BROAD_REACH, 1, BROAD_REACH // 2) for t in (small, mask))
-        return F.interpolate(small / mask.clamp_min(1e-3), ratio.shape[2:], mode="bilinear").clamp(0.5, 2)
+        broad = F.interpolate(small / mask.clamp_min(1e-3), ratio.shape[2:], mode="bilinear").clamp(0.5, 2)
+        return ratio / broad**BROAD
 
     def _sharpen(self, flow: Tensor, mesh: Tensor, points: Tensor) -> Tensor:
         """Full resolution at lids and lips: between two that touch, an average would point into the eye or mouth."""
