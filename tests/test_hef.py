@@ -79,7 +79,8 @@ def test_untrained_returns_the_geometry(portrait, geometry, beta):
     hef = HEF().eval()
     frames = hef(hef.source(portrait), geometry, beta, still(2))
     assert frames.shape == (2, 3, 512, 512)
-    assert (frames - geometry.composite()).abs().max() < 4e-3  # the same warp, sampled from the window: steep cubics
+    difference = (frames - geometry.composite()).abs()
+    assert difference.mean() < 2e-5 and difference.max() < 8e-3  # read from the window: cubics are steep in noise
 
 
 def test_background_is_untouched_and_the_face_is_not(portrait, geometry, beta):
