@@ -33,10 +33,10 @@ DRIVEN_CHANNELS = 8
 DARK = (0.35, 0.6)
 WHITE = (0.68, 0.78)  # darkest / brightest colour channel: tongue and gums are below, teeth above, in any light
 REGION_STEP, REGION_MARGIN = 16, 16  # px: fine blocks run on the face's box, of whole steps, and what its rim reads
-# Most by which repainting may shift the colour (beside the brightness) of skin, which expression shades and does not
-# dye, and of drawn teeth: lit teeth are near white in any picture.
-SKIN_TINT, TINT = 0.04, 0.08
-SHADE = (-0.10, 0.04)  # and the brightness: more would look painted; a row of teeth, a hole with a bright rim or a bar
+# Most by which repainting may shift the colour (beside the brightness) and the brightness of skin, which expression
+# shades and does not dye, and of drawn teeth: more makes skin painted, and of a row of teeth wires or a bar.
+SKIN_TINT, TINT = 0.04, 0.02
+SHADE, TOOTH_SHADE = (-0.10, 0.04), (-0.04, 0.04)
 LIT_TEETH = 0.35  # an interior without a point as bright as this shows no teeth
 
 
@@ -427,7 +427,9 @@ class HEF(nn.Module):
             tone = image.mean(1, keepdim=True)
             tint, most = image - tone, SKIN_TINT + (TINT - SKIN_TINT) * unseen
             mask = near * where * blend.sigmoid()
-            image = moved + (mask * tone).clamp(*SHADE) + mask * (tint / (1 + tint.abs() / most))
+            tone = mask * tone
+            tone = torch.lerp(tone.clamp(*SHADE), tone.clamp(*TOOTH_SHADE), unseen)
+            image = moved + tone + mask * (tint / (1 + tint.abs() / most))
             return {"image": image, "moved": moved, "flow": psi, "mask": mask, "support": near, "hidden": unseen}
 
         parts = finish(unit, *made, corners is not None) | {"coarse": coarse}
