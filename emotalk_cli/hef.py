@@ -428,7 +428,8 @@ class HEF(nn.Module):
             tint, most = image - tone, SKIN_TINT + (TINT - SKIN_TINT) * unseen
             mask = near * where * blend.sigmoid()
             tone = mask * tone
-            tone = torch.lerp(tone.clamp(*SHADE), tone.clamp(*TOOTH_SHADE), unseen)
+            if not self.training:  # beyond a hard limit nothing could be learned
+                tone = torch.lerp(tone.clamp(*SHADE), tone.clamp(*TOOTH_SHADE), unseen)
             image = moved + tone + mask * (tint / (1 + tint.abs() / most))
             return {"image": image, "moved": moved, "flow": psi, "mask": mask, "support": near, "hidden": unseen}
 
