@@ -70,6 +70,7 @@ LID_FOLDS = 0.7  # of an eye's opening, from which down its lid is more skin tha
 LASHES, BARE = 0.045, 0.85  # eye widths of lashes left on a closing lid; part of the skin's light that it has at least
 LASH_WIDTH, LASH_DARK = 0.022, 0.4  # of the line where closed lids meet: in eye widths; part of the light it takes
 MOUTH_SAMPLES = 2  # per pixel and direction, for smooth teeth edges
+MOUTH_BLUR = 2  # px over which each is averaged: as soft as a photograph
 RATIO_SIZE = CROP_SIZE // 2  # flow and shading are smooth: rasterised at half size, then enlarged
 EYE_NAMES = [n for n in EXPRESSION_NAMES if n.startswith("eye")]
 
@@ -552,7 +553,9 @@ class FaceMotion:
             offset = pixel_grid(height, width, self.device) / MOUTH_SAMPLES - centre[:, None, None]
             empty = empty | ((drawn[:, 3:] > 0.5) & ((offset @ self.up[:2])[:, None] < 0))
         cavity = torch.tensor(CAVITY, device=self.device)[:, None, None]
-        drawn = F.avg_pool2d(torch.where(empty, cavity, drawn[:, :3]), MOUTH_SAMPLES)
+        drawn = torch.where(empty, cavity, drawn[:, :3])
+        window, margin = MOUTH_BLUR * MOUTH_SAMPLES, (MOUTH_BLUR - 1) * MOUTH_SAMPLES // 2
+        drawn = F.avg_pool2d(drawn, window, MOUTH_SAMPLES, margin, count_include_pad=False)
         reach = 0.35 * self.pose.scale[0]  # cm of shadow that the lips cast inwards
         shadow = 0.45 + 0.55 * (distance / reach).clamp(0, 1)[:, None].sqrt()
         drawn = (drawn * shadow * self.mouth_light[:, None, None]).clamp(0, 1)
