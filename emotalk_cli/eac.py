@@ -151,14 +151,13 @@ class EAC(nn.Module):
     def load(cls, weights: str | os.PathLike | None = None, space: str | None = None) -> EAC:
         """The shipped network, in eval mode. Raises WeightsError, also if it was trained in another emotion `space`."""
         checkpoint = checkpoints.load("eac", weights)
-        model = cls(Dims(**checkpoint.dims))
+        model = cls(checkpoint.sizes(Dims))
         if space is not None and model.dims.space != space:
             raise WeightsError(
                 f"{checkpoint.path} was trained in emotion space {model.dims.space!r}, not {space!r}; "
                 "train EAC again with this AME checkpoint."
             )
-        model.load_state_dict(checkpoint.tensors)
-        return model.eval()
+        return checkpoint.fill(model)
 
     def closing(self, closed: Tensor, heard: Tensor | None) -> Tensor:
         """Logit [B,T] of lips being closed from what `window` gives: a bilabial rather than a vowel, for 80 ms."""

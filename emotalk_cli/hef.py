@@ -289,9 +289,7 @@ class HEF(nn.Module):
     def load(cls, weights=None, device="cpu") -> HEF:
         """The shipped generator in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("hef", weights)
-        model = cls(HEFDims(**checkpoint.dims))
-        model.load_state_dict(checkpoint.tensors)
-        model = model.to(device, memory_format=torch.channels_last).eval()
+        model = checkpoint.fill(cls(checkpoint.sizes(HEFDims))).to(device, memory_format=torch.channels_last)
         return model.halve() if fast_bfloat16(torch.device(device)) else model
 
     def halve(self) -> HEF:

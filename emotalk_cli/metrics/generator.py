@@ -76,6 +76,13 @@ def pixels(image: Tensor) -> np.ndarray:
     return (image.reshape(3, *image.shape[-2:]).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
 
+def keep(folder: Path | None, name: str, picture: np.ndarray) -> None:
+    """Write uint8 [H,W,3] as `<folder>/<name>.png`, for other judges; nothing without a folder."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{name}.png")
+
+
 def landmark_errors(tracker: FaceTracker, images: dict[str, Tensor], target: Tensor) -> dict[str, dict[str, float]]:
     """By method, then by region (mouth, face): mean distance of tracked landmarks to those tracked on the target
     [1,3,H,W], in % of the distance of its outer eye corners. A picture without a face is left out."""
@@ -167,10 +174,8 @@ def evaluate(
                 kept = sums.setdefault(direction, {}).setdefault(region, {}).setdefault(method, {})
                 for measure, value in found.items():
                     kept.setdefault(measure, []).append(value)
-        for method, picture in (images | {"real": image[None]}).items() if save is not None else ():
-            save.mkdir(parents=True, exist_ok=True)
-            name = f"{target.person}.{target.name.split('/')[0]}.{method}.png"
-            Image.fromarray(pixels(picture)).save(save / name)
+        for method, picture in (images | {"real": image[None]}).items():
+            keep(save, f"{target.person}.{target.name.split('/')[0]}.{method}", pixels(picture))
         rows.append(torch.cat([*images.values(), image[None]], 3)[0, :, 90:470])
     if sheet is not None:
         Image.fromarray(pixels(torch.cat(rows, 1))).save(sheet)

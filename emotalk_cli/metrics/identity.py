@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -162,6 +161,7 @@ def evaluate(
     from ..face.motion import FaceMotion, still
     from ..pipeline import EmoTalk
     from ..training.hef_pairs import NEUTRAL, pairs
+    from .generator import keep, pixels
 
     net, talker = Identity.load(weights), EmoTalk.load(weights, "cpu")
     people = [pair for pair in pairs(data, held_out=True) if pair[0].name.startswith(NEUTRAL)]
@@ -182,14 +182,14 @@ def evaluate(
         portrait = fit_portrait(talker.face_model, photo.image, photo.landmarks)
         motion, source = FaceMotion(talker.face_model, portrait), talker.hef.source(portrait)
         plain = portrait.image[None]
-        _keep(save, f"{photo.person}.photo", _pixels(portrait.image))
-        _keep(save, f"{photo.person}.smiling", smile.image)
+        keep(save, f"{photo.person}.photo", pixels(portrait.image))
+        keep(save, f"{photo.person}.smiling", smile.image)
         for emotion, (beta, sigma, pose) in shown.items():
             for i in at.tolist():
                 geometry = motion.frame(beta[i : i + 1], pose)
                 frame = talker.hef(source, geometry, beta[i : i + 1], pose, sigma[i : i + 1])
-                picture = _pixels(frame[0])
-                _keep(save, f"{photo.person}.{emotion}.{i}", picture)
+                picture = pixels(frame[0])
+                keep(save, f"{photo.person}.{emotion}.{i}", picture)
                 face = geometry.face[0, 0] > 0.5
                 columns = face.any(0).nonzero()
                 reach = int(columns[-1] - columns[0]) // 4  # a face's width, at a quarter of the size
@@ -206,16 +206,6 @@ def evaluate(
         frames[emotion] |= {"background": max(row["background"])} if row["background"] else {}
         frames[emotion] |= {"of_ceiling": frames[emotion]["cosine"] / photos["same"]}
     return {"photos": photos, "frames": frames}
-
-
-def _pixels(image: Tensor) -> np.ndarray:
-    return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-
-
-def _keep(folder: Path | None, name: str, picture: np.ndarray) -> None:
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(folder / f"{name}.png")
 
 
 def main(arguments: list[str] | None = None) -> None:
