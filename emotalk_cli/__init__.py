@@ -17,7 +17,7 @@ __all__ = ["EmoTalk", "EmoTalkError", "__version__"]
 
 def __getattr__(name: str):  # lazily, so that `emotalk --version` need not import torch
     if name == "EmoTalk":
-        from .pipeline import EmoTalk
+        from .api import EmoTalk
 
         return EmoTalk
     if name == "EmoTalkError":

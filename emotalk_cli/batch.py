@@ -26,12 +26,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from . import __version__, checkpoints
+from . import __version__
+from .api import EmoTalk
 from .errors import EmoTalkError, InputError, UsageError
-from .files import check_input, sha256
-from .job import OPTIONS, Job
-from .pipeline import EmoTalk, Progress
-from .provenance import fingerprint
+from .jobs import OPTIONS, Job
+from .media.files import check_input, sha256
+from .media.provenance import fingerprint
+from .models import checkpoints
+from .settings import Progress
 
 MAX_MANIFEST = 64 << 20  # bytes
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".jp2")

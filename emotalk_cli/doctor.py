@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import checkpoints
-from .audio import SAMPLE_RATE
+from .api import EmoTalk
 from .errors import EmoTalkError
-from .files import sha256
-from .pipeline import EmoTalk, find_device
-from .video import read_frames
+from .media.audio import SAMPLE_RATE
+from .media.files import sha256
+from .media.video import read_frames
+from .models import checkpoints
+from .models.acceleration import find_device
 
 EXTRAS = {"c2pa": "provenance", "ray": "ray", "face_alignment": "", "pytorch3d": "pytorch3d"}  # module -> extra
 NEEDED = ("ame", "eac", "face_model", "hef", "tracker")  # weights

@@ -108,7 +108,7 @@ def talking_clip(inputs, talker, short_speech) -> Path:
 @pytest.fixture(scope="session")
 def prepared(inputs, talking_clip) -> Path:
     """`emotalk train prepare` of that clip, as one for training and one for testing, at full size."""
-    from emotalk_cli.training import prepare, shards
+    from emotalk_cli.training.data import prepare, shards
 
     out = inputs / "prepared"
     for name, split in (("laugh", "train"), ("smile", "test")):

@@ -7,13 +7,14 @@ import open_clip
 import pytest
 import torch
 
-from emotalk_cli import checkpoints
-from emotalk_cli.ame import AME, Tokenizer, parse_blend
-from emotalk_cli.emotions import BASICS, CLASSES
+from emotalk_cli.emotions.blends import parse_blend
+from emotalk_cli.emotions.prototypes import BASICS, CLASSES
 from emotalk_cli.errors import UsageError, WeightsError
-from emotalk_cli.training import lexicon
-from emotalk_cli.training.ame import measure
-from emotalk_cli.training.prompts import more_words, words
+from emotalk_cli.models import checkpoints
+from emotalk_cli.models.emotion_space import AME, Tokenizer
+from emotalk_cli.training.data import lexicon
+from emotalk_cli.training.data.prompts import more_words, words
+from emotalk_cli.training.tasks.ame import measure
 
 
 @pytest.fixture(scope="module")

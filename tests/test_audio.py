@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imageio_ffmpeg import get_ffmpeg_exe
 
-from emotalk_cli import audio
 from emotalk_cli.errors import InputError
+from emotalk_cli.media import audio
 
 
 def tone(seconds: float, rate: int = audio.SAMPLE_RATE, hertz: float = 440.0) -> np.ndarray:

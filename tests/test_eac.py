@@ -10,17 +10,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emotalk_cli import audio, emotions
-from emotalk_cli.eac import EAC, ENCODERS, NAMED, VISEMES, Dims, close_lips, normalise, smoothed
+from emotalk_cli.emotions import prototypes
 from emotalk_cli.errors import UsageError, WeightsError
-from emotalk_cli.face.model import EXPRESSION_NAMES, FaceModel
-from emotalk_cli.training import ablation_eac, alignment, motion
+from emotalk_cli.face.model import FaceModel
+from emotalk_cli.face.topology import EXPRESSION_NAMES
+from emotalk_cli.media import audio
+from emotalk_cli.models.eac import EAC, ENCODERS, Dims, normalise
+from emotalk_cli.motion.lips import NAMED, VISEMES, close_lips, smoothed
 from emotalk_cli.training import config as configs
-from emotalk_cli.training import eac as training
-from emotalk_cli.training.augment import Augmenter
 from emotalk_cli.training.config import Config
-from emotalk_cli.training.corpus import Clip
+from emotalk_cli.training.data import alignment, motion
+from emotalk_cli.training.data.augment import Augmenter
+from emotalk_cli.training.data.corpus import Clip
 from emotalk_cli.training.solver import Solver
+from emotalk_cli.training.tasks import ablation_eac
+from emotalk_cli.training.tasks import eac as training
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -173,13 +177,13 @@ def test_visemes_of_timed_phones_fall_on_their_mel_frames():
     assert set(names[50:]) == {"silence"}
 
 
-@pytest.mark.parametrize("emotion", emotions.PROTOTYPES)
+@pytest.mark.parametrize("emotion", prototypes.PROTOTYPES)
 def test_composition_keeps_closures_and_shows_the_emotion(basis, emotion):
     rng = torch.Generator().manual_seed(0)
     speech = torch.zeros(60, NAMED)
     speech[20:, basis["jawOpen"]] = torch.rand(40, generator=rng) * 0.4
-    face = emotions.PROTOTYPES[emotion].beta[:NAMED]
-    beta = motion.compose(speech, face, emotions.speech_mask()[:NAMED], basis)
+    face = prototypes.PROTOTYPES[emotion].beta[:NAMED]
+    beta = motion.compose(speech, face, prototypes.speech_mask()[:NAMED], basis)
     assert motion.gaps(beta[:20], basis).max() < 0.02
     opening, spoken = motion.gaps(beta, basis).mean(1), motion.gaps(speech, basis).mean(1)
     assert torch.corrcoef(torch.stack([opening, spoken]))[0, 1] > 0.95
@@ -286,7 +290,7 @@ def test_emotions_can_be_encoded_in_three_ways():
         options = configs.build(training.Options, {"emotion": 0.1} | variant)
         assert options.encoding in training.ENCODINGS and EAC(Dims(encoder=options.encoder, layers=1))
     bank = training.EmotionBank.one_hot("one-hot")
-    assert len({int(row.argmax()) for row in bank.z}) == len(emotions.BASICS) and bank.z.sum() == len(bank.z)
+    assert len({int(row.argmax()) for row in bank.z}) == len(prototypes.BASICS) and bank.z.sum() == len(bank.z)
     with pytest.raises(UsageError, match="encoding=spoken"):
         training.bank_of(training.Options(encoding="spoken"), 0)
 
@@ -305,7 +309,7 @@ def code(**weights: float) -> torch.Tensor:
     """z_emo of AME's own space for weights over its classes (see `ame`), without its text tower."""
     z = torch.zeros(512)
     for name, weight in weights.items():
-        z[emotions.CLASSES.index(name)] = (0.6 * weight) ** 0.5
+        z[prototypes.CLASSES.index(name)] = (0.6 * weight) ** 0.5
     z[100] = 0.4**0.5
     return z
 
@@ -325,7 +329,7 @@ def test_checkpoint_of_another_emotion_space_is_refused(shipped):
         EAC.load(WEIGHTS, "ViT-B-32/openai")
 
 
-@pytest.mark.parametrize("emotion", emotions.BASICS)
+@pytest.mark.parametrize("emotion", prototypes.BASICS)
 def test_silence_keeps_lips_closed_and_still_whatever_the_emotion(shipped, model, emotion):
     mel = audio.log_mel(np.zeros(3 * audio.SAMPLE_RATE, np.float32))
     gap = opening(model, shipped.predict(mel, code(**{emotion: 1.0}), 3.0, -100.0)[0])
@@ -370,7 +374,7 @@ def test_emotion_leaves_the_words_readable(shipped, model):
     wave = speech()
     mel, level = audio.log_mel(wave), audio.level(wave)
     calm = opening(model, shipped.predict(mel, code(neutral=1.0), 1.0, level)[0])
-    for emotion in emotions.BASICS[1:]:
+    for emotion in prototypes.BASICS[1:]:
         gap = opening(model, shipped.predict(mel, code(**{emotion: 1.0}), 3.0, level)[0])
         assert torch.corrcoef(torch.stack([calm, gap]))[0, 1] > 0.85
         assert gap[calm < 0.02].mean() < 0.12

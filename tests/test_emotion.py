@@ -10,10 +10,12 @@ import torch
 from conftest import PORTRAIT, SPEECH, write_wav
 from PIL import Image
 
-from emotalk_cli.audio import Recording
 from emotalk_cli.cli import main
-from emotalk_cli.emotion import Emotion, between, one_of, parse_intensity, read_timeline
+from emotalk_cli.emotions.emotion import Emotion, between
+from emotalk_cli.emotions.timeline import read_timeline
 from emotalk_cli.errors import InputError, UsageError, WeightsError
+from emotalk_cli.media.audio import Recording
+from emotalk_cli.settings import one_of, parse_intensity
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from emotalk_cli.cli import main
 from emotalk_cli.cli.map import styles
-from emotalk_cli.emotion import Emotion
+from emotalk_cli.emotions.emotion import Emotion
 
 CPU = ["--device", "cpu"]
 

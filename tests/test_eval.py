@@ -15,12 +15,13 @@ from matplotlib import cbook
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from emotalk_cli import audio, checkpoints
 from emotalk_cli.cli import main
 from emotalk_cli.errors import InputError, UsageError
-from emotalk_cli.face.motion import still
-from emotalk_cli.metrics import bench, evaluate, lipsync, published
-from emotalk_cli.metrics.identity import Identity
+from emotalk_cli.evaluation import bench, evaluate, lipsync, published
+from emotalk_cli.evaluation.identity import Identity
+from emotalk_cli.face.geometry import still
+from emotalk_cli.media import audio
+from emotalk_cli.models import checkpoints
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,13 @@ import pytest
 import torch
 from conftest import PORTRAIT, SPEECH, ffmpeg, video_frames
 
-from emotalk_cli import exchange
-from emotalk_cli.eac import NAMED
-from emotalk_cli.emotions import COMPONENTS
+from emotalk_cli.emotions.prototypes import COMPONENTS
 from emotalk_cli.errors import InputError, UsageError
-from emotalk_cli.exchange import Take
-from emotalk_cli.job import Job, repeat
-from emotalk_cli.provenance import Sidecar
+from emotalk_cli.jobs import Job, repeat
+from emotalk_cli.media.provenance import Sidecar
+from emotalk_cli.motion import livelink
+from emotalk_cli.motion.lips import NAMED
+from emotalk_cli.motion.take import Take
 
 JAW = COMPONENTS.index("jawOpen")
 
@@ -32,26 +32,26 @@ def random_take(frames: int = 90, fps: float = 60.0) -> Take:
 
 def written(take: Take, path, suffix: str = "") -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
-        exchange.write(file, zip(take.beta, take.pose, strict=True), take.fps, suffix or path.suffix)
+        livelink.write(file, zip(take.beta, take.pose, strict=True), take.fps, suffix or path.suffix)
 
 
-@pytest.mark.parametrize("fps", exchange.RATES)
+@pytest.mark.parametrize("fps", livelink.RATES)
 def test_json_gives_back_everything(tmp_path, fps):
     take = random_take(fps=fps)
     written(take, tmp_path / "take.json")
-    again = exchange.read(tmp_path / "take.json")
+    again = livelink.read(tmp_path / "take.json")
     assert again.fps == fps
     torch.testing.assert_close(again.beta, take.beta, atol=1e-5, rtol=0)
     torch.testing.assert_close(again.pose, take.pose, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("fps", exchange.RATES)
+@pytest.mark.parametrize("fps", livelink.RATES)
 def test_csv_gives_back_what_arkit_knows(tmp_path, fps):
     take = random_take(fps=fps)
     raisers = [COMPONENTS.index(f"cheekRaiser{side}") for side in ("Left", "Right")]
     take.beta[:, raisers] = 0
     written(take, tmp_path / "take.csv")
-    again = exchange.read(tmp_path / "take.csv")
+    again = livelink.read(tmp_path / "take.csv")
     assert again.fps == fps and len(again.beta) == len(take.beta)
     torch.testing.assert_close(again.beta[:, :NAMED], take.beta[:, :NAMED], atol=1e-5, rtol=0)
     torch.testing.assert_close(again.pose[:, :3], take.pose[:, :3], atol=1e-5, rtol=0)
@@ -84,16 +84,16 @@ def test_frames_that_a_phone_dropped_are_filled_in(tmp_path):
     lines = (tmp_path / "take.csv").read_text().splitlines()
     kept = [line for i, line in enumerate(lines) if i == 0 or i % 7]
     (tmp_path / "dropped.csv").write_text("\n".join(kept))
-    again = exchange.read(tmp_path / "dropped.csv")
+    again = livelink.read(tmp_path / "dropped.csv")
     assert again.fps == 30 and len(again.beta) == 120
     torch.testing.assert_close(again.beta[:, JAW], take.beta[:, JAW], atol=1e-4, rtol=0)
 
 
 def test_names_in_any_case_and_order_and_degrees_are_understood(tmp_path):
-    names = ["jawOpen", "MOUTHSMILELEFT", *exchange.ARKIT[:12], "HeadYaw", "HeadPitch", "HeadRoll", "Comment1"]
+    names = ["jawOpen", "MOUTHSMILELEFT", *livelink.ARKIT[:12], "HeadYaw", "HeadPitch", "HeadRoll", "Comment1"]
     rows = [",".join(names), ",".join(["0.5", "0.25", *["0"] * 12, "8", "0", "0", "7"])]
     (tmp_path / "take.csv").write_text("\n".join(rows))
-    take = exchange.read(tmp_path / "take.csv")
+    take = livelink.read(tmp_path / "take.csv")
     assert take.beta[0, JAW] == 0.5 and take.beta[0, COMPONENTS.index("mouthSmileLeft")] == 0.25
     assert np.degrees(float(take.pose[0, 1])) == pytest.approx(-8, abs=0.01)  # to the subject's left
 
@@ -103,10 +103,10 @@ def test_names_in_any_case_and_order_and_degrees_are_understood(tmp_path):
     [
         ("a.csv", "time,value\n0,1\n", "no ARKit blendshapes"),
         ("a.csv", "", "empty"),
-        ("a.csv", ",".join(exchange.ARKIT) + "\n" + ",".join(["0"] * 51) + "\n", "row 2"),
-        ("a.csv", ",".join(exchange.ARKIT) + "\n" + ",".join(["x"] * 52) + "\n", "row 2"),
-        ("a.csv", ",".join(exchange.ARKIT) + "\n", "no frames"),
-        ("a.csv", ",".join(exchange.ARKIT) + "\n" + ",".join(["nan"] * 52) + "\n", "finite"),
+        ("a.csv", ",".join(livelink.ARKIT) + "\n" + ",".join(["0"] * 51) + "\n", "row 2"),
+        ("a.csv", ",".join(livelink.ARKIT) + "\n" + ",".join(["x"] * 52) + "\n", "row 2"),
+        ("a.csv", ",".join(livelink.ARKIT) + "\n", "no frames"),
+        ("a.csv", ",".join(livelink.ARKIT) + "\n" + ",".join(["nan"] * 52) + "\n", "finite"),
         ("a.json", '{"fps": 30, "names": ["jawOpen"], "frames": [[1]]}', "no blendshape file"),
         ("a.json", '{"fps": 30', "no blendshape file"),
         ("a.json", json.dumps({"fps": 0, "names": COMPONENTS, "frames": [[0] * 64]}), "no blendshape file"),
@@ -115,7 +115,7 @@ def test_names_in_any_case_and_order_and_degrees_are_understood(tmp_path):
 def test_other_files_are_refused_in_one_sentence(tmp_path, name, text, reason):
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=reason) as error:
-        exchange.read(tmp_path / name)
+        livelink.read(tmp_path / name)
     assert "\n" not in str(error.value) and name in str(error.value)
 
 
@@ -162,7 +162,7 @@ def test_exported_motion_drives_the_same_video(talker, made, tmp_path):
 
 def test_a_film_drives_another_face_and_lends_its_head(talker, made, tmp_path):
     film, shapes = made
-    recorded = exchange.read(shapes)
+    recorded = livelink.read(shapes)
     take = talker.drive(None, None, film).take
     count = min(len(take.beta), len(recorded.beta))
     assert abs(len(take.beta) - len(recorded.beta)) <= 1

@@ -2,17 +2,8 @@ import pytest
 import torch
 
 from emotalk_cli.face.fit import Pose, align, complete_smile, fit_illumination, fit_portrait, fit_shape
-from emotalk_cli.face.model import (
-    ARKIT_NAMES,
-    EXPRESSION_NAMES,
-    INDEX,
-    N_EXPRESSION,
-    FaceModel,
-    rotation_matrix,
-    rotation_vector,
-    sh_basis,
-    shade,
-)
+from emotalk_cli.face.model import N_EXPRESSION, FaceModel, rotation_matrix, rotation_vector, sh_basis, shade
+from emotalk_cli.face.topology import ARKIT_NAMES, EXPRESSION_NAMES, INDEX
 
 
 @pytest.fixture(scope="module")

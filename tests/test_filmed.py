@@ -11,17 +11,19 @@ import pytest
 import torch
 from conftest import PORTRAIT
 
-from emotalk_cli import checkpoints
 from emotalk_cli.cli import main
 from emotalk_cli.errors import InputError, UsageError
-from emotalk_cli.face.model import INDEX, FaceModel
+from emotalk_cli.face.model import FaceModel
+from emotalk_cli.face.topology import INDEX
 from emotalk_cli.face.tracker import FaceTracker
+from emotalk_cli.models import checkpoints
 from emotalk_cli.training import config as configs
-from emotalk_cli.training import objectives, shards
-from emotalk_cli.training.eac_video import Options as EACOptions
-from emotalk_cli.training.eac_video import VideoEAC, shut, windowed_mel
-from emotalk_cli.training.hef_video import Options as HEFOptions
-from emotalk_cli.training.hef_video import VideoHEF, portrait_of
+from emotalk_cli.training import losses as objectives
+from emotalk_cli.training.data import shards
+from emotalk_cli.training.tasks.eac_video import Options as EACOptions
+from emotalk_cli.training.tasks.eac_video import VideoEAC, shut, windowed_mel
+from emotalk_cli.training.tasks.hef_video import Options as HEFOptions
+from emotalk_cli.training.tasks.hef_video import VideoHEF, portrait_of
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +141,8 @@ def test_shipped_configurations_are_valid(path):
 
 
 def test_windows_are_what_the_stream_sees(clip):
-    from emotalk_cli import audio
-    from emotalk_cli.eac import normalise
+    from emotalk_cli.media import audio
+    from emotalk_cli.models.eac import normalise
 
     wave = clip.sound()
     whole = normalise(audio.log_mel(wave), audio.level(wave))

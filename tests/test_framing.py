@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from emotalk_cli.face.fit import Portrait
-from emotalk_cli.face.motion import Geometry
-from emotalk_cli.framing import MAX_FULL_SIDE, CropFraming, FullFraming, window
-from emotalk_cli.preview import ContactSheet
-from emotalk_cli.video import PartFile
+from emotalk_cli.face.geometry import Geometry
+from emotalk_cli.media.framing import MAX_FULL_SIDE, CropFraming, FullFraming, window
+from emotalk_cli.media.preview import ContactSheet
+from emotalk_cli.media.video import PartFile
 
 CPU = torch.device("cpu")
 

@@ -21,13 +21,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from emotalk_cli import audio, batch, checkpoints, exchange, image, video
-from emotalk_cli.emotion import Emotion, read_timeline
-from emotalk_cli.emotions import COMPONENTS
+from emotalk_cli import batch
+from emotalk_cli.emotions.emotion import Emotion
+from emotalk_cli.emotions.prototypes import COMPONENTS
+from emotalk_cli.emotions.timeline import read_timeline
 from emotalk_cli.errors import EmoTalkError, InputError, UsageError
-from emotalk_cli.job import OPTIONS, Job
-from emotalk_cli.provenance import Sidecar
-from emotalk_cli.video import read_frames
+from emotalk_cli.jobs import OPTIONS, Job
+from emotalk_cli.media import audio, image, video
+from emotalk_cli.media.provenance import Sidecar
+from emotalk_cli.media.video import read_frames
+from emotalk_cli.models import checkpoints
+from emotalk_cli.motion import livelink
 
 SECONDS = 30  # that a single broken file may take, on a busy machine
 PICTURES = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "tiff": "TIFF", "bmp": "BMP", "jp2": "JPEG2000"}
@@ -49,8 +53,8 @@ READERS = {
     "jsonl": batch.read_manifest,
     "timeline": read_timeline,
     "timeline.json": read_timeline,
-    "shapes.csv": exchange.read,
-    "shapes.json": exchange.read,
+    "shapes.csv": livelink.read,
+    "shapes.json": livelink.read,
     "sidecar": Sidecar.read,
     "mp4": lambda path: list(read_frames(path, 5)),
 }
@@ -102,10 +106,10 @@ def whole(tmp_path_factory) -> dict[str, bytes]:
     (folder / "a.tsv").write_text("face\taudio\tseed\na.png\ta.wav\t3\n")
     (folder / "a.timeline").write_text("time,emotion,intensity\n0,happy,1\n1:02.5,sad,3\n")
     (folder / "a.timeline.json").write_text('[{"time": 0, "emotion": "happy"}, {"time": "1:00", "emotion": "sad"}]')
-    names = ["Timecode", "BlendShapeCount", *exchange.ARKIT]
-    lines = [",".join(names)] + [f"00:00:00:{n:02d}.0,61," + ",".join(["0.1"] * len(exchange.ARKIT)) for n in range(4)]
+    names = ["Timecode", "BlendShapeCount", *livelink.ARKIT]
+    lines = [",".join(names)] + [f"00:00:00:{n:02d}.0,61," + ",".join(["0.1"] * len(livelink.ARKIT)) for n in range(4)]
     (folder / "a.shapes.csv").write_text("\n".join(lines) + "\n")
-    take = {"format": exchange.FORMAT, "fps": 30, "names": list(COMPONENTS), "frames": [[0.1] * len(COMPONENTS)] * 3}
+    take = {"format": livelink.FORMAT, "fps": 30, "names": list(COMPONENTS), "frames": [[0.1] * len(COMPONENTS)] * 3}
     (folder / "a.shapes.json").write_text(json.dumps(take | {"head": [[0.0] * 6] * 3}))
     held = {"sidecar": 1, "emotalk": "0", "inputs": {"face": {"path": "a", "sha256": "0"}}, "options": {"seed": 1}}
     held |= {"output": {"unsigned_sha256": "0"}, "weights": {}, "environment": {"threads": 1}}

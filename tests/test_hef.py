@@ -9,17 +9,29 @@ import numpy as np
 import pytest
 import torch
 
-from emotalk_cli import checkpoints, engine
 from emotalk_cli.errors import UsageError
+from emotalk_cli.evaluation.emotion import READINGS
+from emotalk_cli.evaluation.generator import compare, wheel
 from emotalk_cli.face.fit import Pose, fit_portrait
-from emotalk_cli.face.model import EXPRESSION_NAMES, INDEX, FaceModel
-from emotalk_cli.face.motion import FaceMotion, still
+from emotalk_cli.face.geometry import FaceMotion, still
+from emotalk_cli.face.model import FaceModel
+from emotalk_cli.face.topology import EXPRESSION_NAMES, INDEX
 from emotalk_cli.face.tracker import FaceTracker
-from emotalk_cli.hef import HEF, Drive, HEFDims, halved, occupied, region, warp
-from emotalk_cli.metrics.emotion import READINGS
-from emotalk_cli.metrics.generator import compare, wheel
+from emotalk_cli.models import acceleration as engine
+from emotalk_cli.models import checkpoints
+from emotalk_cli.models.hef import HEF, Drive, HEFDims, halved, occupied, region, warp
 from emotalk_cli.training.config import Config
-from emotalk_cli.training.hef import (
+from emotalk_cli.training.data.hef_pairs import (
+    LandmarkMotion,
+    back_translated,
+    exposed,
+    mismatch,
+    pack,
+    similarity,
+    unpack,
+)
+from emotalk_cli.training.solver import Solver
+from emotalk_cli.training.tasks.hef import (
     EMOTIONS,
     MIRROR,
     SHARES,
@@ -32,8 +44,6 @@ from emotalk_cli.training.hef import (
     reading_loss,
     tracked,
 )
-from emotalk_cli.training.hef_pairs import LandmarkMotion, back_translated, exposed, mismatch, pack, similarity, unpack
-from emotalk_cli.training.solver import Solver
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +252,7 @@ def test_engines_give_the_same_frames(portrait, geometry, beta, monkeypatch):
         return replay
 
     monkeypatch.setattr(engine, "captured", recorded)
-    monkeypatch.setattr("emotalk_cli.hef.check", lambda *_: None)
+    monkeypatch.setattr("emotalk_cli.models.hef.check", lambda *_: None)
     hef.accelerate("graphs")
     assert (hef(source, geometry, beta, still(2)) - plain).abs().max() < 2e-3
     second = dataclasses.replace(

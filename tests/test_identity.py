@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from emotalk_cli.metrics.identity import ANCHORS, EYES, MOUTH, SIZE, Identity, level, separation, sharpness
+from emotalk_cli.evaluation.identity import ANCHORS, EYES, MOUTH, SIZE, Identity, level, separation, sharpness
 from emotalk_cli.training.config import Config
-from emotalk_cli.training.identity import IdentityTask, person
 from emotalk_cli.training.solver import Solver
+from emotalk_cli.training.tasks.identity import IdentityTask, person
 
 
 def landmarks(turn: float, scale: float, shift: tuple[float, float]) -> torch.Tensor:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from emotalk_cli import image
 from emotalk_cli.errors import InputError
+from emotalk_cli.media import image
 
 
 @pytest.fixture(scope="module")

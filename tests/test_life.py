@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emotalk_cli import life
-from emotalk_cli.emotions import COMPONENTS
+from emotalk_cli.emotions.prototypes import COMPONENTS
 from emotalk_cli.errors import UsageError
+from emotalk_cli.motion import life
 
 
 def events(closure: np.ndarray) -> list[tuple[int, int]]:

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from conftest import PORTRAIT, SPEECH, ffmpeg, leftovers, sound, streams, video_frames, write_wav
 
-from emotalk_cli import segments
+from emotalk_cli.animate import Stopwatch
 from emotalk_cli.cli import main
 from emotalk_cli.errors import EmoTalkError, UsageError
-from emotalk_cli.files import hidden
-from emotalk_cli.pipeline import Settings, Stopwatch
-from emotalk_cli.segments import SegmentedWriter
+from emotalk_cli.media import segments
+from emotalk_cli.media.files import hidden
+from emotalk_cli.media.segments import SegmentedWriter
+from emotalk_cli.settings import Settings
 
 QUICK = {"fps": 5, "size": 64}
 SIZE = (64, 64)

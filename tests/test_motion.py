@@ -7,17 +7,10 @@ import torch
 
 from emotalk_cli.face.eyes import GAZE
 from emotalk_cli.face.fit import fit_portrait
-from emotalk_cli.face.model import (
-    INDEX,
-    INNER_LIPS,
-    LEFT_EYE,
-    LEFT_LID_PAIRS,
-    RIGHT_EYE,
-    RIGHT_LID_PAIRS,
-    FaceModel,
-)
-from emotalk_cli.face.motion import GUM_SHOWN, LASH_LIMIT, FaceMotion
-from emotalk_cli.face.render import pixel_grid, polygon_distance, sample
+from emotalk_cli.face.geometry import GUM_SHOWN, LASH_LIMIT, FaceMotion
+from emotalk_cli.face.model import FaceModel
+from emotalk_cli.face.raster import pixel_grid, polygon_distance, sample
+from emotalk_cli.face.topology import INDEX, INNER_LIPS, LEFT_EYE, LEFT_LID_PAIRS, RIGHT_EYE, RIGHT_LID_PAIRS
 
 STILL = torch.zeros(1, 6)
 SKIN, WHITE, IRIS = 0.45, 0.9, 0.1

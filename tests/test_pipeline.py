@@ -11,9 +11,12 @@ import torch
 from conftest import PORTRAIT, SPEECH, ffmpeg, leftovers, sound, video_frames, write_wav
 from PIL import Image
 
-from emotalk_cli import EmoTalk, checkpoints
+from emotalk_cli import EmoTalk
+from emotalk_cli.animate import frame_count, resample
 from emotalk_cli.errors import EmoTalkError, InputError, UsageError
-from emotalk_cli.pipeline import Settings, find_device, frame_count, resample
+from emotalk_cli.models import checkpoints
+from emotalk_cli.models.acceleration import find_device
+from emotalk_cli.settings import Settings
 
 QUICK = {"fps": 5, "size": 128}  # for tests that are about input, not about motion
 STILL = {"pose": "still", "blink": 0, "intensity": 3}

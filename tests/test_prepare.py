@@ -13,11 +13,12 @@ import pytest
 import torch
 from conftest import ffmpeg, write_wav
 
-from emotalk_cli import audio
 from emotalk_cli.cli import main
 from emotalk_cli.errors import InputError, UsageError
-from emotalk_cli.face.model import INDEX, FaceModel
-from emotalk_cli.training import prepare, shards
+from emotalk_cli.face.model import FaceModel
+from emotalk_cli.face.topology import INDEX
+from emotalk_cli.media import audio
+from emotalk_cli.training.data import prepare, shards
 
 
 @pytest.fixture(scope="module")

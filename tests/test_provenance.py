@@ -13,10 +13,10 @@ from imageio_ffmpeg import get_ffmpeg_exe
 
 from emotalk_cli.cli import main
 from emotalk_cli.errors import EmoTalkError, InputError, UsageError
-from emotalk_cli.job import Job, repeat
-from emotalk_cli.label import Label
-from emotalk_cli.pipeline import Settings
-from emotalk_cli.provenance import Sidecar, Signer, manifest_of, sidecar_path
+from emotalk_cli.jobs import Job, repeat
+from emotalk_cli.media.label import Label
+from emotalk_cli.media.provenance import Sidecar, Signer, manifest_of, sidecar_path
+from emotalk_cli.settings import Settings
 
 QUICK = {"fps": 5, "size": 128}
 
@@ -181,7 +181,7 @@ def test_a_signed_video_verifies_until_it_is_changed(c2pa, talker, short_speech,
 
 
 def test_certificate_of_the_user(c2pa, talker, short_speech, tmp_path, capfd):
-    from emotalk_cli.provenance import _test_certificate
+    from emotalk_cli.media.provenance import _test_certificate
 
     chain, key = _test_certificate()
     (tmp_path / "cert.pem").write_bytes(chain)
@@ -201,7 +201,7 @@ def test_certificate_of_the_user(c2pa, talker, short_speech, tmp_path, capfd):
 
 
 def test_a_key_of_another_certificate_leaves_nothing(c2pa, talker, short_speech, tmp_path):
-    from emotalk_cli.provenance import _test_certificate
+    from emotalk_cli.media.provenance import _test_certificate
 
     (tmp_path / "cert.pem").write_bytes(_test_certificate()[0])
     (tmp_path / "key.pem").write_bytes(_test_certificate()[1])

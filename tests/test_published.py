@@ -12,10 +12,10 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor
 
-from emotalk_cli import checkpoints
 from emotalk_cli.cli import main
 from emotalk_cli.errors import WeightsError
-from emotalk_cli.metrics import published
+from emotalk_cli.evaluation import published
+from emotalk_cli.models import checkpoints
 
 # python_speech_features 0.6, frame 50 of the chirp below
 REFERENCE = [

@@ -3,7 +3,7 @@ import torch
 
 from emotalk_cli.errors import EmoTalkError
 from emotalk_cli.face import kernels
-from emotalk_cli.face.render import interpolate, pixel_grid, polygon_distance, rasterize, sample
+from emotalk_cli.face.raster import interpolate, pixel_grid, polygon_distance, rasterize, sample
 
 SQUARE = torch.tensor([[[2.0, 2.0, 5.0], [14.0, 2.0, 5.0], [14.0, 14.0, 5.0], [2.0, 14.0, 5.0]]])
 HALVES = torch.tensor([[0, 1, 2], [0, 2, 3]])

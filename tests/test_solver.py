@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from emotalk_cli import checkpoints
 from emotalk_cli.errors import EmoTalkError, UsageError, WeightsError
+from emotalk_cli.models import checkpoints
 from emotalk_cli.training import config as configs
 from emotalk_cli.training.config import Config
 from emotalk_cli.training.solver import Solver, Stopped, rate_factor

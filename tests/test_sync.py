@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from emotalk_cli.metrics import sync
+from emotalk_cli.evaluation import sync
 
 
 def face(opening: np.ndarray, width: np.ndarray | float = 0.6) -> np.ndarray:

@@ -9,16 +9,18 @@ import open_clip
 import pytest
 import torch
 
-from emotalk_cli import audio, checkpoints
-from emotalk_cli.ame import AME
-from emotalk_cli.eac import normalise
-from emotalk_cli.emotions import BASICS
+from emotalk_cli.emotions.prototypes import BASICS
 from emotalk_cli.errors import InputError, UsageError, WeightsError
-from emotalk_cli.towers import AudioDims, AudioTower, ImageDims, ImageTower
-from emotalk_cli.training import ame_audio, ame_image
-from emotalk_cli.training.ame import TextTask, learned_merges
+from emotalk_cli.media import audio
+from emotalk_cli.models import checkpoints
+from emotalk_cli.models.audio_tower import AudioDims, AudioTower
+from emotalk_cli.models.eac import normalise
+from emotalk_cli.models.emotion_space import AME
+from emotalk_cli.models.image_tower import ImageDims, ImageTower
 from emotalk_cli.training.config import Config
-from emotalk_cli.training.prompts import Prompt
+from emotalk_cli.training.data.prompts import Prompt
+from emotalk_cli.training.tasks import ame_audio, ame_image
+from emotalk_cli.training.tasks.ame import TextTask, learned_merges
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +294,7 @@ def test_the_text_tower_learns(ame):
 
 
 def checkpoints_dims():
-    from emotalk_cli.ame import TextDims
+    from emotalk_cli.models.emotion_space import TextDims
 
     return TextDims(**checkpoints.load("ame").dims)
 

@@ -12,12 +12,13 @@ import skimage.data
 import torch
 from PIL import Image
 
-from emotalk_cli import checkpoints
 from emotalk_cli.errors import WeightsError
 from emotalk_cli.face.alignment import IBUG, AlignmentTracker, complete
-from emotalk_cli.face.model import EXPRESSION_NAMES, FaceModel, rotation_matrix
+from emotalk_cli.face.model import FaceModel, rotation_matrix
+from emotalk_cli.face.topology import EXPRESSION_NAMES
 from emotalk_cli.face.tracker import RIGID, FaceTracker, crop_frames, cut, head_rotations
-from emotalk_cli.training.faces import Labelled, MeshWarp
+from emotalk_cli.models import checkpoints
+from emotalk_cli.training.data.faces import Labelled, MeshWarp
 
 PORTRAIT = Path(__file__).parent.parent / "examples/portrait.png"
 # MediaPipe's landmarks of skimage.data.astronaut(): outer eye corners, nose tip, mouth corners, chin, forehead.

@@ -13,7 +13,7 @@ import pytest
 from conftest import ffmpeg, leftovers, sound, streams, video_frames, write_wav
 
 from emotalk_cli.errors import EmoTalkError, UsageError
-from emotalk_cli.video import VideoWriter, check_output
+from emotalk_cli.media.video import VideoWriter, check_output
 
 SIZE = (64, 48)
 

@@ -14,8 +14,8 @@ import typer
 from ..errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from ..emotion import Emotion
-    from ..pipeline import EmoTalk
+    from ..api import EmoTalk
+    from ..emotions.emotion import Emotion
 
 app = typer.Typer(
     help="See what an emotion means: nearest names, blendshapes, previews; save it.",
@@ -161,8 +161,8 @@ def draw_map(
     """t-SNE of the style code of basic, unseen and unrelated prompts at five intensities (Fig. 8 of the paper)."""
     own = _lines(prompts) if prompts else None
     talker = _talker(None, out, None, "geometry", device, weights, clip)
-    from ..emotions import BASICS
-    from ..files import PartFile, check_output
+    from ..emotions.prototypes import BASICS
+    from ..media.files import PartFile, check_output
     from .map import styles
 
     groups = {"basic": list(BASICS), "unseen": UNSEEN.split(", "), "unrelated": UNRELATED.split(", ")}
@@ -187,18 +187,18 @@ def _talker(face, out, save, generator: str, device: str, weights, clip, *inputs
             raise InputError(f"{path} does not exist; check the name.")
     if face is not None and out is None:
         raise UsageError("--face without --out shows nothing; add --out sheet.png.")
-    from ..files import check_output
+    from ..media.files import check_output
 
     for path, suffix in ((out, ".png"), (save, ".safetensors")):
         if path is not None:
             check_output(path, suffixes=(suffix,))
-    from ..pipeline import EmoTalk
+    from ..api import EmoTalk
 
     return EmoTalk.load(weights, device, "geometry" if face is None else generator, clip=clip)
 
 
 def _steady(intensity: str) -> float:
-    from ..emotion import parse_intensity
+    from ..settings import parse_intensity
 
     value = parse_intensity(intensity)
     if isinstance(value, tuple):
@@ -221,8 +221,8 @@ def _show(
 
     before: captions and makers (portrait -> picture) of pictures that precede the previews on the sheet.
     """
-    from ..emotions import COMPONENTS
-    from ..files import PartFile, check_output
+    from ..emotions.prototypes import COMPONENTS
+    from ..media.files import PartFile, check_output
 
     strength = _steady(intensity)
     if out is not None and face is None:
@@ -235,8 +235,8 @@ def _show(
         with PartFile(check_output(save, suffixes=(".safetensors",))) as part:
             emotion.save(part.path)
     if out is not None:
-        from ..preview import save as save_sheet
-        from ..preview import sheet
+        from ..media.preview import save as save_sheet
+        from ..media.preview import sheet
 
         subject = talker.portrait(face)
         tiles = [("portrait", talker.still(subject, None))]

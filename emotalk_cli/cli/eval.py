@@ -47,14 +47,15 @@ def evaluate(
         return
     if (data is None) == (generated is None or reference is None):
         raise UsageError("Give --generated and --reference, or --data; see emotalk eval --help.")
-    from ..files import check_output
+    from ..media.files import check_output
 
     for path, ending in ((as_json, ".json"), (as_csv, ".csv"), (report, ".html")):
         if path is not None:
             check_output(path, suffixes=(ending,))
-    from ..metrics import evaluate as evaluation
-    from ..metrics import report as reports
-    from ..pipeline import EmoTalk, find_device
+    from ..api import EmoTalk
+    from ..evaluation import evaluate as evaluation
+    from ..evaluation import report as reports
+    from ..models.acceleration import find_device
 
     names, notes = evaluation.resolve([name.strip() for name in metrics.split(",") if name.strip()], weights)
     place = str(find_device(device))
@@ -63,8 +64,8 @@ def evaluate(
         if data is None:
             rows = {"generated": evaluation.pairs(generated, reference)}
         else:
-            from ..metrics import protocol
-            from ..training import shards
+            from ..evaluation import protocol
+            from ..training.data import shards
 
             folder = videos or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emotalk-")))
             tests = shards.listing(data, "test")[: clips or None]
@@ -100,7 +101,7 @@ def _print(results) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..metrics.report import arrow, figure, metrics_of
+    from ..evaluation.report import arrow, figure, metrics_of
 
     columns = metrics_of(results)
     table = Table("", *map(arrow, columns))
@@ -132,9 +133,9 @@ def bench(
     from rich.console import Console
     from rich.table import Table
 
-    from ..files import PartFile, check_input, check_output
-    from ..metrics import bench as benches
-    from ..pipeline import find_device
+    from ..evaluation import bench as benches
+    from ..media.files import PartFile, check_input, check_output
+    from ..models.acceleration import find_device
 
     check_input(face, "picture")
     check_input(audio, "audio file")

@@ -12,7 +12,7 @@ import typer
 from ..errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from ..job import Plan
+    from ..jobs import Plan
 
 FILES = ("face", "audio", "emotion_image", "emotion_audio", "emotion_file", "emotion_timeline", "motion")
 
@@ -102,9 +102,13 @@ def generate(
             raise InputError(f"{given[name]} does not exist; check the name.")
     with progress(quiet) as report:
         report("models", 0, 1)
-        from ..job import Job, plan, repeat  # late: it imports torch
-        from ..pipeline import EmoTalk
-        from ..provenance import Sidecar
+        from ..api import EmoTalk
+        from ..jobs import (
+            Job,
+            plan,
+            repeat,  # late: it imports torch
+        )
+        from ..media.provenance import Sidecar
 
         source = Sidecar.read(again) if again is not None else None
         job = Job.parse(given) if source is None else Job.of(source, **given)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..files import PartFile, write_error
-from ..pipeline import EmoTalk
+from ..api import EmoTalk
+from ..media.files import PartFile, write_error
 
 COLOURS = {
     "neutral": "#7f7f7f",

@@ -64,10 +64,10 @@ def _trainer(task: str) -> Callable:
 
             import torch
 
-            from .. import checkpoints
-            from ..pipeline import find_device
+            from ..models import checkpoints
+            from ..models.acceleration import find_device
             from ..training import config as configs
-            from ..training import shards
+            from ..training.data import shards
             from ..training.solver import Solver
 
             filmed = data is not None and shards.is_prepared(data)
@@ -105,8 +105,8 @@ def face_model(
 ) -> None:
     """The linear 3D face model of equation 1, by least squares and PCA: no steps, no checkpoint."""
     _check_data(data, "face-model")
-    from .. import checkpoints
-    from ..training.face_model import learn
+    from ..models import checkpoints
+    from ..training.tasks.face_model import learn
 
     path = learn(data, out, seed, shlex.join(["emotalk", *sys.argv[1:]]))
     checkpoints.complete(out)
@@ -131,7 +131,7 @@ def _preparer(dataset: str) -> Callable:
         if labels is not None and dataset != "folder":
             raise UsageError(f"--labels is for folder; {dataset} carries its labels in its file names.")
         with _progress(quiet, "clips") as report:
-            from ..training import prepare
+            from ..training.data import prepare
 
             sources = prepare.LAYOUTS[dataset](data, *([labels] if labels else []))
             made = prepare.prepare(

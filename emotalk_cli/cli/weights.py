@@ -20,8 +20,8 @@ DEBUG = typer.Option(False, "--debug", help="Show the traceback of an error.")
 @app.command("list")
 def list_weights(weights: Optional[Path] = WEIGHTS, as_json: bool = JSON, debug: bool = DEBUG) -> None:  # noqa: UP045
     """The models, and the judges that `emotalk eval` can use."""
-    from .. import checkpoints
-    from ..metrics import published
+    from ..evaluation import published
+    from ..models import checkpoints
 
     folder = checkpoints.weights_dir(weights)
     rows = [_row(name, folder) for name in _names(folder)]
@@ -39,8 +39,8 @@ def list_weights(weights: Optional[Path] = WEIGHTS, as_json: bool = JSON, debug:
 @app.command()
 def verify(weights: Optional[Path] = WEIGHTS, as_json: bool = JSON, debug: bool = DEBUG) -> None:  # noqa: UP045
     """Read every file and compare its hash with the index; exit code 1 if one is damaged."""
-    from .. import checkpoints
-    from ..metrics import published
+    from ..evaluation import published
+    from ..models import checkpoints
 
     folder, found = checkpoints.weights_dir(weights), {}
     places = [(folder, _names(folder)), (published.folder(), [n for n in published.JUDGES if published.has(n)])]
@@ -69,8 +69,8 @@ def info(
     debug: bool = DEBUG,
 ) -> None:
     """What a file says of itself: sizes, data, command, seed; of a judge also where to get it."""
-    from .. import checkpoints
-    from ..metrics import published
+    from ..evaluation import published
+    from ..models import checkpoints
 
     if name in published.JUDGES:
         judge = published.JUDGES[name]
@@ -99,14 +99,14 @@ def add(
     debug: bool = DEBUG,
 ) -> None:
     """Keep a published judge for `emotalk eval`. Nothing in the file is run: only its numbers are read."""
-    from ..metrics import published
+    from ..evaluation import published
 
     path = published.add(name, file)
     print(f"{path}: emotalk eval uses it for {published.JUDGES[name].metric}.")
 
 
 def _names(folder: Path) -> list[str]:
-    from .. import checkpoints
+    from ..models import checkpoints
 
     return sorted(name.removesuffix(".safetensors") for name in checkpoints.index(folder))
 
@@ -120,7 +120,7 @@ def _row(name: str, folder: Path) -> dict:
 
 
 def _described(name: str, folder: Path) -> dict:
-    from .. import checkpoints
+    from ..models import checkpoints
 
     found = checkpoints.load(name, folder)
     size = found.path.stat().st_size / 2**20

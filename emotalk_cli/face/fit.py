@@ -10,8 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from .model import EXPRESSION_NAMES, INDEX, LIP_PAIRS, N_SKIN, FaceModel, rotation_vector, sh_basis, shade
-from .render import interpolate, rasterize
+from .model import FaceModel, rotation_vector, sh_basis, shade
+from .raster import interpolate, rasterize
+from .topology import EXPRESSION_NAMES, INDEX, LIP_PAIRS, N_SKIN
 
 CROP_SIZE = 512
 CROP_MARGIN = 1.8  # crop side / longer side of the landmarks' box

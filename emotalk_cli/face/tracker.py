@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import checkpoints
-from .model import ARKIT_NAMES, N_VERTICES, OUTER_EYE_CORNERS, rotation_vector
+from ..models import checkpoints
+from .model import rotation_vector
+from .topology import ARKIT_NAMES, N_VERTICES, OUTER_EYE_CORNERS
 
 LANDMARKS, SCORES = N_VERTICES, len(ARKIT_NAMES)
 RIGHT_CORNER, LEFT_CORNER = OUTER_EYE_CORNERS  # the subject's right eye is on the image's left

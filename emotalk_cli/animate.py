@@ -1,0 +1,201 @@
+"""Speech and emotion, or recorded motion, and a portrait become frames."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import math
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .emotions.emotion import Emotion
+from .face.fit import Portrait
+from .face.geometry import FaceMotion
+from .face.model import N_EXPRESSION
+from .media import label
+from .media.audio import FPS, SAMPLE_RATE, Recording, log_mel, loudness, pitch
+from .media.framing import CropFraming, FullFraming
+from .models.eac import EAC
+from .models.emotion_space import AME
+from .models.hef import HEF
+from .motion import life
+from .motion.take import Take
+from .settings import Settings
+
+BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at once
+
+
+@dataclasses.dataclass
+class Drive:
+    """What moves the face: speech and what is felt, or a take of recorded motion; perhaps the head of another take."""
+
+    recording: Recording | None
+    emotion: Emotion | None
+    take: Take | None = None
+    head: Take | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Length of the speech; without any, of the take."""
+        return self.recording.seconds if self.recording is not None else self.take.seconds
+
+
+class Stopwatch:
+    """Seconds spent by stage."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str):
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[stage] = self.stages.get(stage, 0.0) + time.perf_counter() - begin
+
+
+@dataclasses.dataclass
+class Subject:
+    """A portrait made ready once, to be animated many times (`EmoTalk.portrait`)."""
+
+    name: str
+    fit: Portrait
+    motion: FaceMotion
+    source: object | None  # HEF's features of the picture; None for the geometry generator
+    notes: list[str]
+    sha256: str  # of the file, or of the pixels and their shape
+    path: Path | None  # None for pixels
+
+
+class Animator:
+    """Turns what drives a face into motion, and motion into frames, with the loaded models."""
+
+    def __init__(self, ame: AME, eac: EAC, hef: HEF | None, device: torch.device) -> None:
+        self.ame, self.eac, self.hef, self.device = ame, eac, hef, device
+
+    @torch.inference_mode()
+    def frames(
+        self,
+        subject: Subject,
+        drive: Drive,
+        settings: Settings,
+        framing: CropFraming | FullFraming,
+        watch: Stopwatch,
+        first: int = 0,
+        also: Collection[int] = (),
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Frames with their numbers, from `first` on and those in `also`, with a few neighbours.
+
+        All motion is made from the beginning, which is cheap, so that every frame is the same wherever one starts.
+        """
+        stamp = label.Label(settings.label, framing.size) if settings.label else None
+        at = 0
+        rows = self.rows(drive, settings, settings.fps, watch)
+        while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
+            numbers = range(at, at + len(chunk))
+            at = numbers.stop
+            if at <= first and not any(number in also for number in numbers):
+                continue
+            beta, sigma, pose = torch.stack(chunk).split([N_EXPRESSION, self.eac.dims.width, 6], 1)
+            with watch("geometry"):
+                geometry = subject.motion.frame(beta, pose)
+            with watch("generator"):
+                if self.hef is None:
+                    crops = geometry.composite()
+                else:
+                    crops = self.hef(subject.source, geometry, beta, pose, sigma, framing.half)
+            with watch("framing"):
+                images = framing(crops, geometry)
+                if stamp is not None:
+                    images = stamp(images)
+            yield from zip(numbers, images)
+
+    def rows(self, drive: Drive, settings: Settings, fps: float, watch: Stopwatch) -> Iterator[Tensor]:
+        """All motion, one row a frame at `fps`: β [64] with eyes and blinks, σ̂ [192], head pose [6]."""
+        total = frame_count(drive.seconds, fps)
+        living = life.Life(fps, settings.blink, settings.seed, settings.pose != "still")
+        head = drive.head.swing(fps, total) if drive.head is not None else None
+        if drive.take is not None:
+            rows, blinks = drive.take.rows(fps, total), drive.take.blinks
+            style = self.plain_style()
+        else:
+            felt = drive.emotion.during(settings.intensity, drive.seconds)
+            rows = resample(self.speech(drive.recording, felt, watch), fps, total)
+        while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
+            chunk = torch.stack(chunk).to(self.device)
+            if drive.take is None:
+                beta, sigma, heard = chunk.split([N_EXPRESSION, self.eac.dims.width, 3], 1)
+                heard = heard.cpu().numpy()
+                signs = living.step(heard[:, 0], heard[:, 1:])
+                closure, gaze, pose = signs.closure, signs.gaze, torch.from_numpy(signs.pose).to(beta)
+                beta = beta * torch.from_numpy(life.vigour(signs)).to(beta)
+            else:
+                beta, pose = chunk.split([N_EXPRESSION, 6], 1)
+                sigma = style.expand(len(beta), -1)
+                signs = living.step(np.zeros(len(beta)))
+                closure, gaze = (0 * signs.closure, 0 * signs.gaze) if blinks else (signs.closure, signs.gaze)
+                if settings.pose == "still":
+                    pose = torch.zeros_like(pose)
+            if head is not None:
+                pose = torch.stack(list(itertools.islice(head, len(beta)))).to(beta)
+            beta = beta + torch.from_numpy(life.eyes(closure, gaze, signs.brow)).to(beta)
+            yield from torch.cat([beta, sigma, pose], 1)
+
+    def plain_style(self) -> Tensor:
+        """σ̂ [1,192] of a silent neutral face, where motion does not come from EAC."""
+        z = self.ame.text(["neutral"])[0]
+        return self.eac.predict(log_mel(np.zeros(SAMPLE_RATE, np.float32)), z, 1.0, -100.0)[1][:1]
+
+    def speech(self, recording: Recording, felt: Emotion, watch: Stopwatch) -> Iterator[Tensor]:
+        """One row a frame at 25 frames/s: β [64], σ̂ [192], loudness [1], melody [2]."""
+        heard: list[Tensor] = []  # of what EAC has read but not yet answered
+
+        def mels() -> Iterator[Tensor]:
+            for mel in recording.mels():
+                heard.append(torch.cat([loudness(mel, recording.level)[:, None], pitch(mel)], 1).to(self.device))
+                yield mel
+
+        blocks = self.eac.stream(mels(), felt.z, felt.mu, recording.level, times=felt.times)
+        while True:
+            with watch("motion"):
+                block = next(blocks, None)
+            if block is None:
+                return
+            beta, sigma = block
+            voice = torch.cat(heard)
+            heard[:] = [voice[len(beta) :]]
+            yield from torch.cat([beta, sigma, voice[: len(beta)]], 1)
+
+
+def resample(rows: Iterable[Tensor], fps: float, total: int) -> Iterator[Tensor]:
+    """Rows at 25 per second -> `total` rows at `fps`, linear between the middles of the frames."""
+    source = iter(rows)
+    before = after = next(source)
+    at = 0  # the index of `after`
+    for k in range(total):
+        position = (k + 0.5) * FPS / fps - 0.5
+        while at < position and (row := next(source, None)) is not None:
+            before, after, at = after, row, at + 1
+        yield torch.lerp(before, after, float(np.clip(position - at + 1, 0, 1)))
+
+
+def frame_count(seconds: float, fps: float) -> int:
+    """Frames that cover `seconds`."""
+    return max(1, math.ceil(round(seconds * fps, 6)))
+
+
+def notes_on(drive: Drive, nearest: Mapping[str, float]) -> list[str]:
+    """What the user should know of what drives the face."""
+    notes = []
+    if next(iter(nearest), "") == "unrelated":
+        notes.append(f"'{drive.emotion.label}' names no emotion that EmoTalk knows; the face stays near neutral.")
+    if any(take is not None and take.limited for take in (drive.take, drive.head)):
+        notes.append("The recorded head turns further than a single picture can follow; it is held there.")
+    return notes

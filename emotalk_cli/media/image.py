@@ -1,0 +1,114 @@
+"""Pictures from files: whatever Pillow reads safely becomes upright sRGB of a sensible size.
+
+Transparent pictures are laid over white, animations give their first frame, 16-bit and floating-point
+pictures are scaled rather than clipped, CMYK and wide-gamut pictures go through their ICC profile.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms
+
+from ..errors import InputError
+from .files import check_input
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")  # none calls a program
+MAX_PIXELS = 175_000_000  # below Pillow's own decompression-bomb error at 179 million
+MAX_SIDE = 4096
+_ADVICE = "give a JPEG, PNG or WebP picture"
+_TURNS = {  # EXIF orientation -> what makes the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def load(path: str | os.PathLike, max_side: int = MAX_SIDE) -> np.ndarray:
+    """Read a picture as uint8 [H, W, 3] sRGB, upright, at most `max_side` px on the longer side.
+
+    Raises InputError (one sentence) if there is no such file, or it is no picture, damaged, or larger
+    than MAX_PIXELS.
+    """
+    path = check_input(path, "picture")
+    try:
+        file = open(path, "rb")
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened ({error.strerror}); check its permissions.") from error
+    with file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of large and of slightly damaged pictures; both are judged below
+        return _decode(file, path, max_side)
+
+
+def _decode(file, path: Path, max_side: int) -> np.ndarray:
+    too_large = InputError(f"{path} has more than {MAX_PIXELS // 10**6} million pixels; scale it down first.")
+    Image.init()
+    try:
+        image = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+    except Image.DecompressionBombError as error:
+        raise too_large from error
+    except Exception as error:  # Pillow's parsers raise nearly anything on bytes that are no picture
+        raise InputError(f"{path} is not a picture that EmoTalk can read; {_ADVICE}.") from error
+    if image.width * image.height > MAX_PIXELS:
+        raise too_large
+    try:
+        image.draft(None, (max_side, max_side))  # lets the JPEG decoder itself skip resolution
+        image.load()
+        turn = _TURNS.get(_orientation(image))
+        image = _srgb(_shrunk(_eight_bits(image), max_side))
+        return np.array(image.transpose(turn) if turn is not None else image)
+    except Exception as error:  # as above, for damage further down the file
+        raise InputError(f"{path} is damaged or incomplete; {_ADVICE} that opens in a viewer.") from error
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # nonsense in EXIF is no reason to refuse good pixels
+        return 1
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Palettes resolved, bilevel, integer (16-bit) and floating-point greys scaled to 0..255."""
+    if image.mode == "P" or "transparency" in image.info:
+        return image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+        top = next((top for top in (1.0, 255.0, 65535.0) if image.mode == "F" and values.max() <= top), 65535.0)
+        return Image.fromarray(np.clip(values * (255.0 / top), 0, 255).astype(np.uint8))
+    return image
+
+
+def _shrunk(image: Image.Image, max_side: int) -> Image.Image:
+    scale = max_side / max(image.size)
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _srgb(image: Image.Image) -> Image.Image:
+    """RGB over white, through the embedded colour profile where there is one that fits."""
+    profile = image.info.get("icc_profile")
+    if image.mode in ("PA", "LA", "La", "RGBa", "RGBA"):
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if profile and image.mode in ("RGB", "CMYK", "L"):
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            image = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError, ValueError):  # a profile that does not fit its picture
+            pass
+    return image.convert("RGB")

@@ -1,0 +1,253 @@
+"""EAC, the emotion-aware audio-to-3DMM converter (Sec. 3.3): speech + emotion + intensity -> expression.
+
+A Transformer over one intensity token and one token per video frame (eq. 3), then an MLP (eq. 4).
+It works on windows of 32 frames; longer audio runs through overlapping windows that are blended, in
+constant memory, so that neither seams nor the way the audio was cut into blocks can be seen.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..emotions.emotion import between
+from ..emotions.prototypes import COMPONENTS
+from ..errors import UsageError, WeightsError
+from ..media.audio import FPS, MELS_PER_FRAME, N_MELS
+from ..motion.lips import CONTACT, LARGEST, NAMED, PEAK, VISEMES, VOWELS, _ease, blended, close_lips, peaks, smoothed
+from ..settings import INTENSITY
+from . import checkpoints
+
+ENCODERS = ("transformer", "gru", "mlp")
+RIVAL = 0.3  # weight of what is neither bilabial nor vowel: lips closed on a /t/ do less harm than lips open on a /p/
+LIKELY = (0.03, 0.07)  # probability of closed lips (`closing`) from which on they are drawn together, and closed
+REACH = PEAK + 2  # video frames on either side on which `EAC.contact` depends
+OPENING, JAW = 1.2, 0.35  # factor on jawOpen up to this: a regression opens less than those it learned from
+
+_QUIETEST = -55.0  # dBFS: below this a recording is silence, not quiet speech
+MEL_TO_LEVEL = 1.93  # log10 mel power of speech minus its level in bel
+
+
+@dataclass(frozen=True)
+class Dims:
+    """Sizes of an EAC; `space` names the emotion space (AME checkpoint) that it was trained in.
+
+    visemes: classes that it also tells apart, once a mel frame; 0 for none.
+    """
+
+    n_mels: int = N_MELS
+    width: int = 192
+    heads: int = 4
+    layers: int = 4
+    hidden: int = 512
+    emotion: int = 512
+    components: int = 64
+    window: int = 32
+    encoder: str = "transformer"
+    space: str = ""
+    visemes: int = 0
+
+
+def normalise(mel: Tensor, level: float | Tensor) -> Tensor:
+    """Log-mel relative to the recording's speech level (dBFS): about 0..2, 0 is silence. Any shape [..., 80, 4 T]."""
+    level = torch.as_tensor(level, dtype=mel.dtype).clamp(min=_QUIETEST)
+    return ((mel - level / 10 - MEL_TO_LEVEL + 5) / 3).clamp(min=0)
+
+
+class EAC(nn.Module):
+    """mel [B,80,4T] (see `normalise`), z_emo [B,512], mu [B] in 1..3 -> beta [B,T,64], sigma [B,width]."""
+
+    def __init__(self, dims: Dims = Dims()) -> None:
+        super().__init__()
+        if dims.encoder not in ENCODERS:
+            raise UsageError(f"Unknown EAC encoder {dims.encoder!r}; choose one of {', '.join(ENCODERS)}.")
+        self.dims = dims
+        width = dims.width
+        self.audio = nn.Sequential(
+            nn.Conv1d(dims.n_mels, width // 2, 5, 2, 2),
+            nn.GELU(),
+            nn.Conv1d(width // 2, width, 5, 2, 2),
+            nn.GELU(),
+            nn.Conv1d(width, width, 3, 1, 1),
+        )
+        self.emotion = nn.Sequential(nn.Linear(dims.emotion, width), nn.GELU(), nn.Linear(width, width))
+        self.intensity = nn.Parameter(torch.randn(width) * 0.02)
+        self.position = nn.Parameter(torch.randn(dims.window + 1, width) * 0.02)
+        if dims.encoder == "transformer":
+            layer = nn.TransformerEncoderLayer(
+                width, dims.heads, dims.hidden, 0.0, "gelu", batch_first=True, norm_first=True
+            )
+            self.encoder = nn.TransformerEncoder(layer, dims.layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        elif dims.encoder == "gru":
+            self.encoder = nn.GRU(width, width // 2, dims.layers, batch_first=True, bidirectional=True)
+        else:
+            blocks = [
+                nn.Sequential(
+                    nn.LayerNorm(width), nn.Linear(width, dims.hidden), nn.GELU(), nn.Linear(dims.hidden, width)
+                )
+                for _ in range(dims.layers)
+            ]
+            self.encoder = nn.Sequential(*blocks)
+        self.register_buffer("lips", torch.zeros(dims.components, 5))  # cm, see `close_lips`
+        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, dims.components + 1))
+        self.heard = nn.Linear(width, MELS_PER_FRAME * dims.visemes) if dims.visemes else None
+
+    @classmethod
+    def load(cls, weights: str | os.PathLike | None = None, space: str | None = None) -> EAC:
+        """The shipped network, in eval mode. Raises WeightsError, also if it was trained in another emotion `space`."""
+        checkpoint = checkpoints.load("eac", weights)
+        model = cls(checkpoint.sizes(Dims))
+        if space is not None and model.dims.space != space:
+            raise WeightsError(
+                f"{checkpoint.path} was trained in emotion space {model.dims.space!r}, not {space!r}; "
+                "train EAC again with this AME checkpoint."
+            )
+        return checkpoint.fill(model)
+
+    def closing(self, closed: Tensor, heard: Tensor | None) -> Tensor:
+        """Logit [B,T] of lips being closed from what `window` gives: a bilabial rather than a vowel, for 80 ms."""
+        if heard is None:  # the other head is surer of itself
+            return closed - 1.6
+        said = heard.softmax(2)
+        bilabial = said[..., VISEMES.index("bilabial")]
+        vowels = said[..., [VISEMES.index(name) for name in VOWELS]].sum(2)
+        share = bilabial / (bilabial + vowels + RIVAL * (1 - bilabial - vowels))
+        half = MELS_PER_FRAME // 2
+        return F.avg_pool1d(F.pad(share, (half, half)), 2 * MELS_PER_FRAME, MELS_PER_FRAME).logit(1e-4)
+
+    def forward(self, mel: Tensor, z: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
+        """One window: normalised mel [B,80,4T] with T <= 32, z [B,512], mu [B] -> beta [B,T,64], sigma [B,width]."""
+        beta, _, _, sigma = self.window(mel, z, mu)
+        return beta, sigma
+
+    def window(self, mel: Tensor, z: Tensor, mu: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """`forward`, and between its results logits: [B,T] of closed lips, [B,4T,visemes] of what is being said."""
+        sigma = mu[:, None] * self.intensity
+        tokens = torch.cat([sigma[:, None], self.audio(mel).transpose(1, 2)], 1)
+        tokens = tokens + self.position[: tokens.shape[1]] + self.emotion(z)[:, None]
+        if self.dims.encoder == "mlp":
+            for block in self.encoder:
+                tokens = tokens + block(tokens)
+        else:
+            tokens = self.encoder(tokens)
+        if self.dims.encoder == "gru":
+            tokens = tokens[0]
+        motion = self.head(tokens[:, 1:])
+        heard = self.heard(tokens[:, 1:]).reshape(len(mel), -1, self.dims.visemes) if self.heard else None
+        return motion[..., :-1], motion[..., -1], heard, tokens[:, 0]
+
+    @torch.inference_mode()
+    def stream(
+        self,
+        mels: Iterable[Tensor],
+        z: Tensor,
+        mu: float | Tensor,
+        level: float,
+        batch: int = 16,
+        times: Tensor | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Motion for audio of any length.
+
+        mels: log-mel blocks [80, 4 n] of any size (`audio.Recording.mels`). z: [512]. mu: 1..3. level: dBFS
+        (`audio.Recording.level`). With times [K] in s, z [K,512] and mu [K] are keyframes: each window takes what
+        lies at its middle, and the blending of windows makes the change smooth. Yields beta [n,64] and sigma
+        [n,width] blocks, one row a video frame at 25 frames/s; their content does not depend on how the mels were
+        cut. Raises UsageError for mu outside 1..3.
+        """
+        mu = torch.as_tensor(mu, dtype=torch.float32, device="cpu").reshape(-1)
+        if not bool(((mu >= INTENSITY[0]) & (mu <= INTENSITY[1])).all()):
+            raise UsageError(f"Intensity {mu.tolist()} is outside 1..3; choose a value between them.")
+        times = torch.zeros(1) if times is None else times.cpu()
+        z = z.cpu().reshape(len(times), -1)
+        sizes = [self.dims.components, 1, self.dims.width]
+        rows, done = torch.empty(0, sum(sizes), device=self.intensity.device), 0  # the first `done` rows have left
+        for block in itertools.chain(self._rows(mels, z, mu, times, level, batch), [None]):
+            if block is not None:
+                rows = torch.cat([rows, block])
+            ready = len(rows) - (REACH if block is not None else 0)
+            if ready > done:
+                beta, closed, sigma = rows.split(sizes, 1)
+                beta = self.contact(beta, closed[:, 0].sigmoid())
+                yield beta[done:ready], sigma[done:ready].clone()
+                rows, done = rows[max(0, ready - REACH) :], min(REACH, ready)
+
+    def _rows(
+        self, mels: Iterable[Tensor], z: Tensor, mu: Tensor, times: Tensor, level: float, batch: int
+    ) -> Iterator[Tensor]:
+        """Windows blended: rows of beta, the logit of closed lips, and sigma, one a video frame."""
+        window, device = self.dims.window, self.intensity.device
+        hop = window // 2
+        fade = torch.sin(torch.pi * (torch.arange(window) + 0.5) / window).square()[:, None].to(device)
+        edge = torch.zeros(self.dims.n_mels, hop * MELS_PER_FRAME, device=device)
+        buffer, carry, seen, given = edge, None, 0, -hop  # `given`: frames that have left, the lead-in counted
+        first = 0  # of the windows to come; window i has its middle at frame i * hop
+
+        def padded() -> Iterator[tuple[Tensor, bool]]:
+            nonlocal seen
+            for mel in mels:
+                seen += mel.shape[1] // MELS_PER_FRAME
+                yield normalise(mel.to(device), level), False
+            missing = -seen % hop + hop
+            yield torch.zeros(self.dims.n_mels, missing * MELS_PER_FRAME, device=device), True
+
+        for mel, last in padded():
+            buffer = torch.cat([buffer, mel], 1)
+            windows = buffer.shape[1] // MELS_PER_FRAME // hop - 1
+            while windows > 0:
+                count = min(windows, batch)
+                length = (count + 1) * hop * MELS_PER_FRAME
+                inputs = buffer[:, :length].unfold(1, window * MELS_PER_FRAME, hop * MELS_PER_FRAME).transpose(0, 1)
+                middles = torch.arange(first, first + count) * (hop / FPS)
+                felt = F.normalize(between(times, z, middles), dim=1) if len(times) > 1 else z.expand(count, -1)
+                beta, closed, heard, sigma = self.window(
+                    inputs, felt.to(device), between(times, mu, middles).to(device, inputs.dtype)
+                )
+                closed = self.closing(closed, heard)
+                first += count
+                rows = torch.cat([beta, closed[..., None], sigma[:, None].expand(-1, window, -1)], 2) * fade
+                mixed = torch.zeros((count + 1) * hop, rows.shape[2], device=device)
+                for i in range(count):
+                    mixed[i * hop : i * hop + window] += rows[i]
+                if carry is not None:
+                    mixed[:hop] += carry
+                carry = mixed[-hop:].clone()
+                buffer = buffer[:, count * hop * MELS_PER_FRAME :]
+                windows -= count
+                ready = mixed[: count * hop]
+                start = max(0, -given)
+                stop = len(ready) if not last else min(len(ready), seen - given)
+                given += len(ready)
+                if stop > start:
+                    yield ready[start:stop]
+
+    def predict(
+        self, mel: Tensor, z: Tensor, mu: float | Tensor, level: float, times: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`stream` for a whole log-mel [80, 4 T] at once: beta [T,64], sigma [T,width]."""
+        motion = list(self.stream([mel], z, mu, level, times=times))
+        return torch.cat([beta for beta, _ in motion]), torch.cat([sigma for _, sigma in motion])
+
+    def contact(self, beta: Tensor, closed: Tensor) -> Tensor:
+        """Coefficients [n,64] in their range, with lips closed as far as `closed` [n] (probability) says.
+
+        A regression averages a closure with what surrounds it. Lips that are likely to be closed, or nearer than
+        `CONTACT`, are therefore drawn smoothly together. All is smoothed a little, which closures survive.
+        """
+        beta = torch.cat([beta[:, :NAMED].clamp(0, LARGEST), beta[:, NAMED:]], 1)
+        jaw = COMPONENTS.index("jawOpen")
+        beta[:, jaw] += (OPENING - 1) * beta[:, jaw].clamp(max=JAW)
+        apart = (beta @ self.lips).clamp(min=0)
+        likely = _ease((peaks(closed) - LIKELY[0]) / (LIKELY[1] - LIKELY[0]))[:, None]
+        allowed = apart * _ease(apart.mean(1, keepdim=True) / CONTACT) * (1 - blended(likely[:, 0])[:, None])
+        beta = smoothed(close_lips(beta, allowed, self.lips))
+        return close_lips(beta, (beta @ self.lips).clamp(min=0) * (1 - likely), self.lips)
+
+    def save(self, directory: str | os.PathLike, **provenance) -> None:
+        """Write `eac.safetensors` (see `checkpoints.save` for the provenance to give)."""
+        checkpoints.save("eac", self.state_dict(), asdict(self.dims), directory, **provenance)

@@ -1,0 +1,301 @@
+"""The emotion space (AME, paper Sec. 3.2): a text, a face or a voice becomes z_emo [512].
+
+The text tower has open_clip's architecture (`open_clip.transformer.TextTransformer`) and tokenizer, in a small
+configuration; the others are `image_tower` and `audio_tower`.
+In the space "emotalk-1" the first nine coordinates of z_emo are √p of the
+weights p over `CLASSES` (8 basics, unrelated), scaled by `EMOTION`; the others carry the meaning of the words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import open_clip
+import torch
+from open_clip.transformer import TextTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..emotions import prototypes
+from ..emotions.blends import check_weights, parse_blend
+from ..emotions.prototypes import CLASSES
+from ..errors import UsageError, WeightsError
+from . import checkpoints
+from .audio_tower import AudioTower
+from .image_tower import MARGIN, ImageTower, face_crop
+
+SPACE = "emotalk-1"
+WIDTH = 512
+EMOTION = 0.6**0.5  # norm of the emotion coordinates in a unit z_emo
+
+
+@dataclass(frozen=True)
+class TextDims:
+    """Size of the text tower. merges: byte pairs; context: tokens; space: the space it maps to."""
+
+    merges: int
+    width: int = 160
+    layers: int = 2
+    heads: int = 5
+    context: int = 32
+    space: str = SPACE
+
+
+class Tokenizer(open_clip.SimpleTokenizer):
+    """open_clip's tokenizer with other byte-pair merges, so that the vocabulary is small and made for emotions."""
+
+    def __init__(self, merges: Sequence[tuple[int, int]], context_length: int):
+        """merges: pairs of tokens, best first, as indices of 256 bytes, 256 bytes that end a word, earlier merges."""
+        super().__init__(context_length=context_length)
+        letters, special = list(self.byte_encoder.values()), ["<start_of_text>", "<end_of_text>"]
+        vocabulary = [*letters, *(letter + "</w>" for letter in letters)]
+        self.bpe_ranks = {}
+        for first, second in merges:
+            self.bpe_ranks[vocabulary[first], vocabulary[second]] = len(self.bpe_ranks)
+            vocabulary.append(vocabulary[first] + vocabulary[second])
+        vocabulary += special
+        self.encoder = {token: i for i, token in enumerate(vocabulary)}
+        self.decoder = dict(enumerate(vocabulary))
+        self.cache = {token: token for token in special}
+        self.vocab_size = len(vocabulary)
+        self.all_special_ids = [self.encoder[token] for token in special]
+        self.sot_token_id, self.eot_token_id = self.all_special_ids
+
+
+class AME(nn.Module):
+    """The towers of one emotion space. `space` names it; `tokenizer` is open_clip's interface."""
+
+    def __init__(
+        self,
+        tower: nn.Module,
+        tokenizer: open_clip.SimpleTokenizer,
+        space: str,
+        *,
+        image_tower: nn.Module | None = None,
+        audio_tower: AudioTower | None = None,
+        anchors: Tensor | None = None,
+    ):
+        """tower: tokens [B,L] -> [B,512]. image_tower: an `ImageTower`, or the image side of an upstream model.
+
+        anchors: unit directions [9,512] of `CLASSES`, in a space not our own.
+        """
+        super().__init__()
+        self.text_tower, self.tokenizer, self.space = tower, tokenizer, space
+        self.image_tower, self.audio_tower = image_tower, audio_tower
+        self.register_buffer("anchors", anchors, persistent=False)
+
+    @classmethod
+    def own(cls, dims: TextDims, merges: Tensor) -> AME:
+        """The project's own small tower, untrained. merges: [dims.merges,2] as `Tokenizer` takes them."""
+        tokenizer = Tokenizer(merges.tolist(), dims.context)
+        tower = TextTransformer(
+            context_length=dims.context,
+            vocab_size=tokenizer.vocab_size,
+            width=dims.width,
+            heads=dims.heads,
+            layers=dims.layers,
+            output_dim=WIDTH,
+            no_causal_mask=True,
+            use_pad_mask=True,
+        )
+        tower.register_buffer("merges", merges.to(torch.int32))
+        return cls(tower, tokenizer, dims.space)
+
+    @classmethod
+    def load(cls, weights: str | os.PathLike | None = None) -> AME:
+        """The shipped space, with the image and audio towers that lie beside it, ready for use.
+
+        Raises WeightsError if a file is missing (the text tower's), damaged or of another version or space.
+        """
+        checkpoint = checkpoints.load("ame", weights)
+        dims = checkpoint.sizes(TextDims)
+        if dims.space != SPACE:
+            raise WeightsError(f"{checkpoint.path} holds the emotion space {dims.space!r}, not {SPACE!r}; restore it.")
+        model = checkpoint.fill(cls.own(dims, checkpoint.tensors["text_tower.merges"]))
+        folder = checkpoint.path.parent
+        model.image_tower, model.audio_tower = ImageTower.load(folder, SPACE), AudioTower.load(folder, SPACE)
+        return model.eval().requires_grad_(False)
+
+    @classmethod
+    def from_open_clip(cls, clip: str, weights: str | os.PathLike | None = None) -> AME:
+        """An upstream open_clip model instead: "ViT-B-32/openai", "ViT-B-32/weights.pt"; without a tag, "openai".
+
+        Its space is `clip`: EAC, and the audio tower that is looked for in `weights`, must have been trained in
+        it. Raises UsageError for an unknown model or one that is not 512 wide, WeightsError if its weights are
+        neither cached nor downloadable.
+        """
+        name, _, pretrained = clip.partition("/")
+        pretrained = pretrained or "openai"
+        if name not in open_clip.list_models():
+            raise UsageError(f"open_clip knows no model {name!r}; ViT-B-32 is one that it knows.")
+        try:
+            with _quiet_hub(reachable=os.path.exists(pretrained) or _online()):
+                model = open_clip.create_model(name, pretrained=pretrained)
+        except Exception as error:  # hub, network, cache and unpickling failures share no base class
+            raise WeightsError(
+                f"The weights {name}/{pretrained} could not be loaded; download them once while online, name a local "
+                "weights file instead of the tag, or omit --clip to use the built-in emotion space."
+            ) from error
+        tower, seeing = _ClipText(model.eval().requires_grad_(False)), _ClipImage(model)
+        tokenizer = open_clip.get_tokenizer(name)
+        with torch.no_grad():
+            texts = [f"a {word} face" for word in CLASSES[:-1]] + ["a photo of an object"]
+            anchors = F.normalize(tower(tokenizer(texts)), dim=1)
+        if anchors.shape[1] != WIDTH:
+            raise UsageError(
+                f"{name} embeds in {anchors.shape[1]} dimensions; choose a model of {WIDTH}, such as ViT-B-32."
+            )
+        space = f"{name}/{pretrained}"
+        audio = AudioTower.load(checkpoints.weights_dir(weights), space, skip=True)
+        return cls(tower, tokenizer, space, image_tower=seeing, audio_tower=audio, anchors=anchors)
+
+    @property
+    def merges(self) -> list[tuple[int, int]]:
+        """The byte pairs of our own tower's tokenizer, best first, as `Tokenizer` takes them."""
+        return [tuple(pair) for pair in self.text_tower.merges.tolist()]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.text_tower.parameters()).device
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Tokens [B,context] -> unit vectors [B,512], with gradients."""
+        if self.anchors is None:  # our own tower needs no fixed length
+            tokens = tokens[:, : int(tokens.argmax(1).max()) + 1]  # the end token has the largest id
+        return F.normalize(self.text_tower(tokens), dim=1)
+
+    @torch.no_grad()
+    def text(self, prompts: Sequence[str]) -> Tensor:
+        """z_emo [B,512], unit norm, of prompts; each may be a blend such as "happy:0.5+surprised:0.5".
+
+        Raises UsageError for an empty prompt or a blend without positive weight.
+        """
+        blends = [parse_blend(prompt) for prompt in prompts]
+        texts = [text for blend in blends for text in blend]
+        tokens = self.tokenizer(texts).to(self.device)
+        if self.anchors is None:
+            order = torch.argsort(tokens.argmax(1))  # alike lengths together: short prompts stay fast
+            parts = torch.empty(len(texts), WIDTH, device=self.device)
+            for chunk in order.split(256):
+                parts[chunk] = self.encode(tokens[chunk])
+        else:
+            parts = torch.cat([self.encode(chunk) for chunk in tokens.split(256)])
+        weights = [torch.tensor(list(blend.values()), device=self.device) for blend in blends]
+        sums = [w @ z for w, z in zip(weights, parts.split([len(blend) for blend in blends]), strict=True)]
+        return F.normalize(torch.stack(sums), dim=1)
+
+    def blend(self, weights: Mapping[str, float]) -> Tensor:
+        """z_emo [512], unit norm: the weighted average of the prompts' embeddings (paper Fig. 5)."""
+        check_weights(weights)
+        z = self.text(list(weights))
+        return F.normalize(torch.tensor(list(weights.values()), device=z.device) @ z, dim=0)
+
+    @torch.no_grad()
+    def image(self, pixels: np.ndarray, landmarks: np.ndarray, scores: np.ndarray) -> Tensor:
+        """z_emo [512] of a face in uint8 [H,W,3], by its landmarks [478,3] px and blendshape scores [51] (`Face`).
+
+        Raises WeightsError if the weights hold no image tower.
+        """
+        if self.image_tower is None:
+            raise WeightsError("The weights hold no image tower (ame_image.safetensors); name the emotion in words.")
+        tower = self.image_tower
+        crop = tower.crop(pixels, landmarks).to(self.device)
+        points, scores = (torch.tensor(a, dtype=torch.float32, device=self.device)[None] for a in (landmarks, scores))
+        return tower(crop, tower.features(points, scores))[0]
+
+    @torch.no_grad()
+    def audio(self, mels: Iterable[Tensor], level: float) -> Tensor:
+        """z_emo [512] of log-mel blocks [80,4n] with their level in dBFS; neutral where nobody speaks.
+
+        Raises WeightsError if the weights hold no audio tower.
+        """
+        if self.audio_tower is None:
+            raise WeightsError("The weights hold no audio tower (ame_audio.safetensors); name the emotion in words.")
+        z = self.audio_tower.listen(mels, level)
+        return self.text(["neutral"])[0] if z is None else z
+
+    def scores(self, z: Tensor) -> Tensor:
+        """Weights [B,9] over `prototypes.CLASSES` (8 basics, then unrelated), sum 1, of z_emo [B,512]."""
+        if self.anchors is not None:
+            return (100 * F.normalize(z, dim=1) @ self.anchors.T).softmax(1)
+        squares = z[:, : len(CLASSES)].clamp(min=0).square() + 1e-6
+        return squares / squares.sum(1, keepdim=True)
+
+    def mixture(self, z: Tensor) -> dict[str, float]:
+        """Weights over the 8 basics of one z_emo [512], for `prototypes.mixture`; unrelated counts as neutral."""
+        *weights, unrelated = self.scores(z[None])[0].tolist()
+        weights[0] += unrelated
+        return dict(zip(CLASSES, weights, strict=False))
+
+    def nearest(self, z: Tensor, count: int = 3) -> list[tuple[str, float]]:
+        """The categories most like z_emo [512]: (name of a prototype or "unrelated", similarity 0..1), best first."""
+        present = dict(zip(CLASSES, self.scores(z[None])[0].tolist(), strict=True))
+        ranked = [("unrelated", present["unrelated"] ** 0.5)]
+        for name in prototypes.PROTOTYPES:
+            overlap = sum((share * present[basic]) ** 0.5 for basic, share in prototypes.parts(name).items())
+            ranked.append((name, overlap))
+        return sorted(ranked, key=lambda item: -item[1])[:count]
+
+
+def _online() -> bool:
+    try:
+        socket.create_connection(("huggingface.co", 443), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _quiet_hub(reachable: bool) -> Iterator[None]:
+    """The model hub logs every retry, for a minute, where it cannot be reached: then only its cache is asked."""
+    import huggingface_hub
+
+    before = huggingface_hub.constants.HF_HUB_OFFLINE
+    huggingface_hub.constants.HF_HUB_OFFLINE = before or not reachable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        huggingface_hub.constants.HF_HUB_OFFLINE = before
+
+
+class _ClipText(nn.Module):
+    """The text side of an open_clip model as a tower."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.model.encode_text(tokens)
+
+
+class _ClipImage(nn.Module):
+    """The image side of an open_clip model, with the interface of an `ImageTower`."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        size = model.visual.image_size
+        self.side = size if isinstance(size, int) else size[0]
+        for name in ("mean", "std"):
+            values = getattr(model.visual, f"image_{name}", None) or getattr(
+                open_clip, f"OPENAI_DATASET_{name.upper()}"
+            )
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+
+    def crop(self, pixels: np.ndarray, landmarks: np.ndarray) -> Tensor:
+        return face_crop(pixels, landmarks, self.side, MARGIN)
+
+    def features(self, landmarks: Tensor, scores: Tensor) -> None:
+        """Such a model sees pixels only."""
+
+    def forward(self, crops: Tensor, features: None) -> Tensor:
+        return F.normalize(self.model.encode_image(((crops + 1) / 2 - self.mean) / self.std), dim=1)

@@ -1,0 +1,110 @@
+"""Recorded motion of a face: a `Take`, from a film or from what other tools wrote (`livelink`)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..emotions.prototypes import COMPONENTS
+from ..errors import InputError
+from ..face.fit import crop_box, fit_shape
+from ..face.model import FaceModel, rotation_matrix, rotation_vector
+from .lips import LARGEST, NAMED
+
+LIMIT = np.array([*np.radians([12.0, 15.0, 12.0]), 0.06, 0.06, 0.10])  # of a filmed head: what a still picture allows
+_SMOOTH = (0.25, 0.5, 0.25)  # over frames of a film: its landmarks tremble
+_SHORTEST = 3  # frames of a film that show a face
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """Motion of a face at `fps` frames/s.
+
+    beta: [T,64] coefficients in the order of `emotions.COMPONENTS`. pose: [T,6] as `life.Life.step` gives it: rotation
+    vector in rad about camera axes (x right, y down, z away), x, y shift in fractions of the crop, log scale.
+    limited: whether the head turned or moved further than `LIMIT`, where it is held.
+    """
+
+    fps: float
+    beta: Tensor
+    pose: Tensor
+    limited: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return len(self.beta) / self.fps
+
+    @property
+    def blinks(self) -> bool:
+        """Whether its eyes blink; otherwise somebody else has to see to that."""
+        return bool((self.beta[:, COMPONENTS.index("eyeBlinkLeft")] > 0.3).any())
+
+    def rows(self, fps: float, total: int) -> Iterator[Tensor]:
+        """`total` rows [70] of β and pose at `fps`, linear between the middles of its frames; the last one stays."""
+        both = torch.cat([self.beta, self.pose], 1)
+        for k in range(total):
+            at = (k + 0.5) * self.fps / fps - 0.5
+            low = min(max(math.floor(at), 0), len(both) - 1)
+            part = min(max(at - low, 0.0), 1.0)
+            yield torch.lerp(both[low], both[min(low + 1, len(both) - 1)], part)
+
+    def swing(self, fps: float, total: int) -> Iterator[Tensor]:
+        """`total` rows [6] of its pose at `fps`, there and back again where it is too short, so that nothing jumps."""
+        there = Take(self.fps, self.beta, self.pose)
+        back = Take(self.fps, self.beta.flip(0), self.pose.flip(0))
+        length = max(2, round(self.seconds * fps))
+        legs = itertools.cycle([there, back])
+        rows = itertools.chain.from_iterable(leg.rows(fps, length) for leg in legs)
+        return (row[-6:] for row in itertools.islice(rows, total))
+
+
+def filmed(frames: Iterable[np.ndarray], fps: float, tracker, model: FaceModel, name: str = "The video") -> Take:
+    """Motion of the largest face in frames uint8 [H,W,3].
+
+    β counts from what each component seldom falls below, which is the person and not the expression. The pose is
+    relative to the first frame. Both are smoothed a little. name: for errors. Raises InputError if too few frames
+    show a face.
+    """
+    faces: list = []
+    frames = iter(frames)
+    while chunk := list(itertools.islice(frames, 16)):
+        faces += tracker.track(chunk, next((face for face in reversed(faces) if face is not None), None))
+    seen = np.array([i for i, face in enumerate(faces) if face is not None])
+    if len(seen) < max(_SHORTEST, len(faces) / 2):
+        raise InputError(f"{name} shows no face that can be followed; give a video of one face seen from the front.")
+    nearest = seen[np.abs(np.arange(len(faces))[:, None] - seen).argmin(1)]
+    landmarks = torch.from_numpy(np.stack([faces[i].landmarks for i in nearest])).float()
+    left, top, side = crop_box(np.median(landmarks.numpy(), 0))
+    landmarks = (landmarks - torch.tensor([left, top, 0.0])) * (512 / side)
+    alpha, beta, pose = fit_shape(model, landmarks)
+    resting = beta.quantile(0.1, 0)
+    lids = [i for i, component in enumerate(COMPONENTS) if component.startswith("eye")]
+    resting[lids], resting[NAMED:] = beta[:, lids].median(0).values, beta[:, NAMED:].median(0).values
+    beta = _smoothed(beta - resting)
+    beta[:, :NAMED] = beta[:, :NAMED].clamp(0, LARGEST)
+    vector = pose.vector(512)
+    turn = rotation_matrix(vector[:, :3]) @ rotation_matrix(vector[:1, :3]).transpose(1, 2)
+    moved = _smoothed(torch.cat([rotation_vector(turn), vector[:, 3:] - vector[:1, 3:]], 1))
+    return Take(fps, beta, *hold_head(moved - moved[:1]))
+
+
+def _smoothed(rows: Tensor) -> Tensor:
+    """[T,n] with each frame averaged with its neighbours."""
+    before, after = torch.cat([rows[:1], rows[:-1]]), torch.cat([rows[1:], rows[-1:]])
+    return _SMOOTH[0] * before + _SMOOTH[1] * rows + _SMOOTH[2] * after
+
+
+def hold_head(pose: Tensor) -> tuple[Tensor, bool]:
+    """Poses [T,6] held softly within `LIMIT`, and whether that changed any noticeably."""
+    limit = torch.from_numpy(LIMIT).float()
+    knee = 0.7 * limit
+    over = (pose.abs() - knee).clamp(min=0)
+    held = torch.where(over > 0, pose.sign() * (knee + (limit - knee) * torch.tanh(over / (limit - knee))), pose)
+    return held, bool(((held - pose).abs() > 0.1 * limit).any())

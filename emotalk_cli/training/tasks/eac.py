@@ -1,0 +1,368 @@
+"""EAC as a task for the `Solver`: `emotalk train eac --data DIR --out RUN`.
+
+The data pack's recordings (`corpus`) are cut into windows, heard in other voices (`augment`) and shown together with
+random emotions, whose faces are composed with the mouth's motion (`motion.compose`). Without images the losses work on
+landmarks and coefficients, and L_emo on renderings (`Consistency`); for filmed faces there is `eac_video`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...emotions import prototypes
+from ...errors import UsageError
+from ...face.fit import Pose
+from ...face.model import FaceModel
+from ...media.audio import MELS_PER_FRAME
+from ...models.eac import EAC, Dims
+from ...models.emotion_space import AME, EMOTION, SPACE, WIDTH
+from ...motion.lips import VISEMES
+from .. import config as configs
+from ..data import corpus, motion, prompts
+from ..data.augment import Augmenter
+from ..data.corpus import Clip
+from ..data.motion import Basis
+from ..losses import EmotionFeatures, Renderer, emotion_loss
+from ..solver import Config
+
+WINDOW = 32  # video frames, T of the paper
+ENCODINGS = ("clip", "text", "one-hot")
+DRAWN = 6000  # random points of the emotion space, and as many prompts
+_SILENCE = -9.0  # log10 mel power
+_REACH = 8  # frames by which a window may reach beyond a recording
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `[eac.task]` may set.
+
+    encoder: transformer | gru | mlp. encoding of the emotion: clip (any modality's codes: the whole space and prompts),
+    text (prompts alone), one-hot. ame: weights folder of the emotion space, "" for the shipped one; upstream: an
+    open_clip model NAME/PRETRAINED instead. start: weights folder of the EAC to begin from, "" for random weights.
+    work: folder of the prepared corpus. emotion: weight of L_emo, which needs the data pack's teacher.
+    """
+
+    encoder: str = "transformer"
+    encoding: str = "clip"
+    ame: str = ""
+    upstream: str = ""
+    start: str = ""
+    work: str = "runs/corpus"
+    emotion: float = 0.0
+
+
+@dataclass
+class EmotionBank:
+    """Codes z [N,512] of the emotion space named `space` and the faces beta [N,64] they mean at full intensity."""
+
+    z: Tensor
+    beta: Tensor
+    space: str
+
+    @classmethod
+    def drawn(cls, count: int, seed: int) -> EmotionBank:
+        """Random points of AME's own space, whose first coordinates say the emotion: needs no trained tower."""
+        rng = np.random.default_rng(seed)
+        classes = len(prototypes.CLASSES)
+        weights = np.zeros((count, classes))
+        for row in weights:  # mostly one emotion, often two, seldom three, on a little of everything
+            chosen = rng.choice(classes, rng.choice(3, p=[0.5, 0.4, 0.1]) + 1, replace=False)
+            row[chosen] = rng.dirichlet(np.full(len(chosen), 2.0))
+            leak = rng.uniform(0, 0.15)
+            row[:] = (1 - leak) * row + leak * rng.dirichlet(np.full(classes, 0.5))
+        z = np.concatenate([np.sqrt(weights), rng.standard_normal((count, WIDTH - classes))], 1)
+        share = (EMOTION**2 * rng.uniform(0.8, 1.6, count)) ** 0.5
+        z[:, :classes] *= share[:, None]
+        z[:, classes:] *= (np.sqrt(1 - share**2) / np.linalg.norm(z[:, classes:], axis=1))[:, None]
+        faces = torch.stack([face(dict(zip(prototypes.CLASSES, row.tolist()))) for row in weights])
+        return cls(torch.from_numpy(z).float(), faces, SPACE)
+
+    @classmethod
+    def of_prompts(cls, ame: AME, prompts: list[str]) -> EmotionBank:
+        """What a trained text tower makes of prompts."""
+        z = ame.text(prompts)
+        return cls(z, torch.stack([face(ame.mixture(row)) for row in z]), ame.space)
+
+    @classmethod
+    def one_hot(cls, space: str) -> EmotionBank:
+        """The basics as unit vectors, the encoding that Tab. 3 compares with."""
+        faces = torch.stack([face({name: 1.0}) for name in prototypes.BASICS])
+        return cls(torch.eye(len(faces), WIDTH), faces, space)
+
+    def __add__(self, other: EmotionBank) -> EmotionBank:
+        return EmotionBank(torch.cat([self.z, other.z]), torch.cat([self.beta, other.beta]), other.space)
+
+    def sample(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
+        """Codes [count,512] and faces [count,64] of random members."""
+        chosen = torch.from_numpy(rng.integers(len(self.z), size=count))
+        return self.z[chosen], self.beta[chosen]
+
+
+def face(weights: dict[str, float]) -> Tensor:
+    """Face [64] of weights over the basics, `unrelated` counting as neutral."""
+    weights = {name: weight for name, weight in weights.items() if name != "unrelated" and weight > 0.02}
+    return prototypes.mixture(weights)
+
+
+class Sampler:
+    """Random training windows: log-mels [B,80,128], coefficients [B,32,n], levels [B] and visemes [B,128]."""
+
+    def __init__(self, groups: dict[str, list[Clip]]) -> None:
+        self.groups = {name: clips for name, clips in groups.items() if clips}
+        shares = np.array([corpus.SHARES[name] for name in self.groups])
+        self.shares = shares / shares.sum()
+
+    def __call__(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Cut at random places and rates; now and then as slow as a song."""
+        names = list(self.groups)
+        mels, betas, levels, said = [], [], [], []
+        for group in rng.choice(len(names), count, p=self.shares):
+            clips = self.groups[names[group]]
+            clip = clips[rng.integers(len(clips))]
+            low, high = ((1, 1), (0.85, 1.25), (0.5, 0.85))[rng.choice(3, p=(0.4, 0.48, 0.12))]
+            rate = rng.uniform(low, high)
+            start = rng.uniform(-_REACH, max(len(clip.beta) + _REACH - WINDOW * rate, 1 - _REACH))
+            mels.append(_resample(clip.mel, MELS_PER_FRAME * start, rate, MELS_PER_FRAME * WINDOW, _SILENCE))
+            betas.append(_resample(clip.beta.T, start, rate, WINDOW, 0.0).T)
+            levels.append(clip.level)
+            said.append(_visemes(clip, MELS_PER_FRAME * start, rate, MELS_PER_FRAME * WINDOW))
+        return torch.stack(mels), torch.stack(betas), torch.tensor(levels), torch.stack(said)
+
+
+def _resample(rows: Tensor, start: float, rate: float, length: int, fill: float) -> Tensor:
+    """Columns start, start + rate, ... of [C,N] by linear interpolation, `fill` outside."""
+    position = start + rate * torch.arange(length)
+    low = position.floor().long()
+    part = position - low
+    first, last = max(0, int(low[0])), min(rows.shape[1], int(low[-1]) + 2)
+    padded = F.pad(rows[:, first:last].float(), (1, 1), value=fill)
+
+    def at(index: Tensor) -> Tensor:
+        return padded[:, (index + 1 - first).clamp(0, padded.shape[1] - 1)]
+
+    return at(low) * (1 - part) + at(low + 1) * part
+
+
+def _visemes(clip: Clip, start: float, rate: float, length: int) -> Tensor:
+    """Visemes [length] at mel frames start, start + rate, ...; silence beyond the recording."""
+    at = (start + rate * torch.arange(length)).round().long()
+    if clip.visemes is None:
+        return torch.full_like(at, -1)
+    inside = (at >= 0) & (at < len(clip.visemes))
+    return clip.visemes[at.clamp(0, len(clip.visemes) - 1)] * inside
+
+
+class Objective:
+    """Loss without images: landmarks (lips above all), coefficients, velocity, closed lips, amplitude, tremor.
+
+    A mean square alone prefers small, late motion where sound does not decide; `amplitude` asks for openings as
+    large and as varied as the target's, and `tremor` for second differences no larger.
+    """
+
+    def __init__(self, basis: Basis) -> None:
+        self.basis = basis
+        mouth = basis.mean[:, 1] < -1
+        self.mouth = basis.expression[:, mouth].flatten(1)
+        self.gap, self.width = basis.lips, basis.distances(motion.WIDTH_PAIRS, 0)
+
+    def __call__(self, predicted: Tensor, closed: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Terms whose sum is the loss, for coefficients [B,T,64] and logits [B,T] of closed lips."""
+        error = predicted - target
+        count = len(self.basis.names)
+        named = error[..., :count]
+        wanted = target[..., :count] @ self.gap
+        opening = wanted.mean(2)
+        shut = ((0.12 - opening) / 0.08).clamp(0, 1)
+        nearby = F.max_pool1d(opening, 9, 1, 4).clamp(0, 1)  # a closure between open sounds is what viewers look for
+        weight = 1 + 5 * shut * nearby
+        landmarks, gap, width = named @ self.mouth, named @ self.gap, named @ self.width
+        own = (predicted[..., :count] @ self.gap).mean(2)
+        tremor = own.diff(n=2, dim=1).abs().mean(1) - opening.diff(n=2, dim=1).abs().mean(1)
+        return {
+            "landmarks": 10 * landmarks.square().mean(),
+            "gap": 1.5
+            * (weight[..., None] * F.smooth_l1_loss(gap, torch.zeros_like(gap), reduction="none", beta=0.3)).mean(),
+            "open": 3 * (0.7 * opening - own).clamp(min=0).square().mean(),
+            "closed": 0.8 * F.binary_cross_entropy_with_logits(closed, shut, weight),
+            "width": 8 * width.square().mean(),
+            "beta": 15 * error.square().mean(),
+            "velocity": 10 * landmarks.diff(dim=1).square().mean() + 0.5 * gap.diff(dim=1).square().mean(),
+            "amplitude": (own.mean(1) - opening.mean(1)).square().mean()
+            + (_spread(own) - _spread(opening)).square().mean(),
+            "tremor": 4 * tremor.clamp(min=0).mean(),
+        }
+
+
+def _spread(series: Tensor) -> Tensor:
+    """Standard deviation along the last axis, smooth at zero."""
+    return (series.var(1) + 1e-4).sqrt()
+
+
+class Consistency(nn.Module):
+    """L_emo (eq. 6) where no image exists: the mean face rendered with β̂ and with β, seen by φ_emo."""
+
+    def __init__(self, teachers: Path, size: int = 96) -> None:
+        """teachers: folder of the data pack's emotion classifier. size: px of the renderings."""
+        super().__init__()
+        self.renderer = Renderer(FaceModel.load(), size)
+        self.phi = EmotionFeatures("fer", None, teachers)
+        self.size = size
+        light = torch.zeros(3, 9)
+        light[:, 0], light[:, 2], light[:, 3] = 0.55, 0.20, 0.45  # even, from above, from the front
+        self.register_buffer("light", light.reshape(1, 27))
+
+    def render(self, beta: Tensor) -> tuple[Tensor, Tensor]:
+        """β [B,64] -> picture [B,3,size,size] of the mean face and its landmarks [B,478,3] px."""
+        model, count = self.renderer.model, len(beta)
+        turn = torch.eye(3, device=beta.device).expand(count, 3, 3)
+        middle = torch.full((count, 3), self.size / 2, device=beta.device)
+        pose = Pose(turn, beta.new_full((count,), self.size / 20), middle)
+        alpha = beta.new_zeros(count, len(model.identity))
+        delta = beta.new_zeros(count, len(model.texture_basis))
+        picture, _ = self.renderer(alpha, beta, delta, self.light.expand(count, -1), pose)
+        return picture, self.renderer.vertices(alpha, torch.zeros_like(beta), pose)
+
+    def forward(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """β̂ and β [B,64] -> L_emo."""
+        made, landmarks = self.render(predicted)
+        with torch.no_grad():
+            wanted = self.phi(self.render(target)[0], landmarks)
+        return emotion_loss(self.phi(made, landmarks), wanted)
+
+
+class EACTask:
+    """One EAC, learning from a corpus (see `solver.Task`)."""
+
+    name = "eac"
+
+    def __init__(
+        self,
+        groups: dict[str, list[Clip]],
+        held_out: list[Clip],
+        basis: Basis,
+        bank: EmotionBank,
+        options: Options,
+        rate: float,
+        consistency: nn.Module | None = None,
+    ) -> None:
+        """groups: training clips by source. held_out: tracked clips to validate with. consistency: L_emo of β̂, β."""
+        self.options, self.rate, self.basis, self.bank = options, rate, basis, bank
+        self.held_out, self.consistency = held_out, consistency
+        self.sampler = Sampler(groups)
+        self.augment = Augmenter([(clip.mel, clip.level) for clip in groups["noise"]])
+        self.objective = Objective(basis)
+        self.share = prototypes.speech_mask()[: len(basis.names)]
+        self.model = EAC(Dims(encoder=options.encoder, space=bank.space, visemes=len(VISEMES)))
+        self.model.lips[: len(basis.names)] = basis.lips
+        if options.start:
+            self._begin_from(EAC.load(options.start))
+        self.helpers: dict[str, nn.Module] = {}
+
+    def _begin_from(self, older: EAC) -> None:
+        if older.dims.encoder != self.options.encoder:
+            raise UsageError(f"start={self.options.start} holds a {older.dims.encoder}; choose encoder to match.")
+        kept = {name: value for name, value in older.state_dict().items() if name != "lips"}
+        if older.dims.space != self.bank.space:  # the emotion MLP belongs to its space
+            kept = {name: value for name, value in kept.items() if not name.startswith("emotion.")}
+        self.model.load_state_dict(kept, strict=False)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"eac": torch.optim.AdamW(self.model.parameters(), self.rate, weight_decay=0.01)}
+
+    def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
+        mel, speech, level, visemes = self.sampler(rng, size)
+        z, face = self.bank.sample(rng, size)
+        mu = torch.from_numpy(rng.uniform(1, 3, size)).float()
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        face = face * prototypes.intensity_gain(mu)[:, None]
+        named = motion.compose(speech, face[:, : len(self.basis.names)], self.share, self.basis)
+        residual = face[:, None, len(self.basis.names) :].expand(-1, WINDOW, -1)
+        target = torch.cat([named, residual], 2)
+        return {"mel": self.augment(mel, level, generator), "z": z, "mu": mu, "beta": target, "visemes": visemes}
+
+    def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
+        beta, closed, heard, _ = self.model.window(batch["mel"], batch["z"], batch["mu"])
+        terms = self.objective(beta, closed, batch["beta"])
+        known = (batch["visemes"] >= 0).sum().clamp(min=1)
+        terms["viseme"] = (
+            0.6 / known * F.cross_entropy(heard.transpose(1, 2), batch["visemes"], ignore_index=-1, reduction="sum")
+        )
+        if self.consistency is not None:
+            few, frame = slice(2), step % WINDOW  # rendering is dear
+            seen = self.consistency(beta[few, frame], batch["beta"][few, frame])
+            terms["emotion"] = self.options.emotion * seen
+        loss = sum(terms.values())
+        yield "eac", loss, {"loss": loss, **terms}
+
+    @torch.no_grad()
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Pearson r of opening and width with the tracked mouth, and the size and tremor of openings beside its."""
+        rest = F.normalize(self.bank.z[self.bank.beta.norm(dim=1) < 0.05].mean(0), dim=0)
+        mine, wide, truth, width = [], [], [], []
+        for clip in self.held_out:
+            beta, _ = model.predict(clip.mel.float(), rest, 1.0, clip.level)
+            beta = beta.cpu()
+            mine.append(motion.gaps(beta, self.basis).mean(1))
+            wide.append(motion.widths(beta, self.basis).mean(1))
+            truth.append(clip.gaps.mean(1))
+            width.append(clip.widths.mean(1))
+        opening, tracked = torch.cat(mine), torch.cat(truth)
+        speaking = tracked > 0.3
+        return {
+            "r_opening": correlation(opening, tracked),
+            "r_width": correlation(torch.cat(wide), torch.cat(width)),
+            "opening_of_tracked": float(opening[speaking].mean() / tracked[speaking].mean()),
+            "jitter_of_tracked": float(_tremor(mine) / _tremor(truth)),
+        }
+
+    def samples(self, model: nn.Module) -> np.ndarray | None:
+        return None
+
+    def save(self, model: nn.Module, out: Path, **provenance) -> Path:
+        return model.save(out, data=DATA, **provenance)
+
+
+DATA = (
+    "GRID s1 (CC BY 4.0), EmoDB (CC0), LJSpeech (public domain; alignments MIT), speechocean762 (Apache-2.0), "
+    "speech made with espeak-ng and flite"
+)
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
+
+
+def _tremor(series: list[Tensor]) -> Tensor:
+    return torch.cat([x.diff(n=2).abs() for x in series]).mean()
+
+
+def bank_of(options: Options, seed: int) -> EmotionBank:
+    """Emotions to learn, in the encoding that the options name."""
+    if options.encoding not in ENCODINGS:
+        raise UsageError(f"encoding={options.encoding} is unknown; choose one of {', '.join(ENCODINGS)}.")
+    if options.encoding == "one-hot":
+        return EmotionBank.one_hot("one-hot")
+    folder = options.ame or None
+    ame = AME.from_open_clip(options.upstream, folder) if options.upstream else AME.load(folder)
+    texts = [prompt.text for prompt in prompts.build(prompts.wordnet(), seed) if prompt.split == "train"]
+    bank = EmotionBank.of_prompts(ame, random.Random(seed).sample(texts, min(DRAWN, len(texts))))
+    own = options.encoding == "clip" and ame.space == SPACE
+    return bank + EmotionBank.drawn(DRAWN, seed) if own else bank
+
+
+def build(data: Path, config: Config, work: Path) -> EACTask:
+    """The task for the data pack in `data`; what is prepared lies in the folder that `options.work` names."""
+    options = configs.build(Options, config.task)
+    basis = Basis.from_pack(data)
+    groups, _ = corpus.build(data, Path(options.work), basis, config.seed)
+    groups, held_out = corpus.hold_out(groups)
+    consistency = Consistency(data / "teachers") if options.emotion else None
+    return EACTask(groups, held_out, basis, bank_of(options, config.seed), options, config.rate, consistency)

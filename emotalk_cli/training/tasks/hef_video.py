@@ -1,0 +1,210 @@
+"""HEF from filmed faces (Sec. 3.4): prepared clips, the losses of eq. 11.
+
+The driving face is a random frame of a clip; the source is a frame of the same person, from a clip of another emotion
+where there is one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...errors import InputError, UsageError
+from ...face.fit import CROP_SIZE, Portrait
+from ...face.geometry import still
+from ...face.model import FaceModel
+from ...models import checkpoints
+from ...models.hef import HEF, HEFDims, region
+from .. import config as configs
+from ..config import Config
+from ..data import shards
+from ..data.hef_pairs import LandmarkMotion, Photo, aligned, pack, unpack
+from ..data.shards import Shard
+from .hef import SQUARE, Discriminator, augment, blank, edge_loss, generate, recolored, square
+
+PERCEPTUAL = ("builtin", "lpips")
+
+
+@dataclasses.dataclass
+class Options:
+    """Losses of eq. 11 by their weights.
+
+    network: of L_p; builtin, image edges at three scales and the discriminator's features; lpips, VGG features
+    (Zhang et al. 2018; torchvision downloads VGG once). squares: train the fine blocks on squares of the face, which is
+    faster. warm: steps before the discriminator's verdict counts. start: "" from scratch, "shipped", or a folder of
+    weights to go on from.
+    """
+
+    rec: float = 5.0
+    perceptual: float = 5.0
+    adversarial: float = 1.0
+    network: str = "builtin"
+    squares: bool = True
+    warm: int = 0
+    start: str = ""
+
+
+class VideoHEF:
+    """HEF on prepared clips, as a `solver.Task`."""
+
+    name = "hef"
+
+    def __init__(self, data: Path, config: Config) -> None:
+        self.options = options = configs.build(Options, config.task)
+        if options.network not in PERCEPTUAL:
+            raise UsageError(f"task.network={options.network} is unknown; choose one of {', '.join(PERCEPTUAL)}.")
+        self.rate, self.data, self.face = config.rate, data, FaceModel.load()
+        self.model = HEF(HEFDims())
+        if options.start:
+            folder = None if options.start == "shipped" else options.start
+            self.model.load_state_dict(checkpoints.load("hef", folder).tensors)
+        self.model.to(memory_format=torch.channels_last)
+        self.critic = Discriminator().to(memory_format=torch.channels_last)
+        self.helpers = {"discriminator": self.critic}
+        self.layout = HEF(self.model.dims)  # knows the window that samples are cut to
+        self.clips = self._clips("train")
+        self.people: dict[str, list[int]] = {}
+        for number, clip in enumerate(self.clips):
+            self.people.setdefault(clip.labels.subject, []).append(number)
+        self.lpips = _lpips() if options.network == "lpips" else None
+
+    def _clips(self, split: str) -> list[Shard]:
+        clips = [Shard(path) for path in shards.listing(self.data, split)]
+        if clips[0].size != CROP_SIZE:
+            raise InputError(f"{self.data} holds clips of {clips[0].size} px; prepare them with --size {CROP_SIZE}.")
+        return clips
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for both, with the momenta of StyleGAN2."""
+        if self.lpips is not None:
+            self.lpips.to(next(self.model.parameters()).device)
+        return {
+            name: torch.optim.Adam(module.parameters(), self.rate, betas=(0.0, 0.99))
+            for name, module in (("hef", self.model), ("discriminator", self.critic))
+        }
+
+    def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
+        """Pairs of moments, mirrored and recoloured at random, with `corners` of a square of each."""
+        rows = []
+        for _ in range(size):
+            sample = unpack(self._sample(self.clips[rng.integers(len(self.clips))], rng), recolored(rng))
+            sample = augment(sample, rng)
+            sample["corners"] = square(sample, "talk", rng)
+            rows.append(sample)
+        return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
+
+    @torch.no_grad()
+    def _sample(self, clip: Shard, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """A driving frame of the clip, and a source frame of the same person, as `hef_pairs.pack` has them."""
+        others = [self.clips[i] for i in self.people.get(clip.labels.subject, [])]
+        different = [c for c in others if c.labels.emotion != clip.labels.emotion]
+        others = different or others or [clip]
+        source = others[rng.integers(len(others))]
+        driven = int(rng.integers(len(clip)))
+        portrait = portrait_of(source, int(rng.integers(len(source))))
+        picture = clip.frame(driven).permute(1, 2, 0).contiguous().numpy()
+        photo = Photo(f"{clip.labels.subject}/{clip.labels.name}", picture, clip["landmarks"][driven].numpy())
+        image, points = aligned(portrait, photo)
+        beta = clip["beta"][driven]
+        geometry = LandmarkMotion(self.face, portrait, points).frame(beta[None], still(1))
+        return pack(self.layout, portrait, geometry, image, points, beta)
+
+    def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
+        """L_rec, L_p and L_adv (hinge); then the discriminator's loss."""
+        options = self.options
+        corners = [tuple(c) for c in batch["corners"].tolist()] if options.squares else None
+        image, parts = generate(self.model, batch, corners)
+        target, masks = batch["target"], torch.cat([batch["mouth"], batch["eyes"]], 1)
+        support = parts["support"].float()
+        if corners is not None:
+            target, masks = (region(t, corners, (SQUARE, SQUARE)) for t in (target, masks))
+        with torch.autocast(image.device.type, enabled=False):
+            image = torch.lerp(target, image.float(), support)  # elsewhere the source stays, whatever the driving face
+            rec = (image - target).abs().mean()
+            self.critic.requires_grad_(False)
+            answers = self.critic(image, masks)
+            perceptual = self._perceptual(image, target, masks, answers)
+            adversarial = -answers[-1].mean()
+            self.critic.requires_grad_(True)
+            judged = options.adversarial if step >= options.warm else 0.0
+            loss = options.rec * rec + options.perceptual * perceptual + judged * adversarial
+        yield "hef", loss, {"loss": loss, "rec": rec, "perceptual": perceptual, "adversarial": adversarial}
+        with torch.autocast(image.device.type, enabled=False):
+            real, false = self.critic(target, masks)[-1], self.critic(image.detach(), masks)[-1]
+            critic = (F.relu(1 - real) + F.relu(1 + false)).mean()
+        yield "discriminator", critic, {"critic": critic}
+
+    def _perceptual(self, image: Tensor, target: Tensor, masks: Tensor, answers: list[Tensor]) -> Tensor:
+        if self.lpips is not None:
+            return self.lpips(image.clamp(0, 1), target).mean()
+        with torch.no_grad():
+            truths = self.critic(target, masks)
+        features = sum(F.l1_loss(a, b) for a, b in zip(answers[:-1], truths[:-1], strict=True))
+        return edge_loss(image, target, torch.ones_like(image[:, :1])) + 0.1 * features
+
+    def _tests(self) -> list[dict[str, Tensor]]:
+        """The same few moments each time: of the test clips, or of training clips where there are none."""
+        try:
+            clips = self._clips("test")
+        except InputError:
+            clips = self.clips
+        rng = np.random.default_rng(0)
+        return [unpack(self._sample(clips[i % len(clips)], rng)) for i in range(4)]
+
+    @torch.no_grad()
+    def validate(self, model: HEF) -> dict[str, float]:
+        """PSNR inside the face of test moments, and of the geometry alone."""
+        found: dict[str, list[float]] = {"psnr": [], "geometry_psnr": []}
+        for sample in self._tests():
+            batch = {key: value[None].to(model.start.device) for key, value in sample.items()}
+            for name, network in (("psnr", model), ("geometry_psnr", blank(model))):
+                error = (generate(network, batch)[0] - batch["target"]).square()
+                face = batch["face"].expand_as(error)
+                found[name].append(-10 * float(((error * face).sum() / face.sum()).log10()))
+        return {name: float(np.mean(values)) for name, values in found.items()}
+
+    @torch.no_grad()
+    def samples(self, model: HEF) -> np.ndarray:
+        """Rows of source, geometry, HEF and driving face."""
+        rows = []
+        for sample in self._tests():
+            batch = {key: value[None].to(model.start.device) for key, value in sample.items()}
+            images = [generate(network, batch)[0] for network in (blank(model), model)]
+            row = torch.cat([batch["source"], *images, batch["target"]], 3)[0]
+            rows.append((row.clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy())
+        return np.concatenate(rows)
+
+    def save(self, model: HEF, out: Path, **provenance) -> Path:
+        """Write `hef.safetensors`."""
+        data = f"{len(self.clips)} prepared clips of {len(self.people)} subjects in {self.data}"
+        return checkpoints.save("hef", model.state_dict(), model.dims, out, data=data, **provenance)
+
+
+def portrait_of(clip: Shard, number: int) -> Portrait:
+    """A frame of a clip as a fitted source face."""
+    image = clip.frame(number)
+    vector = clip["pose"][number][None]
+    whole = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+    fitted = (clip["alpha"], clip["beta"][number], clip["delta"], clip["gamma"])
+    points, pose = clip["landmarks"][number], shards.to_pose(vector, clip.size)
+    return Portrait(image.float() / 255, points, *fitted, pose, whole, image.permute(1, 2, 0).contiguous().numpy())
+
+
+def _lpips() -> torch.nn.Module:
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+    try:
+        return LearnedPerceptualImagePatchSimilarity("vgg", normalize=True).requires_grad_(False)
+    except (OSError, RuntimeError) as error:
+        raise InputError("task.network=lpips needs VGG's weights, which torchvision downloads once.") from error
+
+
+def build(data: Path, config: Config, work: Path) -> VideoHEF:
+    """What `emotalk train hef` trains on prepared clips."""
+    return VideoHEF(data, config)
