@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .emotions.emotion import Emotion
-from .face.fit import Portrait
+from .face.fit import PortraitFit
 from .face.geometry import FaceMotion
 from .face.model import N_EXPRESSION
 from .media import label
@@ -32,7 +32,7 @@ BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at o
 
 
 @dataclasses.dataclass
-class Drive:
+class Performance:
     """What moves the face: speech and what is felt, or a take of recorded motion; perhaps the head of another take."""
 
     recording: Recording | None
@@ -62,11 +62,11 @@ class Stopwatch:
 
 
 @dataclasses.dataclass
-class Subject:
+class Portrait:
     """A portrait made ready once, to be animated many times (`EmoTalk.portrait`)."""
 
     name: str
-    fit: Portrait
+    fit: PortraitFit
     motion: FaceMotion
     source: object | None  # HEF's features of the picture; None for the geometry generator
     notes: list[str]
@@ -83,8 +83,8 @@ class Animator:
     @torch.inference_mode()
     def frames(
         self,
-        subject: Subject,
-        drive: Drive,
+        portrait: Portrait,
+        performance: Performance,
         settings: Settings,
         framing: CropFraming | FullFraming,
         watch: Stopwatch,
@@ -97,7 +97,7 @@ class Animator:
         """
         stamp = label.Label(settings.label, framing.size) if settings.label else None
         at = 0
-        rows = self.rows(drive, settings, settings.fps, watch)
+        rows = self.rows(performance, settings, settings.fps, watch)
         while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
             numbers = range(at, at + len(chunk))
             at = numbers.stop
@@ -105,32 +105,32 @@ class Animator:
                 continue
             beta, sigma, pose = torch.stack(chunk).split([N_EXPRESSION, self.eac.dims.width, 6], 1)
             with watch("geometry"):
-                geometry = subject.motion.frame(beta, pose)
+                geometry = portrait.motion.frame(beta, pose)
             with watch("generator"):
                 if self.hef is None:
                     crops = geometry.composite()
                 else:
-                    crops = self.hef(subject.source, geometry, beta, pose, sigma, framing.half)
+                    crops = self.hef(portrait.source, geometry, beta, pose, sigma, framing.half)
             with watch("framing"):
                 images = framing(crops, geometry)
                 if stamp is not None:
                     images = stamp(images)
             yield from zip(numbers, images)
 
-    def rows(self, drive: Drive, settings: Settings, fps: float, watch: Stopwatch) -> Iterator[Tensor]:
+    def rows(self, performance: Performance, settings: Settings, fps: float, watch: Stopwatch) -> Iterator[Tensor]:
         """All motion, one row a frame at `fps`: β [64] with eyes and blinks, σ̂ [192], head pose [6]."""
-        total = frame_count(drive.seconds, fps)
+        total = frame_count(performance.seconds, fps)
         living = life.Life(fps, settings.blink, settings.seed, settings.pose != "still")
-        head = drive.head.swing(fps, total) if drive.head is not None else None
-        if drive.take is not None:
-            rows, blinks = drive.take.rows(fps, total), drive.take.blinks
+        head = performance.head.swing(fps, total) if performance.head is not None else None
+        if performance.take is not None:
+            rows, blinks = performance.take.rows(fps, total), performance.take.blinks
             style = self.plain_style()
         else:
-            felt = drive.emotion.during(settings.intensity, drive.seconds)
-            rows = resample(self.speech(drive.recording, felt, watch), fps, total)
+            felt = performance.emotion.during(settings.intensity, performance.seconds)
+            rows = resample(self.speech(performance.recording, felt, watch), fps, total)
         while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
             chunk = torch.stack(chunk).to(self.device)
-            if drive.take is None:
+            if performance.take is None:
                 beta, sigma, heard = chunk.split([N_EXPRESSION, self.eac.dims.width, 3], 1)
                 heard = heard.cpu().numpy()
                 signs = living.step(heard[:, 0], heard[:, 1:])
@@ -191,11 +191,11 @@ def frame_count(seconds: float, fps: float) -> int:
     return max(1, math.ceil(round(seconds * fps, 6)))
 
 
-def notes_on(drive: Drive, nearest: Mapping[str, float]) -> list[str]:
+def notes_on(performance: Performance, nearest: Mapping[str, float]) -> list[str]:
     """What the user should know of what drives the face."""
     notes = []
     if next(iter(nearest), "") == "unrelated":
-        notes.append(f"'{drive.emotion.label}' names no emotion that EmoTalk knows; the face stays near neutral.")
-    if any(take is not None and take.limited for take in (drive.take, drive.head)):
+        notes.append(f"'{performance.emotion.label}' names no emotion that EmoTalk knows; the face stays near neutral.")
+    if any(take is not None and take.limited for take in (performance.take, performance.head)):
         notes.append("The recorded head turns further than a single picture can follow; it is held there.")
     return notes

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .animate import BATCH, Animator, Drive, Stopwatch, Subject, frame_count, notes_on
+from .animate import BATCH, Animator, Performance, Portrait, Stopwatch, frame_count, notes_on
 from .emotions.emotion import Emotion
 from .emotions.timeline import read_timeline
 from .errors import InputError, UsageError, WeightsError
@@ -88,7 +88,7 @@ class EmoTalk:
         self.animator = Animator(ame, eac, hef, device)
         self.device = device
         self.weights = weights
-        self._subjects: OrderedDict[str, Subject] = OrderedDict()
+        self._portraits: OrderedDict[str, Portrait] = OrderedDict()
         self._emotions: OrderedDict[tuple[str, str, str], Emotion] = OrderedDict()
 
     @classmethod
@@ -137,7 +137,7 @@ class EmoTalk:
         """hef or geometry."""
         return "hef" if self.hef is not None else "geometry"
 
-    def portrait(self, face: str | os.PathLike | np.ndarray) -> Subject:
+    def portrait(self, face: str | os.PathLike | np.ndarray) -> Portrait:
         """Read a picture (file, or uint8 [H,W,3]), find its largest face and prepare it; the last few are kept.
 
         Raises InputError if it is no readable picture or shows no face of at least MIN_FACE px.
@@ -147,16 +147,16 @@ class EmoTalk:
         else:
             name, path = str(face), check_input(face, "picture")
             key = sha256(path)
-        if key not in self._subjects:
+        if key not in self._portraits:
             pixels = face.copy() if isinstance(face, np.ndarray) else image.load(face)
-            self._subjects[key] = self._prepare(name, key, pixels)
-            while len(self._subjects) > _KEPT:
-                self._subjects.popitem(last=False)
-        self._subjects.move_to_end(key)
-        return dataclasses.replace(self._subjects[key], name=name, path=path)
+            self._portraits[key] = self._prepare(name, key, pixels)
+            while len(self._portraits) > _KEPT:
+                self._portraits.popitem(last=False)
+        self._portraits.move_to_end(key)
+        return dataclasses.replace(self._portraits[key], name=name, path=path)
 
     @torch.inference_mode()
-    def _prepare(self, name: str, digest: str, pixels: np.ndarray) -> Subject:
+    def _prepare(self, name: str, digest: str, pixels: np.ndarray) -> Portrait:
         faces = self.tracker(pixels)
         if not faces:
             raise InputError(f"{name} shows no face that can be found; give a picture of one face seen from the front.")
@@ -168,7 +168,7 @@ class EmoTalk:
         fit = fit_portrait(self.face_model, pixels, faces[0].landmarks, faces[0].blendshapes)
         motion = FaceMotion(self.moving_model, fit, self.device)
         source = self.hef.source(fit) if self.hef is not None else None
-        return Subject(name, fit, motion, source, notes, digest, None)
+        return Portrait(name, fit, motion, source, notes, digest, None)
 
     @torch.inference_mode()
     def emotion(
@@ -242,22 +242,22 @@ class EmoTalk:
 
     @torch.inference_mode()
     def still(
-        self, face: Subject | str | os.PathLike | np.ndarray, emotion: str | Emotion | None, intensity: float = 2.0
+        self, face: Portrait | str | os.PathLike | np.ndarray, emotion: str | Emotion | None, intensity: float = 2.0
     ) -> np.ndarray:
         """One picture of the face saying "ma" with an emotion, uint8 [512,512,3]; the portrait itself for None."""
-        subject = face if isinstance(face, Subject) else self.portrait(face)
+        portrait = face if isinstance(face, Portrait) else self.portrait(face)
         if emotion is None:
-            picture = subject.fit.image
+            picture = portrait.fit.image
             return (picture.permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
         beta, sigma = (part[None].to(self.device) for part in self.expression(emotion, intensity, speaking=True))
         pose = torch.zeros(1, 6, device=self.device)
-        geometry = subject.motion.frame(beta, pose)
-        crops = geometry.composite() if self.hef is None else self.hef(subject.source, geometry, beta, pose, sigma)
-        return next(iter(CropFraming(subject.fit, CROP_SIZE, self.device)(crops, geometry)))
+        geometry = portrait.motion.frame(beta, pose)
+        crops = geometry.composite() if self.hef is None else self.hef(portrait.source, geometry, beta, pose, sigma)
+        return next(iter(CropFraming(portrait.fit, CROP_SIZE, self.device)(crops, geometry)))
 
     def frames(
         self,
-        face: Subject | str | os.PathLike | np.ndarray,
+        face: Portrait | str | os.PathLike | np.ndarray,
         audio: str | os.PathLike | None,
         emotion: str | Emotion | None = None,
         settings: Settings | None = None,
@@ -267,23 +267,23 @@ class EmoTalk:
     ) -> Iterator[np.ndarray]:
         """The video's frames, uint8 [H,W,3], made while they are asked for.
 
-        emotion: a text, what `emotion` made, or None for the emotion of the speech itself. motion: see `drive`.
+        emotion: a text, what `emotion` made, or None for the emotion of the speech itself. motion: see `performance`.
         options: any field of `Settings`. Input is checked at once: raises InputError and UsageError.
         """
         settings = chosen(settings, options)
-        subject = face if isinstance(face, Subject) else self.portrait(face)
-        drive = self.drive(audio, emotion, motion, settings.pose)
-        framing = self._framing(subject, settings)
-        return (frame for _, frame in self.animator.frames(subject, drive, settings, framing, Stopwatch()))
+        portrait = face if isinstance(face, Portrait) else self.portrait(face)
+        performance = self.performance(audio, emotion, motion, settings.pose)
+        framing = self._framing(portrait, settings)
+        return (frame for _, frame in self.animator.frames(portrait, performance, settings, framing, Stopwatch()))
 
     @torch.inference_mode()
-    def drive(
+    def performance(
         self,
         audio: str | os.PathLike | None,
         emotion: str | Emotion | None = None,
         motion: str | os.PathLike | None = None,
         pose: str = "natural",
-    ) -> Drive:
+    ) -> Performance:
         """Read what is to move the face: speech and emotion, or recorded motion.
 
         motion: a blendshape file (`exchange`), or a video whose face is followed; the sound may then be None: it is
@@ -305,17 +305,17 @@ class EmoTalk:
             elif not written:
                 with contextlib.suppress(InputError):  # a silent film
                     recording = Recording.open(motion)
-        return Drive(recording, felt, take, None if pose in POSES else self._filmed(pose))
+        return Performance(recording, felt, take, None if pose in POSES else self._filmed(pose))
 
     def _filmed(self, video: str | os.PathLike) -> Take:
         return filmed(read_frames(video, FPS), FPS, self.tracker, self.face_model, str(video))
 
     @torch.inference_mode()
     def blendshapes(
-        self, drive: Drive, fps: float, settings: Settings | None = None, **options
+        self, performance: Performance, fps: float, settings: Settings | None = None, **options
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """All motion at `fps`, blinks and head included: β [64] and pose [6] (see `Take`) of each frame."""
-        rows = self.animator.rows(drive, chosen(settings, options), fps, Stopwatch())
+        rows = self.animator.rows(performance, chosen(settings, options), fps, Stopwatch())
         return ((row[:N_EXPRESSION].cpu(), row[-6:].cpu()) for row in rows)
 
     def _emotion(self, emotion: str | Emotion | None, recording: Recording) -> Emotion:
@@ -332,7 +332,7 @@ class EmoTalk:
 
     def generate(
         self,
-        face: Subject | str | os.PathLike | np.ndarray,
+        face: Portrait | str | os.PathLike | np.ndarray,
         audio: str | os.PathLike | None,
         emotion: str | Emotion | None,
         out: str | os.PathLike,
@@ -351,7 +351,7 @@ class EmoTalk:
     ) -> Result:
         """Make the video `out` (.mp4), its sidecar, and a contact sheet `preview` (.png) if one is named.
 
-        emotion: as in `frames`. motion: see `drive`. blendshapes: also write the motion to this file (`exchange`), at
+        emotion: as in `frames`. motion: see `performance`. blendshapes: also write the motion to this file (`exchange`), at
         blendshapes_fps. options: any field of `Settings`. progress is called with (stage, done, total).
         The files appear when they are complete; after an error or an interrupt nothing is left, but of videos longer
         than `segments.SECONDS` the complete pieces, in a hidden folder: with `resume` the same call goes on from
@@ -368,23 +368,23 @@ class EmoTalk:
         paths = Outputs.plan(out, preview, blendshapes, sidecar, overwrite, inputs)
         report("portrait", 0, 1)
         with watch("portrait"):
-            subject = face if isinstance(face, Subject) else self.portrait(face)
+            portrait = face if isinstance(face, Portrait) else self.portrait(face)
         report("portrait", 1, 1)
         report("sound", 0, 1)
         with watch("sound"):
-            drive = self.drive(audio, emotion, motion, settings.pose)
-        felt = drive.emotion
+            performance = self.performance(audio, emotion, motion, settings.pose)
+        felt = performance.emotion
         shown_as = felt.public if felt is not None else "as recorded"
         with watch("emotion"):
             nearest = self.nearest(felt) if felt is not None else {}
         report("sound", 1, 1)
-        if audio is None and drive.recording is not None:
+        if audio is None and performance.recording is not None:
             audio = motion  # the film's own sound
-        framing = self._framing(subject, settings)
-        total = frame_count(drive.seconds, settings.fps)
+        framing = self._framing(portrait, settings)
+        total = frame_count(performance.seconds, settings.fps)
         record = provenance.Record(
             paths.video,
-            self._inputs(subject, felt, {"audio": audio, "motion": motion, "pose": settings.pose}),
+            self._inputs(portrait, felt, {"audio": audio, "motion": motion, "pose": settings.pose}),
             {**(felt.options() if felt else {}), **dataclasses.asdict(settings), **self._models()},
             self.weights,
             str(self.device),
@@ -396,7 +396,7 @@ class EmoTalk:
             if paths.blendshapes is not None:
                 to = files.enter_context(PartFile(paths.blendshapes)).path
                 with open(to, "w", newline="", encoding="utf-8") as file:
-                    rows = self.blendshapes(drive, blendshapes_fps, settings)
+                    rows = self.blendshapes(performance, blendshapes_fps, settings)
                     livelink.write(file, rows, blendshapes_fps, paths.blendshapes.suffix)
             note = files.enter_context(PartFile(paths.sidecar)) if paths.sidecar is not None else None
             shared = {
@@ -413,7 +413,7 @@ class EmoTalk:
             files.enter_context(writer)
             sheet = ContactSheet(total, settings.fps) if part is not None else None
             shown = sheet.wanted if sheet is not None else ()
-            frames = self.animator.frames(subject, drive, settings, framing, watch, writer.done, shown)
+            frames = self.animator.frames(portrait, performance, settings, framing, watch, writer.done, shown)
             write_frames(frames, writer, sheet, total, watch, report)
             if sheet is not None:
                 sheet.save(part, f"{' '.join(shown_as.split())}, intensity {spelt(settings.intensity)}")
@@ -426,7 +426,7 @@ class EmoTalk:
             preview=paths.preview,
             blendshapes=paths.blendshapes,
             motion=str(motion) if motion is not None else None,
-            face=subject.name,
+            face=portrait.name,
             audio=str(audio) if audio is not None else None,
             emotion=felt.label if felt is not None else None,
             nearest=nearest,
@@ -436,15 +436,15 @@ class EmoTalk:
             elapsed=time.perf_counter() - begin,
             stages=watch.stages,
             weights=self.weights,
-            notes=subject.notes + notes_on(drive, nearest),
+            notes=portrait.notes + notes_on(performance, nearest),
         )
 
     @staticmethod
-    def _inputs(subject: Subject, felt: Emotion | None, given: dict) -> dict[str, tuple[Path | None, str]]:
+    def _inputs(portrait: Portrait, felt: Emotion | None, given: dict) -> dict[str, tuple[Path | None, str]]:
         """Option -> file and SHA-256, for the record."""
         files = {name: Path(path) for name, path in given.items() if path is not None and path not in POSES}
         hashed = {name: (path, sha256(path)) for name, path in files.items()}
-        return {"face": (subject.path, subject.sha256), **hashed, **(felt.inputs() if felt else {})}
+        return {"face": (portrait.path, portrait.sha256), **hashed, **(felt.inputs() if felt else {})}
 
     def _models(self) -> dict[str, str]:
         """The options of `emotalk generate` that chose the models."""
@@ -453,7 +453,7 @@ class EmoTalk:
         engine = {"engine": self.hef.engine} if self.hef is not None and self.hef.engine != "eager" else {}
         return {"generator": self.generator, "landmarks": landmarks, **clip, **engine, "device": str(self.device)}
 
-    def _framing(self, subject: Subject, settings: Settings) -> CropFraming | FullFraming:
+    def _framing(self, portrait: Portrait, settings: Settings) -> CropFraming | FullFraming:
         if settings.framing == "crop":
-            return CropFraming(subject.fit, settings.size, self.device)
-        return FullFraming(subject.fit, self.device)
+            return CropFraming(portrait.fit, settings.size, self.device)
+        return FullFraming(portrait.fit, self.device)

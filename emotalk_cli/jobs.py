@@ -191,17 +191,17 @@ def plan(job: Job, talker: EmoTalk) -> Plan:
     """
     out = check_output(job.target, not job.no_overwrite)
     begin = time.perf_counter()
-    subject = talker.portrait(job.face)
+    portrait = talker.portrait(job.face)
     emotion = talker.emotion(**job._emotions) if one_of(**job._emotions) else None
-    drive = talker.drive(job.audio, emotion, job.motion, job.settings.pose)
-    total = frame_count(drive.seconds, job.settings.fps)
-    frames = talker.frames(subject, job.audio, emotion, job.settings, motion=job.motion)
+    performance = talker.performance(job.audio, emotion, job.motion, job.settings.pose)
+    total = frame_count(performance.seconds, job.settings.fps)
+    frames = talker.frames(portrait, job.audio, emotion, job.settings, motion=job.motion)
     first = next(frames)  # what is made once is made now
     ready = time.perf_counter()
     tried = 1 + sum(1 for _ in itertools.islice(frames, min(total, 3 * BATCH[talker.device.type]) - 1))
     spent = time.perf_counter() - ready
     each = spent / (tried - 1) if tried > 1 else ready - begin
-    points = subject.fit.landmarks[:, :2].numpy() * subject.fit.to_source[0, 0]
+    points = portrait.fit.landmarks[:, :2].numpy() * portrait.fit.to_source[0, 0]
     unit = 1 if sys.platform == "darwin" else 1024
     return Plan(
         out=out,
@@ -212,7 +212,7 @@ def plan(job: Job, talker: EmoTalk) -> Plan:
         size=(first.shape[1], first.shape[0]),
         estimated_seconds=round(ready - begin + each * total, 1),
         estimated_memory=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6),
-        notes=subject.notes,
+        notes=portrait.notes,
     )
 
 

@@ -163,15 +163,15 @@ def test_exported_motion_drives_the_same_video(talker, made, tmp_path):
 def test_a_film_drives_another_face_and_lends_its_head(talker, made, tmp_path):
     film, shapes = made
     recorded = livelink.read(shapes)
-    take = talker.drive(None, None, film).take
+    take = talker.performance(None, None, film).take
     count = min(len(take.beta), len(recorded.beta))
     assert abs(len(take.beta) - len(recorded.beta)) <= 1
     both = torch.stack([take.beta[:count, JAW], recorded.beta[:count, JAW]])
     assert torch.corrcoef(both)[0, 1] > 0.6
-    drive = talker.drive(film, "neutral", None, str(film))
-    assert drive.take is None and drive.head.pose[0].abs().max() < 1e-6
-    moved = torch.stack([pose for _, pose in talker.blendshapes(drive, 25.0, pose=str(film), blink=0)])
-    torch.testing.assert_close(moved[:count], drive.head.pose[:count], atol=1e-4, rtol=0)
+    performance = talker.performance(film, "neutral", None, str(film))
+    assert performance.take is None and performance.head.pose[0].abs().max() < 1e-6
+    moved = torch.stack([pose for _, pose in talker.blendshapes(performance, 25.0, pose=str(film), blink=0)])
+    torch.testing.assert_close(moved[:count], performance.head.pose[:count], atol=1e-4, rtol=0)
 
 
 def test_a_sidecar_makes_the_same_video_from_motion_and_a_films_head(talker, made, tmp_path):
@@ -187,9 +187,9 @@ def test_a_sidecar_makes_the_same_video_from_motion_and_a_films_head(talker, mad
 def test_motion_and_emotion_exclude_each_other_and_a_pose_must_exist(talker, made, tmp_path):
     film, shapes = made
     with pytest.raises(UsageError, match="--emotion and --motion"):
-        talker.drive(film, "happy", shapes)
+        talker.performance(film, "happy", shapes)
     with pytest.raises(UsageError, match="--audio is missing"):
-        talker.drive(None, "happy")
+        talker.performance(None, "happy")
     with pytest.raises(UsageError, match="--pose nodding"):
         talker.generate(PORTRAIT, film, "happy", tmp_path / "a.mp4", pose="nodding")
     with pytest.raises(UsageError, match="--export-fps 24"):
@@ -197,5 +197,5 @@ def test_motion_and_emotion_exclude_each_other_and_a_pose_must_exist(talker, mad
             PORTRAIT, film, "happy", tmp_path / "a.mp4", blendshapes=tmp_path / "a.csv", blendshapes_fps=24.0
         )
     with pytest.raises(InputError, match="damaged or no video"):
-        talker.drive(None, None, SPEECH)
+        talker.performance(None, None, SPEECH)
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from emotalk_cli.face.fit import Portrait
+from emotalk_cli.face.fit import PortraitFit
 from emotalk_cli.face.geometry import Geometry
 from emotalk_cli.media.framing import MAX_FULL_SIDE, CropFraming, FullFraming, window
 from emotalk_cli.media.preview import ContactSheet
@@ -29,7 +29,7 @@ def detailed_picture(side: int) -> np.ndarray:
     return picture
 
 
-def portrait(picture: np.ndarray, affine: np.ndarray) -> Portrait:
+def portrait(picture: np.ndarray, affine: np.ndarray) -> PortraitFit:
     """A portrait whose crop is that part of the picture (edges repeated); all that framing uses of one."""
     at = np.stack(np.meshgrid(np.arange(512) + 0.5, np.arange(512) + 0.5), -1) @ affine[:, :2].T + affine[:, 2]
     limits = np.array([picture.shape[1], picture.shape[0]])
@@ -39,7 +39,7 @@ def portrait(picture: np.ndarray, affine: np.ndarray) -> Portrait:
     pixels = torch.nn.functional.avg_pool2d(pixels, step, 1, step // 2, count_include_pad=False)
     crop = torch.nn.functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)[0]
     none = torch.zeros(0)
-    return Portrait(crop, none, none, none, none, none, None, affine, picture)
+    return PortraitFit(crop, none, none, none, none, none, None, affine, picture)
 
 
 def geometry(count: int, shift: float = 0.0) -> Geometry:

@@ -178,9 +178,9 @@ def test_four_minutes_take_no_more_memory_than_one(talker, tmp_path):
     framing = talker._framing(subject, settings)
     for minutes in (1, 4):
         ffmpeg("-f", "lavfi", "-i", f"anoisesrc=r=16000:a=0.2:d={60 * minutes}", tmp_path / f"{minutes}.wav")
-        drive = talker.drive(tmp_path / f"{minutes}.wav", "happy")
-        assert drive.seconds == 60 * minutes
-        assert not list(talker._frames(subject, drive, settings, framing, Stopwatch(), first=10**9))
+        performance = talker.performance(tmp_path / f"{minutes}.wav", "happy")
+        assert performance.seconds == 60 * minutes
+        assert not list(talker.animator.frames(subject, performance, settings, framing, Stopwatch(), first=10**9))
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     unit = 1024 if sys.platform != "darwin" else 1
     assert (peaks[1] - peaks[0]) * unit < 11 << 20  # the samples alone would be 15 MB

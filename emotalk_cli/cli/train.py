@@ -77,7 +77,7 @@ def _trainer(task: str) -> Callable:
             options = configs.load(name, task, overrides or (), steps=steps, seed=seed, amp=amp)
             place = find_device(device)
             torch.manual_seed(options.seed)
-            module = importlib.import_module(f"..training.{task}{'_video' if filmed else ''}", __package__)
+            module = importlib.import_module(f"..training.tasks.{task}{'_video' if filmed else ''}", __package__)
             trained = module.build(data, options, out / task)
             command = shlex.join(["emotalk", *sys.argv[1:]])
             solver = Solver(trained, options, out, device=str(place), resume=resume, command=command, progress=report)

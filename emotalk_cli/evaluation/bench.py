@@ -68,7 +68,7 @@ def _measure(
     with tempfile.TemporaryDirectory(prefix="emotalk-") as folder:
         for _ in range(repeats + 1):
             options = {"size": size, "sidecar": False}
-            talker._subjects.clear()  # the portrait is part of the work
+            talker._portraits.clear()  # the portrait is part of the work
             runs.append(talker.generate(face, sound, "happy", Path(folder) / "bench.mp4", **options))
     best = min(runs[1:], key=lambda run: run.elapsed)
     networks = {"AME": talker.ame, "EAC": talker.eac, "HEF": talker.hef, "face tracker": talker.tracker}

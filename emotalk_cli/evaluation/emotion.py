@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..api import EmoTalk
-from ..face.fit import Portrait, fit_portrait
+from ..face.fit import PortraitFit, fit_portrait
 from ..face.geometry import FaceMotion
 from ..face.model import FaceModel
 from ..face.topology import INDEX
@@ -109,7 +109,7 @@ def _pad_same(x: Tensor, kernel: int, stride: int, value: float) -> Tensor:
     return F.pad(x, pads, value=value)
 
 
-def held_out(model: FaceModel, data: Path, count: int, smiling: bool = False) -> list[Portrait]:
+def held_out(model: FaceModel, data: Path, count: int, smiling: bool = False) -> list[PortraitFit]:
     """Up to `count` labelled faces spread over the test split of the data pack; smiling: of those that smile."""
     labels = np.load(data / "faces/labels.npz")
     names = json.loads((data / "splits.json").read_text())["faces"]
@@ -135,7 +135,7 @@ def table(confusion: np.ndarray) -> str:
 def confusion(
     talker: EmoTalk,
     reader: EmotionReader,
-    portraits: list[Portrait],
+    portraits: list[PortraitFit],
     audio: Path | None,
     intensity: float,
     moments: int,

@@ -70,7 +70,7 @@ class Pose:
 
 
 @dataclasses.dataclass
-class Portrait:
+class PortraitFit:
     """A fitted source face.
 
     image [3,512,512] 0..1; landmarks [478,3] crop px; alpha [80], beta [64], delta [80], gamma [27];
@@ -263,7 +263,7 @@ def snap_lips(image: Tensor, landmarks: Tensor) -> Tensor:
 
 def fit_portrait(
     model: FaceModel, image: np.ndarray, landmarks: np.ndarray, scores: np.ndarray | None = None
-) -> Portrait:
+) -> PortraitFit:
     """Crop and fit a face. image: uint8 [H,W,3]; landmarks: [478,3] in its px; scores: [51] ARKit, of a tracker.
 
     Runs on the CPU.
@@ -279,4 +279,4 @@ def fit_portrait(
         beta = complete_smile(model, beta, 0.0 if scores is None else float(np.mean(scores[sides])))
         delta, gamma = fit_appearance(model, pixels, points, beta[0], pose)
     affine = np.array([[1 / zoom, 0, left], [0, 1 / zoom, top]])
-    return Portrait(pixels, points, alpha[0], beta[0], delta[0], gamma[0], pose, affine, image)
+    return PortraitFit(pixels, points, alpha[0], beta[0], delta[0], gamma[0], pose, affine, image)

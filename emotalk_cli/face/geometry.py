@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from . import eyes as eyeballs
 from .eyes import Eye, smooth_ring
-from .fit import CROP_SIZE, Portrait, Pose, unwrap
+from .fit import CROP_SIZE, PortraitFit, Pose, unwrap
 from .model import FaceModel, rotation_matrix, sh_basis, shade
 from .raster import boxed, interpolate, pixel_grid, polygon_distance, rasterize, sample
 from .topology import (
@@ -177,7 +177,9 @@ class FaceMotion:
     portrait's light: a warp and nothing else, for comparison.
     """
 
-    def __init__(self, model: FaceModel, portrait: Portrait, device: str | torch.device = "cpu", shading: bool = True):
+    def __init__(
+        self, model: FaceModel, portrait: PortraitFit, device: str | torch.device = "cpu", shading: bool = True
+    ):
         self.device = torch.device(device)
         self.shading = shading
         self.model = model.to(self.device)

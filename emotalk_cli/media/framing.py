@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..face.fit import CROP_MARGIN, CROP_SIZE, Portrait, cut
+from ..face.fit import CROP_MARGIN, CROP_SIZE, PortraitFit, cut
 from ..face.geometry import Geometry
 
 MAX_FULL_SIDE = 1920  # px; larger pictures are scaled down for `full`, so that the video plays everywhere
@@ -24,7 +24,7 @@ FEATHER = 0.12  # width of the blend at each border of the crop, as a part of it
 class CropFraming:
     """The animated crop, `size` x `size` px; where it reaches beyond the picture's edges, the square inside them."""
 
-    def __init__(self, portrait: Portrait, size: int, device: torch.device) -> None:
+    def __init__(self, portrait: PortraitFit, size: int, device: torch.device) -> None:
         self.size = (size, size)
         left, top, side = window(portrait)
         zoom = portrait.to_source[0, 0]
@@ -48,7 +48,7 @@ class CropFraming:
 class FullFraming:
     """The whole picture at an even size, with the animated crop blended into its place."""
 
-    def __init__(self, portrait: Portrait, device: torch.device) -> None:
+    def __init__(self, portrait: PortraitFit, device: torch.device) -> None:
         height, width = portrait.source.shape[:2]
         scale = min(1.0, MAX_FULL_SIDE / max(height, width))
         self.size, self.half = (_even(width * scale), _even(height * scale)), False
@@ -113,7 +113,7 @@ class _Placed:
         return F.grid_sample(crops, self._grid(len(crops)), mode="bicubic", padding_mode="border", align_corners=False)
 
 
-def window(portrait: Portrait) -> tuple[float, float, float]:
+def window(portrait: PortraitFit) -> tuple[float, float, float]:
     """(left, top, side), source px: the largest square of the portrait crop that lies inside the picture.
 
     It always holds the whole face; an overhang too small to be noticed is left alone.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..face.fit import CROP_LIFT, CROP_SIZE, Portrait
+from ..face.fit import CROP_LIFT, CROP_SIZE, PortraitFit
 from ..face.geometry import Geometry, relight
 from ..face.model import N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
 from ..face.raster import boxed, pixel_grid, polygon_distance, sharp_sample
@@ -326,7 +326,7 @@ class HEF(nn.Module):
         return Source(image, halved(image), mouth, pyramid, identity)
 
     @torch.inference_mode()
-    def source(self, portrait: Portrait) -> Source:
+    def source(self, portrait: PortraitFit) -> Source:
         """Everything that does not change from frame to frame."""
         device = self.start.device
         top, left = self.dims.origin

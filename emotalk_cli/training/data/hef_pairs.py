@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...emotions.prototypes import BASICS, PROTOTYPES
-from ...face.fit import CROP_SIZE, Portrait, align, expression_ridge, fit_portrait
+from ...face.fit import CROP_SIZE, PortraitFit, align, expression_ridge, fit_portrait
 from ...face.geometry import FaceMotion, Geometry, still
 from ...face.model import FaceModel
 from ...face.topology import EXPRESSION_NAMES, INDEX, INNER_LIPS, OUTER_EYE_CORNERS
@@ -56,7 +56,7 @@ SPREAD = 0.8  # cm over which a tracked point corrects its untracked neighbours
 class LandmarkMotion(FaceMotion):
     """Geometry that moves a portrait onto given landmarks instead of by expression coefficients."""
 
-    def __init__(self, model: FaceModel, portrait: Portrait, landmarks: Tensor):
+    def __init__(self, model: FaceModel, portrait: PortraitFit, landmarks: Tensor):
         """landmarks: [478,3] px of the portrait's crop."""
         super().__init__(model, portrait)
         self.target = landmarks
@@ -107,7 +107,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.concatenate([matrix, (target.mean(0) - matrix @ source.mean(0))[:, None]], 1)
 
 
-def aligned(source: Portrait, target: Photo) -> tuple[Tensor, Tensor]:
+def aligned(source: PortraitFit, target: Photo) -> tuple[Tensor, Tensor]:
     """The target photo laid into the source's crop by what expression does not move.
 
     Returns its image [3,512,512] 0..1 and its landmarks [478,3] in crop px.
@@ -196,7 +196,7 @@ def talk(data: Path, model: FaceModel) -> Iterator[tuple[str, Photo, Photo]]:
 
 def pair_geometry(
     model: FaceModel, source: Photo, target: Photo, fit=fit_portrait
-) -> tuple[Portrait, Geometry, Tensor, Tensor, Tensor]:
+) -> tuple[PortraitFit, Geometry, Tensor, Tensor, Tensor]:
     """Drive a source photo onto another photo of the same person.
 
     fit: as `fit_portrait`. Returns the source's portrait, the geometry, the target image [3,512,512] and landmarks
@@ -271,7 +271,7 @@ def other_pose(rng: np.random.Generator) -> Tensor:
 
 def back_translated(
     model: FaceModel, photo: Photo, rng: np.random.Generator, fit=fit_portrait
-) -> tuple[Portrait, Geometry, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[PortraitFit, Geometry, Tensor, Tensor, Tensor, Tensor]:
     """Warp and shade a photo to a random expression and pose, and the geometry that leads back to it.
 
     Returns as `pair_geometry`, and the driving pose [6].
@@ -292,7 +292,7 @@ def back_translated(
 
 def pack(
     hef: HEF,
-    portrait: Portrait,
+    portrait: PortraitFit,
     geometry: Geometry,
     image: Tensor,
     points: Tensor,
@@ -402,9 +402,9 @@ def prepare(data: Path, cache: Path, seed: int) -> None:
     """Make every sample that is not there yet: cache/<kind>.<target>.<variant>.npz."""
     cache.mkdir(parents=True, exist_ok=True)
     model, hef = FaceModel.load(), HEF()
-    fits: dict[int, Portrait] = {}
+    fits: dict[int, PortraitFit] = {}
 
-    def fit(model: FaceModel, image: np.ndarray, landmarks: np.ndarray) -> Portrait:
+    def fit(model: FaceModel, image: np.ndarray, landmarks: np.ndarray) -> PortraitFit:
         key = hash(landmarks.tobytes())
         if key not in fits:
             if len(fits) > 4:

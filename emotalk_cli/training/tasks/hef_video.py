@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...errors import InputError, UsageError
-from ...face.fit import CROP_SIZE, Portrait
+from ...face.fit import CROP_SIZE, PortraitFit
 from ...face.geometry import still
 from ...face.model import FaceModel
 from ...models import checkpoints
@@ -186,14 +186,14 @@ class VideoHEF:
         return checkpoints.save("hef", model.state_dict(), model.dims, out, data=data, **provenance)
 
 
-def portrait_of(clip: Shard, number: int) -> Portrait:
+def portrait_of(clip: Shard, number: int) -> PortraitFit:
     """A frame of a clip as a fitted source face."""
     image = clip.frame(number)
     vector = clip["pose"][number][None]
     whole = np.array([[1.0, 0, 0], [0, 1.0, 0]])
     fitted = (clip["alpha"], clip["beta"][number], clip["delta"], clip["gamma"])
     points, pose = clip["landmarks"][number], shards.to_pose(vector, clip.size)
-    return Portrait(image.float() / 255, points, *fitted, pose, whole, image.permute(1, 2, 0).contiguous().numpy())
+    return PortraitFit(image.float() / 255, points, *fitted, pose, whole, image.permute(1, 2, 0).contiguous().numpy())
 
 
 def _lpips() -> torch.nn.Module:

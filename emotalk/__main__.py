@@ -1,0 +1,8 @@
+"""`python -m emotalk` is the command `emotalk`."""
+
+import sys
+
+from emotalk_cli.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
