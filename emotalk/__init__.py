@@ -6,7 +6,7 @@ import emotalk_cli
 from emotalk_cli import __all__ as __all__
 
 if TYPE_CHECKING:
-    from emotalk_cli import *
+    from emotalk_cli import *  # noqa: F403
 
 
 def __getattr__(name: str) -> Any:  # late, as there: `import emotalk` need not import torch

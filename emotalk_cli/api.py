@@ -286,7 +286,7 @@ class EmoTalk:
     ) -> Performance:
         """Read what is to move the face: speech and emotion, or recorded motion.
 
-        motion: a blendshape file (`exchange`), or a video whose face is followed; the sound may then be None: it is
+        motion: a blendshape file (`livelink`), or a video whose face is followed; the sound may then be None: it is
         the video's, if it has any. pose: as in `Settings`. Raises InputError and UsageError.
         """
         if motion is None:
@@ -351,8 +351,8 @@ class EmoTalk:
     ) -> Result:
         """Make the video `out` (.mp4), its sidecar, and a contact sheet `preview` (.png) if one is named.
 
-        emotion: as in `frames`. motion: see `performance`. blendshapes: also write the motion to this file (`exchange`), at
-        blendshapes_fps. options: any field of `Settings`. progress is called with (stage, done, total).
+        emotion: as in `frames`. motion: see `performance`. blendshapes: also write the motion to this file
+        (`livelink`), at blendshapes_fps. options: any field of `Settings`. progress is called with (stage, done, total).
         The files appear when they are complete; after an error or an interrupt nothing is left, but of videos longer
         than `segments.SECONDS` the complete pieces, in a hidden folder: with `resume` the same call goes on from
         there. sidecar: also write `<out>.json`, which `emotalk generate --from` reads. signer: adds a C2PA manifest.
