@@ -352,7 +352,7 @@ class EmoTalk:
         """Make the video `out` (.mp4), its sidecar, and a contact sheet `preview` (.png) if one is named.
 
         emotion: as in `frames`. motion: see `performance`. blendshapes: also write the motion to this file
-        (`livelink`), at blendshapes_fps. options: any field of `Settings`. progress is called with (stage, done, total).
+        (`livelink`), at blendshapes_fps. options: fields of `Settings`. progress is called with (stage, done, total).
         The files appear when they are complete; after an error or an interrupt nothing is left, but of videos longer
         than `segments.SECONDS` the complete pieces, in a hidden folder: with `resume` the same call goes on from
         there. sidecar: also write `<out>.json`, which `emotalk generate --from` reads. signer: adds a C2PA manifest.
