@@ -5,9 +5,11 @@ import copy
 import pytest
 import torch
 
-from emotalk_cli.face.eyes import GAZE
 from emotalk_cli.face.fit import fit_portrait
-from emotalk_cli.face.geometry import GUM_SHOWN, LASH_LIMIT, FaceMotion
+from emotalk_cli.face.geometry import FaceMotion
+from emotalk_cli.face.geometry.contacts import GUM_SHOWN
+from emotalk_cli.face.geometry.eyeball import GAZE
+from emotalk_cli.face.geometry.mesh import LASH_LIMIT
 from emotalk_cli.face.model import FaceModel
 from emotalk_cli.face.raster import pixel_grid, polygon_distance, sample
 from emotalk_cli.face.topology import INDEX, INNER_LIPS, LEFT_EYE, LEFT_LID_PAIRS, RIGHT_EYE, RIGHT_LID_PAIRS
@@ -75,7 +77,7 @@ def test_source_expression_moves_nothing(motion):
     beta = motion.source_beta
     geometry = motion.frame(beta, STILL)
     assert geometry.flow.shape == (1, 2, 512, 512) and geometry.ratio.shape == (1, 1, 512, 512)
-    gap = motion.source_gap.max()
+    gap = motion.contacts.source_gap.max()
     assert geometry.flow.abs().max() < gap + 2  # only the lips may close to what β says
     assert (geometry.ratio - 1).abs().mean() < 0.01
 
@@ -84,7 +86,7 @@ def test_background_never_moves_without_pose(motion):
     geometry = motion.frame(expression(jawOpen=0.6, mouthSmile=1, browInnerUp=1), STILL)
     for corner in (slice(0, 40), slice(-40, None)):
         assert geometry.flow[:, :, corner, :60].abs().max() < 1e-3
-        assert torch.allclose(geometry.composite()[0][:, corner, :60], motion.image[0][:, corner, :60], atol=1e-3)
+        assert torch.allclose(geometry.composite()[0][:, corner, :60], motion.head.image[0][:, corner, :60], atol=1e-3)
 
 
 def test_background_stays_under_head_turns(motion):
@@ -105,9 +107,10 @@ def test_lips_close_exactly_and_open_with_the_jaw(motion):
 def test_a_lip_does_not_rise_far_above_the_portraits_own_teeth(motion):
     beta = expression(mouthUpperUp=1, noseSneer=1, mouthShrugLower=0.5)
     showing = copy.copy(motion)
-    showing.own_teeth = True
+    showing.mouth = copy.copy(motion.mouth)
+    showing.mouth.own_teeth = True
     lip, other = (m.vertices(beta, STILL)[0, 13, 1] for m in (showing, motion))
-    limit = GUM_SHOWN * motion.pose.scale[0] + 0.5
+    limit = GUM_SHOWN * motion.head.pose.scale[0] + 0.5
     assert motion.points[13, 1] - other > 2 * limit
     assert motion.points[13, 1] - lip < limit
     assert lip_gap(showing, beta) == pytest.approx(lip_gap(motion, beta), abs=1.5)  # the mouth keeps its opening
@@ -135,7 +138,7 @@ def test_wide_lids_uncover_a_round_iris_of_the_same_size(staring, look):
     rest, beta = iris_of(staring, expression()), expression(eyeWide=1.2)
     beta[0, INDEX["eyeLookOutLeft"]] = look
     iris = iris_of(staring, beta)
-    size = 2 * staring.eyes[0].radius
+    size = 2 * staring.eyes.eyes[0].radius
     assert rest.any(1).sum() < size - 3  # its top is under the lid
     assert int(iris.any(1).sum()) == pytest.approx(size, abs=2.5)
     assert int(iris.any(0).sum()) == pytest.approx(size, abs=2.5)
@@ -143,7 +146,7 @@ def test_wide_lids_uncover_a_round_iris_of_the_same_size(staring, look):
     above = geometry.eyes[0, 0, :top, iris.any(0)] > 0.9
     assert geometry.composite()[0].mean(0)[:top, iris.any(0)][above].quantile(0.9) > 0.6  # white shows
     middle, before = (m.any(0).nonzero().float().mean() for m in (iris, rest))
-    assert float(middle - before) == pytest.approx(look * GAZE * float(staring.pose.scale[0]), abs=1.0)
+    assert float(middle - before) == pytest.approx(look * GAZE * float(staring.head.pose.scale[0]), abs=1.0)
 
 
 @pytest.mark.parametrize("height", [-0.2, -0.45, -1.0])  # narrow, a slit, shut
@@ -152,7 +155,7 @@ def test_eyes_nearly_shut_open_a_little_and_never_to_white_balls(height):
     geometry = motion.frame(expression(eyeWide=1.2), STILL)
     open_eye = geometry.eyes[0, 0] > 0.9
     assert open_eye.sum() < with_eyes(0.3).frame(expression(eyeWide=1.2), STILL).eyes.gt(0.9).sum() * 0.7
-    for eye in motion.eyes:  # behind the lids there is an iris
+    for eye in motion.eyes.eyes:  # behind the lids there is an iris
         x, y = (eye.iris - eye.corner).long().tolist()
         assert eye.picture[0, 3:6, y, x].max() < 0.3
     if height == -1.0:
@@ -164,7 +167,7 @@ def test_a_squint_takes_the_same_part_of_a_narrow_eye(motion, staring):
     left = []
     for eyes in (motion, staring):  # open as the mean face's; half as much
         before, after = (
-            float((p[lower, 1] - p[upper, 1]) / eyes.pose.scale[0])
+            float((p[lower, 1] - p[upper, 1]) / eyes.head.pose.scale[0])
             for p in (eyes.points, eyes.vertices(expression(eyeSquint=0.6, eyeLookDown=0.5), STILL)[0])
         )
         left.append((before, after / before))
@@ -230,14 +233,14 @@ def test_polygon_distance_of_a_square():
 
 
 def test_lashes_keep_their_length_when_lids_close_or_open_wide(motion):
-    rim, above = motion.lashes
-    source = motion.mesh_source
+    rim, above = motion.mesh.edges
+    source = motion.mesh.source
     count = len(rim)
     assert count > 20  # both eyes
     length = (source[-count:] - source[rim])[:, :2].norm(dim=1)
     for values in ({"eyeBlink": 1.0}, {"eyeWide": 1.0}):
         beta = expression(**values)
-        mesh = motion.mesh(motion._expressed(beta), STILL)[0]
+        mesh = motion.mesh.driven(motion.expressed(beta), STILL)[0]
         driven = (mesh[-count:] - mesh[rim])[:, :2].norm(dim=1)
         lid = (mesh[rim] - source[rim])[:, 1].abs().max()
         assert lid > 1  # px: the lids have moved

@@ -286,7 +286,7 @@ def back_translated(
     posed = align(model.vertices(real.alpha[None], (beta + model.expression_rest)[None]), moved[None])
     portrait = dataclasses.replace(real, image=fake, landmarks=moved, beta=beta, pose=posed)
     # the way back turns the head by -pose; what is left for expression is the real face under +pose
-    back = LandmarkMotion(model, portrait, motion._rigid(real.landmarks[None], pose)[0])
+    back = LandmarkMotion(model, portrait, motion.head.rigid(real.landmarks[None], pose)[0])
     return portrait, back.frame(real.beta[None], -pose), real.image, real.landmarks, real.beta, -pose[0]
 
 

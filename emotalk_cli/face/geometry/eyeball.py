@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .raster import pixel_grid, sharp_sample
-from .topology import INDEX, LEFT_EYE, LEFT_LID_PAIRS, RIGHT_EYE, RIGHT_LID_PAIRS
+from ..raster import pixel_grid, sharp_sample
+from ..topology import INDEX, LEFT_EYE, LEFT_LID_PAIRS, RIGHT_EYE, RIGHT_LID_PAIRS
 
 IRIS = {"Left": 473, "Right": 468}  # centre; the four vertices that follow lie on the limbus
 RINGS = {"Left": LEFT_EYE, "Right": RIGHT_EYE}

@@ -1,0 +1,95 @@
+"""Lips and lids that meet exactly where an expression says so."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..topology import INDEX, LEFT_LID_PAIRS, LIP_PAIRS, RIGHT_LID_PAIRS
+from .head import Head
+
+LIP_SHARE = 0.3  # part of a lip-gap correction that the upper lip takes; the jaw takes the rest
+LIP_ROUND = 0.5  # part of a parabola in the outline of an opening; the basis alone may open to a wedge
+LIP_SPAN = 2.1  # cm, half the width of that parabola
+LID_OVERLAP = 1.5  # px by which closed lids overlap, so that no sliver of the eye shows
+SHUT, EASE = 0.12, 0.5  # of the mean face's opening: eyes that stay shut; eyes that may open as wide as any
+LID_SHARE = 0.85  # part of a blink that the upper lid takes
+GUM_SHOWN = 0.08  # cm that a lip rises above where it bares the portrait's own teeth: what lies there is not known
+
+
+class Contacts:
+    """lips [2,9]: upper and lower vertices that meet; lids: for each eye the same [2,7]; source_gap [9]: px between the
+    portrait's lips."""
+
+    def __init__(self, head: Head):
+        self.head = head
+        model, device = head.model, head.device
+        mean = model.mean.cpu()
+        self.lips = torch.tensor(LIP_PAIRS, device=device).T
+        across = model.mean[self.lips[0], 0] / LIP_SPAN
+        self.lip_profile = (1 - across.square()).clamp_min(0)
+        self.lip_up = _spread(mean, LIP_PAIRS, True, 0.9, 0.45).to(device)
+        self.lip_down = _spread(mean, LIP_PAIRS, False, 1.4, 0.45).to(device)
+        self.lids, self.blinks, self.narrow, self._lid_spread = [], [], [], []
+        for side, pairs in (("Left", LEFT_LID_PAIRS), ("Right", RIGHT_LID_PAIRS)):
+            self._lid_spread.append([_spread(mean, pairs, upper, 0.55, 0.3).to(device) for upper in (True, False)])
+            pairs = torch.tensor(pairs, device=device).T
+            self.lids.append(pairs)
+            self.blinks.append(INDEX[f"eyeBlink{side}"])
+            usual = (model.mean[pairs[0], 1] - model.mean[pairs[1], 1]).mean() * head.pose.scale
+            self.narrow.append(float((self.gaps(head.points[None], pairs).mean() / usual).clamp(0, 1)))
+        self.source_gap = self.gaps(head.points[None], self.lips)[0].clamp_min(0)
+
+    def gaps(self, points: Tensor, pairs: Tensor) -> Tensor:
+        """How far the pairs [2,P] of points [B,478,3] are apart, px: [B,P]; below 0 where they overlap."""
+        return ((points[:, pairs[0]] - points[:, pairs[1]]) * self.head.up).sum(-1)
+
+    def expressed(self, beta: Tensor, own_teeth: bool) -> Tensor:
+        """Landmarks [B,478,3] px under β [B,64] in the portrait's own pose, lips and lids meeting exactly where β says
+        so. own_teeth: whether the portrait shows its own upper teeth, above which a lip does not rise far."""
+        head = self.head
+        blink = beta[:, self.blinks].clamp(0, 1)
+        beta = beta.clone()
+        beta[:, self.blinks] = 0
+        points = head.points + head.pose.rotate(head.model.displacement(beta - head.source_beta))
+        model_gap = head.model.displacement(beta)
+        model_gap = model_gap[:, self.lips[0], 1] - model_gap[:, self.lips[1], 1]
+        model_gap = torch.lerp(model_gap, model_gap.amax(1, keepdim=True).clamp_min(0) * self.lip_profile, LIP_ROUND)
+        wanted = (model_gap * head.pose.scale).clamp_min(0)
+        error = wanted - self.gaps(points, self.lips)
+        shift = LIP_SHARE * error @ self.lip_up.T - (1 - LIP_SHARE) * error @ self.lip_down.T
+        if own_teeth:
+            raised = ((points - head.points)[:, self.lips[0]] * head.up).sum(-1) + LIP_SHARE * error
+            excess = (raised.amax(1, keepdim=True) - GUM_SHOWN * head.pose.scale).clamp_min(0).expand_as(raised)
+            shift = shift - excess @ self.lip_up.T - excess @ self.lip_down.T
+        for column, (pairs, (upper, lower)) in enumerate(zip(self.lids, self._lid_spread, strict=True)):
+            gap, own = self.gaps(points, pairs), self.gaps(head.points[None], pairs)
+            narrow = self.narrow[column]
+            # a squint takes its part of a narrow eye; one nearly shut does not spring open
+            squint, wide = (own - gap).clamp_min(0) * (1 - narrow), (gap - own).clamp_min(0)
+            eased = squint - wide * min(max((EASE - narrow) / (EASE - SHUT), 0), 1)
+            gap = ((gap + eased).clamp_min(0) + LID_OVERLAP) * blink[:, column, None]
+            shift = shift + (eased / 2 - LID_SHARE * gap) @ upper.T - (eased / 2 - (1 - LID_SHARE) * gap) @ lower.T
+        return points + shift[..., None] * head.up
+
+
+def _spread(mean: Tensor, pairs: list[tuple[int, int]], upper: bool, reach: float, width: float) -> Tensor:
+    """How far each vertex follows each (upper, lower) pair's member: [478, pairs], 1 at the member itself.
+
+    Above the contact line vertices follow the upper members, below it the lower ones; influence fades with
+    `reach` cm away from the line and `width` cm along it.
+    """
+    own = torch.tensor([p[0 if upper else 1] for p in pairs])
+    other = torch.tensor([p[1 if upper else 0] for p in pairs])
+    line = (mean[own] + mean[other]) / 2
+    dx = mean[:, None, 0] - line[None, :, 0]
+    weight = torch.exp(-0.5 * (dx / width) ** 2)
+    share = weight / weight.sum(1, keepdim=True).clamp_min(1e-6)
+    beyond = (mean[:, 0] - line[:, 0].max()).clamp_min(0) + (line[:, 0].min() - mean[:, 0]).clamp_min(0)
+    height = mean[:, 1] - (share * line[None, :, 1]).sum(1)
+    side = (height > 0) if upper else (height < 0)
+    fade = torch.exp(-0.5 * (height / reach) ** 2) * torch.exp(-0.5 * (beyond / width) ** 2) * side
+    follow = share * fade[:, None]
+    follow[other] = 0.0
+    follow[own] = torch.eye(len(pairs))  # the pair itself meets exactly
+    return follow

@@ -1,0 +1,60 @@
+"""What the face model says of a frame, as maps over the portrait crop, and the frame that they make."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+SKIN_TINT = (0.8, 1.0, 1.1)  # of shading by colour (R, G, B): light that has been inside skin comes out red
+
+
+@dataclasses.dataclass
+class Geometry:
+    """What the face model says of B frames; all [B,·,512,512].
+
+    flow: backward, px (source = pixel + flow); warped: the source sampled by it, 0..1;
+    ratio: driven / source shading, 0.6..1.25; rendered: I^rd, the driven 3D face on black, 0..1;
+    interior: drawn (or, where the source shows it, its own) mouth interior; mouth, eyes, face: soft masks 0..1;
+    own: the part of the mouth where the portrait's own teeth show, soft 0..1;
+    lids: [B,4,512,512], eyeballs and bare lids: colour, and how much of the warped picture they cover.
+    """
+
+    flow: Tensor
+    warped: Tensor
+    ratio: Tensor
+    rendered: Tensor
+    interior: Tensor
+    mouth: Tensor
+    eyes: Tensor
+    face: Tensor
+    own: Tensor
+    lids: Tensor
+
+    def composite(self) -> Tensor:
+        """The animated face without a learned generator: warp x shading ratio, with the drawn mouth and eyes. 0..1."""
+        frames = self.warped.clone()
+        body = torch.maximum(self.face, self.mouth)
+        box = (..., *(_extent(body.amax((0, 1, axis))) for axis in (3, 2)))
+        skin = relight(self.warped[box], self.ratio[box]).clamp(0, 1)
+        frames[box] = torch.lerp(skin, self.interior[box], self.mouth[box])
+        return self.paint(frames)
+
+    def paint(self, frames: Tensor) -> Tensor:
+        """Eyeballs and bare lids drawn into frames [B,3,512,512], in place."""
+        rows = _extent(self.lids[:, 3].amax((0, 2)))
+        colour, cover = self.lids[..., rows, :].split([3, 1], 1)
+        frames[..., rows, :] = torch.lerp(frames[..., rows, :], colour, cover)
+        return frames
+
+
+def relight(skin: Tensor, ratio: Tensor) -> Tensor:
+    """skin [B,3,H,W] under `ratio` [B,1,H,W] times its light, warmer in folds as skin is."""
+    return skin * (1 + (ratio - 1) * skin.new_tensor(SKIN_TINT)[:, None, None])
+
+
+def _extent(line: Tensor) -> slice:
+    """From the first to the last element above 0; empty where there is none."""
+    hit = line.nonzero()[:, 0]
+    return slice(int(hit[0]), int(hit[-1]) + 1) if len(hit) else slice(0, 0)

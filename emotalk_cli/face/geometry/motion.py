@@ -1,0 +1,112 @@
+"""Motion of one portrait: its parts put together to the maps of each frame."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..fit import CROP_SIZE, PortraitFit
+from ..model import FaceModel
+from ..raster import boxed, interpolate, pixel_grid, rasterize, sample
+from ..topology import LEFT_EYE, N_SKIN, OUTER_LIPS, RIGHT_EYE
+from .contacts import Contacts
+from .eyes import Eyes
+from .head import Head
+from .maps import Geometry
+from .mesh import Mesh
+from .mouth import Mouth
+from .shading import Shading
+
+RATIO_SIZE = CROP_SIZE // 2  # flow and shading are smooth: rasterised at half size, then enlarged
+LASH_DARK = 0.4  # part of the light that the line takes where closed lids meet
+
+
+class FaceMotion:
+    """Motion of one portrait. Everything that does not change from frame to frame is computed here, once.
+
+    model and portrait may live on the CPU; frames are made on `device`. Without `shading` the skin keeps the
+    portrait's light: a warp and nothing else, for comparison.
+    """
+
+    def __init__(
+        self, model: FaceModel, portrait: PortraitFit, device: str | torch.device = "cpu", shading: bool = True
+    ):
+        self.head = Head(model, portrait, torch.device(device))
+        self.shading = shading
+        self.mesh = Mesh(self.head)
+        self.contacts = Contacts(self.head)
+        self.eyes = Eyes(self.head, self.contacts)
+        self.mouth = Mouth(self.head, self.contacts)
+        self.relief = Shading(self.head)
+
+    @property
+    def points(self) -> Tensor:
+        """The portrait's landmarks [478,3], crop px."""
+        return self.head.points
+
+    @property
+    def source_beta(self) -> Tensor:
+        """The portrait's own expression [1,64], lids aside: they move from where they are in the picture."""
+        return self.head.source_beta
+
+    def vertices(self, beta: Tensor, pose: Tensor) -> Tensor:
+        """Driven landmarks [B,478,3] crop px for β [B,64] and pose [B,6] relative to the portrait's."""
+        return self.head.rigid(self.expressed(beta), pose)
+
+    def expressed(self, beta: Tensor) -> Tensor:
+        """Landmarks [B,478,3] crop px for β [B,64] in the portrait's own pose."""
+        return self.contacts.expressed(beta, self.mouth.own_teeth)
+
+    @torch.inference_mode()
+    def frame(self, beta: Tensor, pose: Tensor) -> Geometry:
+        """Geometry of B frames: β [B,64] expression coefficients, pose [B,6] relative to the portrait's own.
+
+        pose: rotation vector (rad; camera space, x right, y down, z away), x, y (crop fraction), log scale.
+        """
+        beta, pose = beta.to(self.head.device), pose.to(self.head.device)
+        expressed = self.expressed(beta)
+        points, mesh = self.head.rigid(expressed, pose), self.mesh.driven(expressed, pose)
+        half = CROP_SIZE // RATIO_SIZE
+        face, weights = rasterize(mesh / half, self.mesh.triangles, RATIO_SIZE, RATIO_SIZE)
+        found = interpolate(face, weights, self.mesh.triangles, self.mesh.attributes)
+        empty = (face < 0)[:, None]
+        grid = pixel_grid(RATIO_SIZE, RATIO_SIZE, self.head.device).permute(2, 0, 1)[None] * half
+        flow = torch.where(empty, torch.zeros_like(found[:, :2]), found[:, :2] - grid)
+        uv = found[:, 2:4].permute(0, 2, 3, 1) * 2 - 1
+        flow = F.interpolate(flow, scale_factor=half, mode="bilinear", align_corners=False)
+        flow = self._sharpen(flow, mesh, points)
+        warped = sample(self.head.image, flow).clamp(0, 1)
+        eyes, lashes, lids = self.eyes.drawn(flow, warped, beta, pose, points)
+        mouth, interior, own = self.mouth.drawn(beta, pose, points)
+        # skin, and the first ring, on which the face's mask fades: beyond, the maps below do not change
+        rows, columns = boxed(mesh[:, : N_SKIN + 36, :2] / half, 2, RATIO_SIZE)
+        onface = found[:, 4:, rows, columns]
+        skin = self.relief.drawn(beta, pose, uv[:, rows, columns], onface, self.shading)
+        small = torch.cat([*skin, ((onface - 0.02) / 0.5).clamp(0, 1)], 1)
+        part = F.interpolate(small, scale_factor=half, mode="bilinear", align_corners=False)
+        box = (..., *(slice(half * s.start, half * s.stop) for s in (rows, columns)))
+        maps = flow.new_zeros(len(flow), 5, CROP_SIZE, CROP_SIZE)
+        maps[:, 0] = 1
+        maps[box] = part
+        ratio, rendered, soft = maps.split([1, 3, 1], 1)
+        ratio[box] = torch.lerp(ratio[box], torch.ones_like(part[:, :1]), eyes[box]) * (1 - LASH_DARK * lashes[box])
+        rendered[box] = torch.lerp(rendered[box], interior[box], mouth[box])
+        return Geometry(flow, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids)
+
+    def _sharpen(self, flow: Tensor, mesh: Tensor, points: Tensor) -> Tensor:
+        """Full resolution at lids and lips: between two that touch, an average would point into the eye or mouth."""
+        for ring in (LEFT_EYE, RIGHT_EYE, OUTER_LIPS):
+            rows, columns = boxed(points[:, ring, :2], 4, CROP_SIZE)
+            height, width = rows.stop - rows.start, columns.stop - columns.start
+            corner = mesh.new_tensor([columns.start, rows.start, 0.0])
+            face, weights = rasterize(mesh - corner, self.mesh.triangles, height, width)
+            found = interpolate(face, weights, self.mesh.triangles, self.mesh.source[:, :2] - corner[:2])
+            found = found - pixel_grid(height, width, self.head.device).permute(2, 0, 1)
+            flow[:, :, rows, columns] = torch.where((face < 0)[:, None], flow[:, :, rows, columns], found)
+        return flow
+
+
+def still(frames: int, device=None) -> Tensor:
+    """The pose that leaves the head where it is: zeros [frames,6]."""
+    return torch.zeros(frames, 6, device=device)
