@@ -31,13 +31,14 @@ from .media.files import PartFile, check_input, sha256
 from .media.framing import CropFraming, FullFraming
 from .media.preview import ContactSheet
 from .media.video import VideoWriter, read_frames
-from .models import checkpoints
+from .models import checkpoints, upstream
 from .models.acceleration import check as check_engine
 from .models.acceleration import find_device
 from .models.eac import EAC
-from .models.emotion_space import AME, SPACE
+from .models.emotion_space import AME
 from .models.hef import HEF
 from .models.memory import keep_freed
+from .models.text_tower import SPACE
 from .motion import livelink
 from .motion.take import Take, filmed
 from .outputs import Outputs, write_frames
@@ -122,7 +123,7 @@ class EmoTalk:
                 from .face.alignment import AlignmentTracker
 
                 tracker = AlignmentTracker.load(folder, place)
-            ame = (AME.from_open_clip(clip, folder) if clip else AME.load(folder)).to(place)
+            ame = (upstream.load(clip, folder) if clip else AME.load(folder)).to(place)
             eac = EAC.load(folder, ame.space).to(place)
             hef = HEF.load(folder, place).accelerate(engine) if generator == "hef" else None
         except (RuntimeError, TypeError, KeyError) as error:  # tensors or sizes that the code does not expect

@@ -3,7 +3,6 @@ from __future__ import annotations
 import shutil
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 
@@ -11,7 +10,7 @@ from emotalk_cli.emotions.blends import parse_blend
 from emotalk_cli.emotions.prototypes import BASICS, CLASSES
 from emotalk_cli.errors import UsageError, WeightsError
 from emotalk_cli.models import checkpoints
-from emotalk_cli.models.emotion_space import AME, Tokenizer
+from emotalk_cli.models.emotion_space import AME
 from emotalk_cli.training.data import lexicon
 from emotalk_cli.training.data.prompts import more_words, words
 from emotalk_cli.training.tasks.ame import measure
@@ -160,36 +159,6 @@ def test_another_space_is_refused(tmp_path):
     checkpoints.save("ame", checkpoint.tensors, dims, tmp_path, data="", command="", seed=0)
     with pytest.raises(WeightsError, match="ViT-B-32/openai"):
         AME.load(tmp_path)
-
-
-def test_tokenizer_is_open_clips_with_other_merges(ame):
-    tokenizer = ame.tokenizer
-    assert isinstance(tokenizer, open_clip.SimpleTokenizer) and tokenizer.vocab_size < 13_000
-    tokens = tokenizer(["Ecstatic, déjà vu", "a" * 500])
-    assert tokens.shape == (2, 32) and int(tokens.max()) == tokenizer.eot_token_id == tokenizer.vocab_size - 1
-    assert tokenizer.decode(tokenizer.encode("seen a ghost")).strip() == "seen a ghost"
-    full = open_clip.SimpleTokenizer()
-    same = Tokenizer([(full.encoder[a], full.encoder[b]) for a, b in full.bpe_ranks], 77)
-    assert torch.equal(full(["sadly surprised"]), same(["sadly surprised"]))
-
-
-def test_upstream_clip_runs_from_a_local_file(tmp_path, monkeypatch):
-    config = {
-        "embed_dim": 512,
-        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
-    }
-    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-stand-in", config)
-    torch.save(open_clip.create_model("tiny-stand-in").state_dict(), tmp_path / "tiny.pt")
-    clip = AME.from_open_clip(f"tiny-stand-in/{tmp_path / 'tiny.pt'}")
-    z = clip.text(["happy", "sad:0.5+angry:0.5"])
-    assert z.shape == (2, 512) and torch.allclose(z.norm(dim=1), torch.ones(2), atol=1e-4)
-    assert torch.allclose(clip.scores(z).sum(1), torch.ones(2), atol=1e-5)
-    assert clip.space.startswith("tiny-stand-in/")
-    with pytest.raises(WeightsError, match="local weights file"):
-        AME.from_open_clip(f"tiny-stand-in/{tmp_path / 'missing.pt'}")
-    with pytest.raises(UsageError, match="no model"):
-        AME.from_open_clip("tiny-unknown")
 
 
 def test_damaged_weights_are_named(tmp_path):

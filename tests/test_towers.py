@@ -12,11 +12,12 @@ import torch
 from emotalk_cli.emotions.prototypes import BASICS
 from emotalk_cli.errors import InputError, UsageError, WeightsError
 from emotalk_cli.media import audio
-from emotalk_cli.models import checkpoints
+from emotalk_cli.models import checkpoints, upstream
 from emotalk_cli.models.audio_tower import AudioDims, AudioTower
 from emotalk_cli.models.eac import normalise
 from emotalk_cli.models.emotion_space import AME
 from emotalk_cli.models.image_tower import ImageDims, ImageTower
+from emotalk_cli.models.text_tower import TextDims
 from emotalk_cli.training.config import Config
 from emotalk_cli.training.data.prompts import Prompt
 from emotalk_cli.training.tasks import ame_audio, ame_image
@@ -294,8 +295,6 @@ def test_the_text_tower_learns(ame):
 
 
 def checkpoints_dims():
-    from emotalk_cli.models.emotion_space import TextDims
-
     return TextDims(**checkpoints.load("ame").dims)
 
 
@@ -309,7 +308,7 @@ def test_an_upstream_clip_is_a_space_of_its_own(ame, tmp_path, monkeypatch):
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-stand-in", config)
     torch.save(open_clip.create_model("tiny-stand-in").state_dict(), tmp_path / "tiny.pt")
     name = f"tiny-stand-in/{tmp_path / 'tiny.pt'}"
-    clip = AME.from_open_clip(name, tmp_path)
+    clip = upstream.load(name, tmp_path)
     assert clip.space == name and clip.audio_tower is None
     picture = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
     points = random_faces(1)[0][0].numpy() * 0.3 + 100
@@ -320,7 +319,7 @@ def test_an_upstream_clip_is_a_space_of_its_own(ame, tmp_path, monkeypatch):
     train(task, 6, 14)
     assert task.model.head[-1].weight.any() and task.model.dims.space == name
     task.save(task.model, tmp_path, command="", seed=0)
-    assert AME.from_open_clip(name, tmp_path).audio([random_mel(0)], -20.0).shape == (512,)
+    assert upstream.load(name, tmp_path).audio([random_mel(0)], -20.0).shape == (512,)
     with pytest.raises(WeightsError, match="tiny-stand-in"):
         AudioTower.load(tmp_path, ame.space)
     z = ame_image.embedded(torch.eye(9), clip)

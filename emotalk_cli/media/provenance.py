@@ -38,7 +38,8 @@ def environment(device: str) -> dict[str, str | int]:
     import torch
     from imageio_ffmpeg import get_ffmpeg_version
 
-    packages = {name: importlib.metadata.version(name) for name in ("numpy", "pillow", "open_clip_torch")}
+    names = ["numpy", "pillow"] + ["open_clip_torch"] * ("open_clip" in sys.modules)
+    packages = {name: importlib.metadata.version(name) for name in names}
     described = {"python": platform.python_version(), "torch": torch.__version__, **packages}
     described |= {"ffmpeg": get_ffmpeg_version(), "system": f"{sys.platform} {platform.machine()}"}
     described |= {"device": device, "threads": torch.get_num_threads()}

@@ -1,7 +1,4 @@
-"""The image and audio towers of the emotion space (paper Sec. 3.2); the text tower is open_clip's own class.
-
-Both map to the space of the text tower: unit vectors [B,512]. Each is one weight file that names its space.
-"""
+"""The audio tower of the emotion space (paper Sec. 3.2): a voice becomes z_emo, a unit vector [512]."""
 
 from __future__ import annotations
 

@@ -1,89 +1,49 @@
 """The emotion space (AME, paper Sec. 3.2): a text, a face or a voice becomes z_emo [512].
 
-The text tower has open_clip's architecture (`open_clip.transformer.TextTransformer`) and tokenizer, in a small
-configuration; the others are `image_tower` and `audio_tower`.
+The shipped towers are `text_tower`, `image_tower` and `audio_tower`; `upstream` puts CLIP's own in their place.
 In the space "emotalk-1" the first nine coordinates of z_emo are √p of the
 weights p over `CLASSES` (8 basics, unrelated), scaled by `EMOTION`; the others carry the meaning of the words.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-import open_clip
 import torch
-from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..emotions import prototypes
 from ..emotions.blends import check_weights, parse_blend
 from ..emotions.prototypes import CLASSES
-from ..errors import UsageError, WeightsError
+from ..errors import WeightsError
 from . import checkpoints
 from .audio_tower import AudioTower
-from .image_tower import MARGIN, ImageTower, face_crop
+from .image_tower import ImageTower
+from .text_tower import SPACE, WIDTH, TextDims, TextTower, Tokenizer
 
-SPACE = "emotalk-1"
-WIDTH = 512
 EMOTION = 0.6**0.5  # norm of the emotion coordinates in a unit z_emo
 
 
-@dataclass(frozen=True)
-class TextDims:
-    """Size of the text tower. merges: byte pairs; context: tokens; space: the space it maps to."""
-
-    merges: int
-    width: int = 160
-    layers: int = 2
-    heads: int = 5
-    context: int = 32
-    space: str = SPACE
-
-
-class Tokenizer(open_clip.SimpleTokenizer):
-    """open_clip's tokenizer with other byte-pair merges, so that the vocabulary is small and made for emotions."""
-
-    def __init__(self, merges: Sequence[tuple[int, int]], context_length: int):
-        """merges: pairs of tokens, best first, as indices of 256 bytes, 256 bytes that end a word, earlier merges."""
-        super().__init__(context_length=context_length)
-        letters, special = list(self.byte_encoder.values()), ["<start_of_text>", "<end_of_text>"]
-        vocabulary = [*letters, *(letter + "</w>" for letter in letters)]
-        self.bpe_ranks = {}
-        for first, second in merges:
-            self.bpe_ranks[vocabulary[first], vocabulary[second]] = len(self.bpe_ranks)
-            vocabulary.append(vocabulary[first] + vocabulary[second])
-        vocabulary += special
-        self.encoder = {token: i for i, token in enumerate(vocabulary)}
-        self.decoder = dict(enumerate(vocabulary))
-        self.cache = {token: token for token in special}
-        self.vocab_size = len(vocabulary)
-        self.all_special_ids = [self.encoder[token] for token in special]
-        self.sot_token_id, self.eot_token_id = self.all_special_ids
-
-
 class AME(nn.Module):
-    """The towers of one emotion space. `space` names it; `tokenizer` is open_clip's interface."""
+    """The towers of one emotion space. `space` names it."""
 
     def __init__(
         self,
         tower: nn.Module,
-        tokenizer: open_clip.SimpleTokenizer,
+        tokenizer: Callable[[Sequence[str]], Tensor],
         space: str,
         *,
         image_tower: nn.Module | None = None,
         audio_tower: AudioTower | None = None,
         anchors: Tensor | None = None,
     ):
-        """tower: tokens [B,L] -> [B,512]. image_tower: an `ImageTower`, or the image side of an upstream model.
+        """tower: tokens [B,L] -> [B,512]. tokenizer: texts -> tokens [B,L], the end token the largest id.
 
-        anchors: unit directions [9,512] of `CLASSES`, in a space not our own.
+        image_tower: an `ImageTower`, or the image side of an upstream model. anchors: unit directions [9,512] of
+        `CLASSES`, in a space not our own.
         """
         super().__init__()
         self.text_tower, self.tokenizer, self.space = tower, tokenizer, space
@@ -94,16 +54,7 @@ class AME(nn.Module):
     def own(cls, dims: TextDims, merges: Tensor) -> AME:
         """The project's own small tower, untrained. merges: [dims.merges,2] as `Tokenizer` takes them."""
         tokenizer = Tokenizer(merges.tolist(), dims.context)
-        tower = TextTransformer(
-            context_length=dims.context,
-            vocab_size=tokenizer.vocab_size,
-            width=dims.width,
-            heads=dims.heads,
-            layers=dims.layers,
-            output_dim=WIDTH,
-            no_causal_mask=True,
-            use_pad_mask=True,
-        )
+        tower = TextTower(tokenizer.vocab_size, dims)
         tower.register_buffer("merges", merges.to(torch.int32))
         return cls(tower, tokenizer, dims.space)
 
@@ -121,39 +72,6 @@ class AME(nn.Module):
         folder = checkpoint.path.parent
         model.image_tower, model.audio_tower = ImageTower.load(folder, SPACE), AudioTower.load(folder, SPACE)
         return model.eval().requires_grad_(False)
-
-    @classmethod
-    def from_open_clip(cls, clip: str, weights: str | os.PathLike | None = None) -> AME:
-        """An upstream open_clip model instead: "ViT-B-32/openai", "ViT-B-32/weights.pt"; without a tag, "openai".
-
-        Its space is `clip`: EAC, and the audio tower that is looked for in `weights`, must have been trained in
-        it. Raises UsageError for an unknown model or one that is not 512 wide, WeightsError if its weights are
-        neither cached nor downloadable.
-        """
-        name, _, pretrained = clip.partition("/")
-        pretrained = pretrained or "openai"
-        if name not in open_clip.list_models():
-            raise UsageError(f"open_clip knows no model {name!r}; ViT-B-32 is one that it knows.")
-        try:
-            with _quiet_hub(reachable=os.path.exists(pretrained) or _online()):
-                model = open_clip.create_model(name, pretrained=pretrained)
-        except Exception as error:  # hub, network, cache and unpickling failures share no base class
-            raise WeightsError(
-                f"The weights {name}/{pretrained} could not be loaded; download them once while online, name a local "
-                "weights file instead of the tag, or omit --clip to use the built-in emotion space."
-            ) from error
-        tower, seeing = _ClipText(model.eval().requires_grad_(False)), _ClipImage(model)
-        tokenizer = open_clip.get_tokenizer(name)
-        with torch.no_grad():
-            texts = [f"a {word} face" for word in CLASSES[:-1]] + ["a photo of an object"]
-            anchors = F.normalize(tower(tokenizer(texts)), dim=1)
-        if anchors.shape[1] != WIDTH:
-            raise UsageError(
-                f"{name} embeds in {anchors.shape[1]} dimensions; choose a model of {WIDTH}, such as ViT-B-32."
-            )
-        space = f"{name}/{pretrained}"
-        audio = AudioTower.load(checkpoints.weights_dir(weights), space, skip=True)
-        return cls(tower, tokenizer, space, image_tower=seeing, audio_tower=audio, anchors=anchors)
 
     @property
     def merges(self) -> list[tuple[int, int]]:
@@ -241,61 +159,3 @@ class AME(nn.Module):
             overlap = sum((share * present[basic]) ** 0.5 for basic, share in prototypes.parts(name).items())
             ranked.append((name, overlap))
         return sorted(ranked, key=lambda item: -item[1])[:count]
-
-
-def _online() -> bool:
-    try:
-        socket.create_connection(("huggingface.co", 443), timeout=3).close()
-    except OSError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _quiet_hub(reachable: bool) -> Iterator[None]:
-    """The model hub logs every retry, for a minute, where it cannot be reached: then only its cache is asked."""
-    import huggingface_hub
-
-    before = huggingface_hub.constants.HF_HUB_OFFLINE
-    huggingface_hub.constants.HF_HUB_OFFLINE = before or not reachable
-    logging.disable(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
-        huggingface_hub.constants.HF_HUB_OFFLINE = before
-
-
-class _ClipText(nn.Module):
-    """The text side of an open_clip model as a tower."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.model.encode_text(tokens)
-
-
-class _ClipImage(nn.Module):
-    """The image side of an open_clip model, with the interface of an `ImageTower`."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-        size = model.visual.image_size
-        self.side = size if isinstance(size, int) else size[0]
-        for name in ("mean", "std"):
-            values = getattr(model.visual, f"image_{name}", None) or getattr(
-                open_clip, f"OPENAI_DATASET_{name.upper()}"
-            )
-            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
-
-    def crop(self, pixels: np.ndarray, landmarks: np.ndarray) -> Tensor:
-        return face_crop(pixels, landmarks, self.side, MARGIN)
-
-    def features(self, landmarks: Tensor, scores: Tensor) -> None:
-        """Such a model sees pixels only."""
-
-    def forward(self, crops: Tensor, features: None) -> Tensor:
-        return F.normalize(self.model.encode_image(((crops + 1) / 2 - self.mean) / self.std), dim=1)

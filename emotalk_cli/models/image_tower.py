@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..face.topology import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
 from ..face.tracker import crop_frames, cut
 from .tower import _Tower
+from .transformer import Transformer
 
 BROWS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 FOLDS = (50, 280, 101, 330, 36, 266, 205, 425, 216, 436, 1, 4, 5, 6, 98, 327, 168, 9, 8, 199, 200, 18, 202, 422)
@@ -42,8 +42,29 @@ class ImageDims:
     space: str = "emotalk-1"
 
 
+class VisionTransformer(nn.Module):
+    """CLIP's image encoder (ViT, Radford et al. 2021), with open_clip's names of tensors."""
+
+    def __init__(self, dims: ImageDims):
+        super().__init__()
+        width = dims.width
+        self.conv1 = nn.Conv2d(3, width, dims.patch, dims.patch, bias=False)
+        self.class_embedding = nn.Parameter(width**-0.5 * torch.randn(width))
+        self.positional_embedding = nn.Parameter(width**-0.5 * torch.randn((dims.side // dims.patch) ** 2 + 1, width))
+        self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.transformer = Transformer(width, dims.layers, dims.heads, mlp_ratio=2.0)
+        self.proj = nn.Parameter(width**-0.5 * torch.randn(width, dims.output))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """[B,3,side,side] -> [B,output], not normalised."""
+        patches = self.conv1(pixels).flatten(2).mT
+        tokens = torch.cat([self.class_embedding.expand(len(patches), 1, -1), patches], 1)
+        tokens = self.transformer(self.ln_pre(tokens + self.positional_embedding))
+        return self.ln_post(tokens[:, 0]) @ self.proj
+
+
 class ImageTower(_Tower):
-    """open_clip's VisionTransformer on the upright face, together with what the face tracker measured on it.
+    """A Vision Transformer on the upright face, together with what the face tracker measured on it.
 
     The landmarks, laid on the mean face without pose, and the blendshape scores carry the shape of the expression;
     the pixels carry wrinkles, teeth and shade.
@@ -54,15 +75,7 @@ class ImageTower(_Tower):
     def __init__(self, dims: ImageDims = ImageDims()):
         super().__init__()
         self.dims = dims
-        self.visual = VisionTransformer(
-            image_size=dims.side,
-            patch_size=dims.patch,
-            width=dims.width,
-            layers=dims.layers,
-            heads=dims.heads,
-            mlp_ratio=2.0,
-            output_dim=dims.output,
-        )
+        self.visual = VisionTransformer(dims)
         count = 3 * len(POINTS) + SCORES
         self.index = list(POINTS)
         self.register_buffer("mean", torch.zeros(len(POINTS), 3))  # the mean face, size 1

@@ -21,7 +21,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,7 +28,8 @@ from torch.nn import functional as F
 from ...emotions import prototypes
 from ...emotions.prototypes import BASICS, CLASSES
 from ...models import checkpoints
-from ...models.emotion_space import AME, EMOTION, WIDTH, TextDims, Tokenizer
+from ...models.emotion_space import AME, EMOTION
+from ...models.text_tower import WIDTH, TextDims, Tokenizer
 from ..config import Config
 from ..config import build as build_options
 from ..data import lexicon
@@ -263,7 +263,7 @@ def learned_merges(texts: Counter[str], count: int, known: Sequence[tuple[int, i
     spelt, mass = [], list(weights.values())
     for token in weights:
         symbols = tokenizer.bpe("".join(tokenizer.byte_encoder[byte] for byte in token.encode()))
-        spelt.append([tokenizer.encoder[symbol] for symbol in symbols.split(" ")])
+        spelt.append([tokenizer.encoder[symbol] for symbol in symbols])
     counts: Counter[tuple[int, int]] = Counter()
     places: dict[tuple[int, int], set[int]] = defaultdict(set)
     for i, word in enumerate(spelt):
@@ -310,7 +310,7 @@ def rotation() -> Tensor:
     return torch.linalg.qr(matrix)[0].T.contiguous()
 
 
-def initial_embeddings(tower: nn.Module, tokenizer: open_clip.SimpleTokenizer, embed: Embedder) -> None:
+def initial_embeddings(tower: nn.Module, tokenizer: Tokenizer, embed: Embedder) -> None:
     """Start each token at the principal components of the teacher's embedding of its letters."""
     names = [tokenizer.decode([i]).strip() or "." for i in range(tokenizer.vocab_size - 2)]
     x = embed(names)

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from ...errors import InputError
 from ...media import audio
+from ...models import upstream
 from ...models.audio_tower import AudioDims, AudioTower
 from ...models.eac import normalise
 from ...models.emotion_space import AME
@@ -301,7 +302,7 @@ class AudioTask:
 def build(data: Path, config: Config, work: Path) -> AudioTask:
     """For `emotalk train ame_audio`."""
     options = build_options(Options, config.task)
-    ame = AME.from_open_clip(options.upstream) if options.upstream else AME.load(options.weights or None)
+    ame = upstream.load(options.upstream) if options.upstream else AME.load(options.weights or None)
     faces = None
     if options.faces and ame.image_tower is not None:
         from .ame_image import class_faces

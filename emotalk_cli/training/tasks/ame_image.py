@@ -31,8 +31,10 @@ from ...face.geometry import FaceMotion
 from ...face.model import FaceModel
 from ...face.topology import EXPRESSION_NAMES, INDEX
 from ...face.tracker import FaceTracker
-from ...models.emotion_space import AME, EMOTION, SPACE
+from ...models import upstream
+from ...models.emotion_space import AME, EMOTION
 from ...models.image_tower import MARGIN, ImageDims, ImageTower, face_crop
+from ...models.text_tower import SPACE
 from ..config import Config
 from ..config import build as build_options
 from ..data.faces import load_faces
@@ -344,7 +346,7 @@ def class_faces(path: Path, ame: AME, words: list[str], count: int = 60) -> Tens
 def build(data: Path, config: Config, work: Path) -> ImageTask:
     """For `emotalk train ame_image`."""
     options = build_options(Options, config.task)
-    ame = AME.from_open_clip(options.upstream) if options.upstream else AME.load(options.weights or None)
+    ame = upstream.load(options.upstream) if options.upstream else AME.load(options.weights or None)
     faces = load(Path(options.faces))
     read = None
     if (data / "teachers" / "fer_mini_xception.npz").is_file():

@@ -22,8 +22,10 @@ from ...errors import UsageError
 from ...face.fit import Pose
 from ...face.model import FaceModel
 from ...media.audio import MELS_PER_FRAME
+from ...models import upstream
 from ...models.eac import EAC, Dims
-from ...models.emotion_space import AME, EMOTION, SPACE, WIDTH
+from ...models.emotion_space import AME, EMOTION
+from ...models.text_tower import SPACE, WIDTH
 from ...motion.lips import VISEMES
 from .. import config as configs
 from ..data import corpus, motion, prompts
@@ -351,7 +353,7 @@ def bank_of(options: Options, seed: int) -> EmotionBank:
     if options.encoding == "one-hot":
         return EmotionBank.one_hot("one-hot")
     folder = options.ame or None
-    ame = AME.from_open_clip(options.upstream, folder) if options.upstream else AME.load(folder)
+    ame = upstream.load(options.upstream, folder) if options.upstream else AME.load(folder)
     texts = [prompt.text for prompt in prompts.build(prompts.wordnet(), seed) if prompt.split == "train"]
     bank = EmotionBank.of_prompts(ame, random.Random(seed).sample(texts, min(DRAWN, len(texts))))
     own = options.encoding == "clip" and ame.space == SPACE

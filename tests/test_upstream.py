@@ -1,0 +1,122 @@
+"""Our own text tower and tokenizer against open_clip's, and CLIP itself as emotion space (random stand-ins)."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from open_clip.transformer import TextTransformer
+
+from emotalk_cli.errors import UsageError, WeightsError
+from emotalk_cli.models import upstream
+from emotalk_cli.models.emotion_space import AME
+from emotalk_cli.models.text_tower import Tokenizer
+
+TEXTS = [
+    "happy",
+    "Sadly  surprised, isn't she?",
+    "<start_of_text> it's 12½ km — naïve “quotes” &amp; ﬁne",
+    "déjà vu 愉快 😀 don't've",
+    "a_b-c!!  \x1b[31mred\x1b[0m\t&lt;b&gt;",
+    "lâ€™amour",
+    "a" * 500,
+    "banana aaa aaaa abab ababab",
+    "",
+]
+
+
+@pytest.fixture(scope="module")
+def ame() -> AME:
+    return AME.load()
+
+
+def test_tokens_are_open_clips(ame):
+    theirs = open_clip.SimpleTokenizer()
+    ours = Tokenizer([(theirs.encoder[a], theirs.encoder[b]) for a, b in theirs.bpe_ranks], 77)
+    assert torch.equal(ours(TEXTS), theirs(TEXTS))
+    assert (ours.vocab_size, ours.eot_token_id) == (theirs.vocab_size, theirs.eot_token_id)
+    for text in TEXTS:
+        assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text))
+    tokenizer = ame.tokenizer
+    tokens = tokenizer(TEXTS)
+    assert tokens.shape == (len(TEXTS), 32) and int(tokens.max()) == tokenizer.eot_token_id == tokenizer.vocab_size - 1
+    assert tokenizer.decode(tokenizer.encode("seen a ghost")).strip() == "seen a ghost"
+
+
+def test_the_text_tower_is_open_clips_with_the_same_weights(ame):
+    tower = ame.text_tower
+    state = {name: value for name, value in tower.state_dict().items() if name != "merges"}
+    vocabulary, width = state["token_embedding.weight"].shape
+    context, layers = len(state["positional_embedding"]), len(tower.transformer.resblocks)
+    theirs = TextTransformer(context, vocabulary, width, 5, layers, no_causal_mask=True, use_pad_mask=True).eval()
+    theirs.load_state_dict(state)
+    tokens = ame.tokenizer(TEXTS)
+    with torch.no_grad():
+        assert torch.allclose(tower(tokens), theirs(tokens), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory) -> str:
+    """ViT-B-32's own layout, random, with one layer a tower in place of twelve: its file of weights."""
+    patch = pytest.MonkeyPatch()
+    for name in ("ViT-B-32", "ViT-B-32-quickgelu"):
+        config = copy.deepcopy(open_clip.factory._MODEL_CONFIGS[name])
+        config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = 1
+        patch.setitem(open_clip.factory._MODEL_CONFIGS, name, config)
+    path = tmp_path_factory.mktemp("clip") / "weights.pt"
+    torch.manual_seed(0)
+    torch.save(open_clip.create_model("ViT-B-32").state_dict(), path)
+    yield str(path)
+    patch.undo()
+
+
+def test_the_tags_own_activation_is_used(stand_in, monkeypatch):
+    """OpenAI's weights under their tag: texts and faces as a direct call of the model with QuickGELU embeds them."""
+    monkeypatch.setattr(open_clip.factory, "download_pretrained", lambda *_, **__: stand_in)
+    monkeypatch.setattr(upstream, "_online", lambda: False)
+    direct = open_clip.create_model("ViT-B-32-quickgelu", pretrained=stand_in).eval()
+    plain = open_clip.create_model("ViT-B-32", pretrained=stand_in).eval()
+    clip = upstream.load("ViT-B-32/openai")
+    assert clip.space == "ViT-B-32/openai"
+    prompts, crops = ["happy", "a face full of rage"], torch.rand(2, 3, 224, 224) * 2 - 1
+    mean, std = (torch.tensor(v)[:, None, None] for v in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD))
+    with torch.no_grad():
+        z, seen = clip.text(prompts), clip.image_tower(crops, None)
+        tokens, pixels = open_clip.get_tokenizer("ViT-B-32")(prompts), ((crops + 1) / 2 - mean) / std
+        assert torch.allclose(z, direct.encode_text(tokens, normalize=True), atol=1e-5)
+        assert torch.allclose(seen, direct.encode_image(pixels, normalize=True), atol=1e-5)
+        assert not torch.allclose(seen, plain.encode_image(pixels, normalize=True), atol=1e-4)
+
+
+def test_an_upstream_clip_runs_from_a_local_file(stand_in, tmp_path):
+    clip = upstream.load(f"ViT-B-32/{stand_in}")
+    z = clip.text(["happy", "sad:0.5+angry:0.5"])
+    assert z.shape == (2, 512) and torch.allclose(z.norm(dim=1), torch.ones(2), atol=1e-4)
+    assert torch.allclose(clip.scores(z).sum(1), torch.ones(2), atol=1e-5)
+    picture = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    points = np.random.default_rng(1).normal(100, 15, (478, 3))
+    assert clip.image(picture, points, np.zeros(51)).shape == (512,)
+    with pytest.raises(WeightsError, match="local weights file"):
+        upstream.load(f"ViT-B-32/{tmp_path / 'missing.pt'}")
+    with pytest.raises(UsageError, match="no model"):
+        upstream.load("tiny-unknown")
+
+
+def test_without_the_extra_the_shipped_space_runs_and_clip_says_what_to_install():
+    program = """
+import sys
+heavy = ("open_clip", "torchvision", "torch._dynamo")
+sys.modules["open_clip"] = None
+from emotalk_cli.cli import main
+from emotalk_cli.models.emotion_space import AME
+AME.load().text(["happy"])
+assert not any(sys.modules.get(name) for name in heavy), "heavy packages are imported"
+sys.exit(main(["emotion", "text", "happy", "--clip", "ViT-B-32"]))
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.returncode == 2 and "pip install 'emotalk[clip]'" in " ".join(found.stderr.split()), found.stderr
