@@ -27,10 +27,11 @@ from .face.model import N_EXPRESSION, FaceModel
 from .face.tracker import FaceTracker
 from .media import image, provenance, segments
 from .media.audio import FPS, SAMPLE_RATE, Recording, level, log_mel, syllables
+from .media.ffmpeg import read_frames
 from .media.files import PartFile, check_input, sha256
 from .media.framing import CropFraming, FullFraming
 from .media.preview import ContactSheet
-from .media.video import VideoWriter, read_frames
+from .media.video import VideoWriter
 from .models import checkpoints, upstream
 from .models.acceleration import check as check_engine
 from .models.acceleration import find_device

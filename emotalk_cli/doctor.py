@@ -7,7 +7,6 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 import tempfile
 import wave
 from collections.abc import Callable, Iterator
@@ -18,9 +17,10 @@ import torch
 
 from .api import EmoTalk
 from .errors import EmoTalkError
+from .media import ffmpeg
 from .media.audio import SAMPLE_RATE
+from .media.ffmpeg import read_frames
 from .media.files import sha256
-from .media.video import read_frames
 from .models import checkpoints
 from .models.acceleration import find_device
 
@@ -78,16 +78,14 @@ def _device(name: str) -> str:
 
 
 def _ffmpeg() -> str:
-    from imageio_ffmpeg import get_ffmpeg_exe, get_ffmpeg_version
-
-    program = get_ffmpeg_exe()
-    listed = subprocess.run([program, "-v", "quiet", "-encoders"], capture_output=True, text=True, timeout=60).stdout
+    program = ffmpeg.program()
+    listed = ffmpeg.run(["-encoders"]).decode(errors="replace")
     missing = [name for name in ("libx264", "aac") if f" {name} " not in listed]
     if missing:
         raise EmoTalkError(
             f"{program} lacks {' and '.join(missing)}; unset IMAGEIO_FFMPEG_EXE or name a complete ffmpeg."
         )
-    return f"{get_ffmpeg_version()}, {program}"
+    return f"{ffmpeg.version()}, {program}"
 
 
 def _disk() -> str:

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from imageio_ffmpeg import get_ffmpeg_exe
 from torch import Tensor
 
-from ..media import audio
+from ..media import audio, ffmpeg
 from ..models.eac import EAC
 from ..models.emotion_space import AME
 from ..training.data import corpus, motion
@@ -72,9 +70,9 @@ def coded(wave: np.ndarray, codec: str, suffix: str, rate: int, *options: str) -
     """Samples [N] after a codec of ffmpeg, in the same length."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"coded.{suffix}"
-        command = [get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-f", "f32le", "-ar", str(audio.SAMPLE_RATE)]
+        command = ["-f", "f32le", "-ar", str(audio.SAMPLE_RATE)]
         command += ["-ac", "1", "-i", "-", "-ar", str(rate), "-c:a", codec, *options, str(file)]
-        subprocess.run(command, input=wave.astype("<f4").tobytes(), check=True)
+        ffmpeg.run(command, wave.astype("<f4").tobytes())
         heard = audio.load(file)[: len(wave)]
     return np.pad(heard, (0, len(wave) - len(heard)))
 

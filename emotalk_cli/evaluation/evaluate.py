@@ -24,7 +24,7 @@ from ..face.topology import OUTER_EYE_CORNERS
 from ..face.tracker import FaceTracker
 from ..media import audio
 from ..models import checkpoints
-from ..training.data.prepare import VIDEOS, read_frames, track
+from ..training.data.prepare import VIDEOS, frames_of, track
 from ..training.losses import EmotionFeatures
 from . import published
 from .lipsync import SyncJudge
@@ -238,7 +238,7 @@ def _measure(pair: Pair, judges: Judges, result: Result) -> tuple[dict, dict, tu
     if max(lengths) - length > max(2, 0.1 * length):
         result.notes.append(f"{pair.name}: {max(lengths) - length} frames have no partner and are left out.")
     mine, real = both = [Watched.of(points[:length], scores[:length]) for points, scores in tracked]
-    crop = len({next(read_frames(path)).shape for path in paths}) > 1
+    crop = len({next(frames_of(path)).shape for path in paths}) > 1
     if crop:
         result.notes.append(f"{pair.name}: the videos differ in size; both are cut to the face ({SIDE} px).")
     quality, strip = Quality(judges.metrics), []
@@ -290,7 +290,7 @@ def _synchrony(watched: Watched, path: Path, judges: Judges) -> dict[str, float]
 def _chunks(path: Path, watched: Watched, crop: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """A few frames at a time: pictures [B,3,H,W] in 0..1 and their landmarks [B,478,3] px; `crop`: of the face."""
     box = crop_box(watched.landmarks.median(0).values.numpy())
-    frames, first = itertools.islice(read_frames(path), len(watched.landmarks)), 0
+    frames, first = itertools.islice(frames_of(path), len(watched.landmarks)), 0
     while chunk := list(itertools.islice(frames, AT_ONCE)):
         points = watched.landmarks[first : first + len(chunk)]
         if crop:

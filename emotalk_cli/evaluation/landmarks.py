@@ -16,12 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-import imageio_ffmpeg
 import numpy as np
 import torch
 
 from ..face.topology import INNER_LIPS, LEFT_EYE, N_SKIN, N_VERTICES, OUTER_LIPS, RIGHT_EYE
 from ..face.tracker import LEFT_CORNER, RIGHT_CORNER, Face, FaceTracker, crop_frames, overlap
+from ..media.ffmpeg import read_frames
 from ..training.data.faces import Labelled, MeshWarp, load_faces
 from ..training.tasks.tracker import BROWS, moved
 
@@ -174,9 +174,7 @@ def video_errors(tracker: FaceTracker, data: Path) -> dict[str, float]:
         path = data / "grid/clips" / f"{name}.mpg"
         if name not in names or not path.is_file():
             continue
-        reader = imageio_ffmpeg.read_frames(str(path))
-        width, height = next(reader)["size"]
-        images = [np.frombuffer(raw, np.uint8).reshape(height, width, 3) for raw in reader]
+        images = list(read_frames(path))
         started = time.perf_counter()
         faces = tracker.track(images)
         seconds, frames = seconds + time.perf_counter() - started, frames + len(images)

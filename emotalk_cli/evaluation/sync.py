@@ -25,6 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..media.ffmpeg import read_frames
+
 FACE = "london_neutral/014_03.jpg"
 CLOSED = 0.02  # outer eye distances, 1.8 mm
 NEAR = 0.06  # s
@@ -116,19 +118,15 @@ def track(video: Path, model: Path) -> np.ndarray:
     kept = video.with_suffix(".npy")
     if kept.exists() and kept.stat().st_mtime > video.stat().st_mtime:
         return np.load(kept)
-    import cv2
     import mediapipe as mp
 
     options = mp.tasks.vision.FaceLandmarkerOptions(
         base_options=mp.tasks.BaseOptions(model_asset_path=str(model)), num_faces=1
     )
-    capture, found = cv2.VideoCapture(str(video)), []
+    found = []
     with mp.tasks.vision.FaceLandmarker.create_from_options(options) as landmarker:
-        while True:
-            ok, frame = capture.read()
-            if not ok:
-                break
-            picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(frame[..., ::-1]))
+        for frame in read_frames(video):
+            picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=frame)
             faces = landmarker.detect(picture).face_landmarks
             size = np.array([frame.shape[1], frame.shape[0]])
             points = [[p.x, p.y] for p in faces[0]] if faces else np.full((478, 2), np.nan)

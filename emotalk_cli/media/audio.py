@@ -9,9 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-import subprocess
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
-from .files import check_input
+from .ffmpeg import MAX_SOUND_SECONDS, read_samples
 
 SAMPLE_RATE = 16000
 N_FFT = 1280  # 80 ms
@@ -32,14 +30,6 @@ SAMPLES_PER_FRAME = SAMPLE_RATE // FPS  # 640 samples in a video frame
 MELS_PER_FRAME = SAMPLES_PER_FRAME // HOP  # 4 mel frames in a video frame
 BLOCK_SECONDS = 10
 SHORTEST_SECONDS = 0.1
-LONGEST_SECONDS = 12 * 3600  # a small file can claim years
-# What ffmpeg may do with a file that a stranger made: sound and video containers only, nothing that names other
-# files or addresses (playlists, concat lists, subtitles, image sequences), no large allocation on a header's word.
-DEMUXERS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,gsm,loas,matroska,mov,mp3,mp4,mpc,mpc8,mpeg,mpegts,mxf,"
-    "nistsphere,nut,ogg,qoa,rm,sln,sox,tta,voc,w64,wav,webm,wv,xwma"
-)
-READING = ["-format_whitelist", DEMUXERS, "-protocol_whitelist", "file", "-max_alloc", str(256 << 20)]
 MEL_FLOOR = 1e-10  # of mel power, so log-mel is never below -10
 
 _MARGIN = (N_FFT - HOP) // 2  # zeros before the first and after the last frame
@@ -69,42 +59,24 @@ def _analysis() -> tuple[Tensor, Tensor]:
     return torch.hann_window(N_FFT), torch.from_numpy(mel_filters())
 
 
-def blocks(path: str | os.PathLike, seconds: float = BLOCK_SECONDS) -> Iterator[np.ndarray]:
+def blocks(
+    path: str | os.PathLike,
+    seconds: float = BLOCK_SECONDS,
+    longest: float = MAX_SOUND_SECONDS,
+    warn: Callable[[str], None] | None = None,
+) -> Iterator[np.ndarray]:
     """Decode the first audio stream of any media file, block by block.
 
-    Yields float32 arrays of 16 kHz mono samples in about -1..1, `seconds` long but for the last.
-    Raises InputError (one sentence, names the file) for a missing, empty, damaged or non-media
-    file, a folder, a file without sound, and sound shorter than 0.1 s.
+    Yields float32 arrays of 16 kHz mono samples in about -1..1, `seconds` long but for the last. longest, warn: as in
+    `ffmpeg.read_samples`. Raises InputError (one sentence, names the file) for a missing, empty, damaged or non-media
+    file, a folder, a file without sound, samples that are no numbers, and sound that is too short or too long.
     """
-    from imageio_ffmpeg import get_ffmpeg_exe
-
-    file = check_input(path, "audio file")
-    command = [get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-loglevel", "error", *READING]
-    command += ["-i", f"file:{file.resolve()}"]
-    command += ["-map", "0:a:0", "-vn", "-sn", "-dn", "-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "f32le", "-"]
-    size, count = 4 * round(seconds * SAMPLE_RATE), 0
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
-        try:
-            while data := process.stdout.read(size):
-                wave = np.frombuffer(data[: len(data) // 4 * 4], np.float32)
-                count += len(wave)
-                if count > LONGEST_SECONDS * SAMPLE_RATE:
-                    raise InputError(f"{file} is longer than {LONGEST_SECONDS // 3600} hours; cut it into parts.")
-                yield np.nan_to_num(wave)
-            failed = process.wait() != 0
-        finally:
-            process.kill()
-            process.stdout.close()
-            process.wait()
-        log.seek(0)
-        message = log.read().decode(errors="replace")
-    if "matches no streams" in message or "does not contain any stream" in message:
-        raise InputError(f"{file} holds no sound; give a file with an audio stream.")
-    if failed or (message and count == 0):
-        raise InputError(f"{file} is damaged or no audio file; export it again, for example as WAV.")
+    count = 0
+    for wave in read_samples(path, SAMPLE_RATE, seconds, longest, warn):
+        count += len(wave)
+        yield wave
     if count < SHORTEST_SECONDS * SAMPLE_RATE:
-        raise InputError(f"{file} has {count / SAMPLE_RATE:.2f} s of sound; at least {SHORTEST_SECONDS} s is needed.")
+        raise InputError(f"{path} has {count / SAMPLE_RATE:.2f} s of sound; at least {SHORTEST_SECONDS} s is needed.")
 
 
 def load(path: str | os.PathLike, seconds: float | None = None) -> np.ndarray:
@@ -215,14 +187,15 @@ class Recording:
     path: Path
     seconds: float
     level: float
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, path: str | os.PathLike) -> Recording:
-        """Check and measure a file; errors as in `blocks`."""
-        meter = LevelMeter()
-        for block in blocks(path):
+    def open(cls, path: str | os.PathLike, longest: float = MAX_SOUND_SECONDS) -> Recording:
+        """Check and measure a file; longest: seconds that are allowed. Errors as in `blocks`."""
+        meter, notes = LevelMeter(), []
+        for block in blocks(path, longest=longest, warn=notes.append):
             meter.add(block)
-        return cls(Path(path), meter.samples / SAMPLE_RATE, meter.level)
+        return cls(Path(path), meter.samples / SAMPLE_RATE, meter.level, tuple(notes))
 
     @property
     def frames(self) -> int:

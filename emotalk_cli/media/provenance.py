@@ -19,6 +19,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import EmoTalkError, InputError, UsageError
+from . import ffmpeg
 from .files import check_input, sha256, write_error
 
 FORMAT = 1  # of sidecars
@@ -36,12 +37,11 @@ def fingerprint(values: Any) -> str:
 def environment(device: str) -> dict[str, str | int]:
     """What else may decide the last bit: versions, processor, threads."""
     import torch
-    from imageio_ffmpeg import get_ffmpeg_version
 
     names = ["numpy", "pillow"] + ["open_clip_torch"] * ("open_clip" in sys.modules)
     packages = {name: importlib.metadata.version(name) for name in names}
     described = {"python": platform.python_version(), "torch": torch.__version__, **packages}
-    described |= {"ffmpeg": get_ffmpeg_version(), "system": f"{sys.platform} {platform.machine()}"}
+    described |= {"ffmpeg": ffmpeg.version(), "system": f"{sys.platform} {platform.machine()}"}
     described |= {"device": device, "threads": torch.get_num_threads()}
     if device == "cpu":
         described["cpu"] = torch.backends.cpu.get_cpu_capability()

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import abc
-import collections
 import os
 import queue
 import signal
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import EmoTalkError, InputError, UsageError
-from .audio import READING
-from .files import PartFile, check_input, check_output, write_error
+from .ffmpeg import MEMORY, Child, source
+from .files import PartFile, check_output, write_error
 
-MAX_PIXELS = 36_000_000  # of a film that is read: 8K and no more
 QUALITY = 17  # x264's constant rate factor: visually lossless for faces
 _THREADS = 2  # fixed, because x264's output depends on it
 _QUEUE = 8  # frames that may wait for the encoder
@@ -87,17 +84,16 @@ class VideoWriter(Writer):
         if size[0] % 2 or size[1] % 2 or min(size) < 2:
             raise ValueError(f"video sides must be even, not {size}")
         self._part = PartFile(self.out)
-        self._messages: collections.deque[str] = collections.deque(maxlen=20)
         self._queue: queue.Queue[bytes | None] = queue.Queue(_QUEUE)
         self._broken = threading.Event()
         try:
-            self._process = _ffmpeg(_encoding(self._part.path, size, fps, audio, metadata or {}), subprocess.PIPE)
+            command = _encoding(self._part.path, size, fps, audio, metadata or {})
+            self._child = Child(command, feed=True, memory=MEMORY["video"])
         except BaseException:
             self._part.discard()
             raise
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._feed, self._listen)]
-        for thread in self._threads:
-            thread.start()
+        self._feeder = threading.Thread(target=self._feed, daemon=True)
+        self._feeder.start()
 
     def write(self, frame: np.ndarray) -> None:
         """Append one frame, uint8 [H, W, 3]. Raises EmoTalkError as soon as the encoder has failed."""
@@ -110,9 +106,8 @@ class VideoWriter(Writer):
         """Finish the file and give it its name. Raises EmoTalkError, and leaves nothing, if ffmpeg failed."""
         try:
             self._put(None)
-            for thread in self._threads:
-                thread.join()
-            if self._process.wait() != 0 or self._broken.is_set():
+            self._feeder.join()
+            if self._child.finished() != 0 or self._broken.is_set():
                 raise self._error()
             if self._finish is not None:
                 self._finish(self._part.path)
@@ -126,17 +121,15 @@ class VideoWriter(Writer):
     def abort(self) -> None:
         """Stop encoding and remove what was written."""
         self._broken.set()
-        self._process.kill()
-        self._process.wait()
-        for thread in self._threads:
-            thread.join()
+        self._child.process.kill()
+        self._feeder.join()
+        self._child.stop()
         self._part.discard()
 
     def _put(self, data: bytes | None) -> None:
         while True:
             if self._broken.is_set():
-                self._process.wait()
-                self._threads[1].join()
+                self._child.finished()
                 raise self._error()
             try:
                 return self._queue.put(data, timeout=0.2)
@@ -145,7 +138,7 @@ class VideoWriter(Writer):
 
     def _feed(self) -> None:
         try:
-            with self._process.stdin as pipe:
+            with self._child.process.stdin as pipe:
                 while not self._broken.is_set():
                     try:
                         data = self._queue.get(timeout=0.2)
@@ -157,13 +150,8 @@ class VideoWriter(Writer):
         except OSError:  # ffmpeg has gone; its messages say why
             self._broken.set()
 
-    def _listen(self) -> None:
-        with self._process.stderr as pipe:
-            for line in pipe:
-                self._messages.append(line.decode(errors="replace").strip())
-
     def _error(self) -> EmoTalkError:
-        return _failure(self.out, list(self._messages), self._process.returncode)
+        return _failure(self.out, self._child)
 
 
 def join(
@@ -184,56 +172,26 @@ def join(
     command = ["-f", "concat", "-protocol_whitelist", "file", "-i", f"file:{listing}"]
     command += _sound(audio) if audio is not None else []
     command += ["-codec:v", "copy", *_container(out, metadata)]
-    process = _ffmpeg(command, subprocess.DEVNULL)
+    child = Child(["-nostdin", "-y", *command], memory=MEMORY["video"])
     try:
-        messages = process.communicate()[1].decode(errors="replace").splitlines()
+        code = child.finished()
     finally:
-        process.kill()
-        process.wait()
-    if process.returncode != 0:
-        raise _failure(out, messages, process.returncode)
+        child.stop()
+    if code != 0:
+        raise _failure(out, child)
 
 
-def read_frames(path: str | os.PathLike, fps: float) -> Iterator[np.ndarray]:
-    """Frames uint8 [H,W,3] of a video file at `fps`, upright as it is to be shown. Raises InputError if it is none."""
-    from imageio_ffmpeg import read_frames
-
-    file = check_input(path, "video")
-    try:
-        found = read_frames(f"file:{file.resolve()}", input_params=READING, output_params=["-vf", f"fps={fps}"])
-        width, height = next(found)["size"]
-        if width * height > MAX_PIXELS:
-            found.close()
-            raise InputError(f"{file} has more than {MAX_PIXELS // 10**6} million pixels; scale it down first.")
-        for data in found:
-            yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
-    except (OSError, RuntimeError, StopIteration, KeyError, ValueError) as error:
-        raise InputError(f"{file} is damaged or no video; export it again, for example as MP4.") from error
-
-
-def _failure(out: Path, messages: list[str], code: int) -> EmoTalkError:
-    """What ffmpeg's last words mean for the user."""
-    text = " ".join(messages)
+def _failure(out: Path, child: Child) -> EmoTalkError:
+    """What the end of an encoder means for the user."""
+    text = " ".join(child.errors)
     if "matches no streams" in text or "Error opening input" in text:
         return InputError("The sound could not be read a second time; do not change the audio file meanwhile.")
     for words in ("No space left on device", "File too large", "Disk quota exceeded"):
         if words in text:
             return write_error(out, words)
-    if code == -getattr(signal, "SIGXFSZ", 0):  # the shell's limit on file sizes
+    if child.process.returncode == -getattr(signal, "SIGXFSZ", 0):  # the shell's limit on file sizes
         return write_error(out, "File too large")
-    return write_error(out, f"ffmpeg: {messages[-1]}" if messages else "ffmpeg stopped")
-
-
-def _ffmpeg(arguments: list[str], stdin: int) -> subprocess.Popen:
-    from imageio_ffmpeg import get_ffmpeg_exe
-
-    return subprocess.Popen(
-        [get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-loglevel", "error", "-y", *arguments],
-        stdin=stdin,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # ctrl-C is ours to handle; ffmpeg would finish the file
-    )
+    return child.failure() or write_error(out, f"ffmpeg: {child.last}")
 
 
 def _rate(fps: float) -> Fraction:
@@ -243,7 +201,7 @@ def _rate(fps: float) -> Fraction:
 def _encoding(
     part: Path, size: tuple[int, int], fps: float, audio: str | os.PathLike | None, metadata: dict[str, str]
 ) -> list[str]:
-    command = ["-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{size[0]}x{size[1]}"]
+    command = ["-y", "-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{size[0]}x{size[1]}"]
     command += ["-framerate", str(_rate(fps)), "-i", "pipe:0"]
     if audio is not None:
         command += _sound(audio)
@@ -256,7 +214,7 @@ def _encoding(
 
 def _sound(audio: str | os.PathLike) -> list[str]:
     """The second input's samples one after another, as they were heard, whatever its time stamps say."""
-    command = [*READING, "-i", f"file:{Path(audio).resolve()}", "-map", "0:v:0", "-map", "1:a:0"]
+    command = [*source(Path(audio)), "-map", "0:v:0", "-map", "1:a:0"]
     command += ["-filter:a", f"asetpts=N/SR/TB,aformat=sample_rates={_SAMPLE_RATES}:channel_layouts=mono|stereo"]
     return [*command, "-codec:a", "aac", "-b:a", "160k", "-flags:a", "+bitexact"]
 

@@ -20,7 +20,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import torch
 from PIL import Image
@@ -32,6 +31,7 @@ from ...face.fit import CROP_SIZE, PortraitFit, align, expression_ridge, fit_por
 from ...face.geometry import FaceMotion, Geometry, still
 from ...face.model import FaceModel
 from ...face.topology import EXPRESSION_NAMES, INDEX, INNER_LIPS, OUTER_EYE_CORNERS
+from ...media.ffmpeg import read_frames
 from ...models.hef import HEF
 
 NEUTRAL, SMILING = "london_neutral", "london_smiling"
@@ -177,9 +177,7 @@ def talk(data: Path, model: FaceModel) -> Iterator[tuple[str, Photo, Photo]]:
         if len(opened) < TALK_FRAMES or opening[shut] > 0.01:
             continue
         opened = opened[opening[opened].argsort()][np.linspace(0, len(opened) - 1, TALK_FRAMES).astype(int)]
-        reader = imageio_ffmpeg.read_frames(str(path))
-        width, height = next(reader)["size"]
-        frames = [np.frombuffer(f, np.uint8).reshape(height, width, 3) for f in reader]
+        frames = list(read_frames(path))
 
         def moment(i: int, name=path.stem, frames=frames, points=points) -> Photo:
             i = min(i, len(frames) - 1)

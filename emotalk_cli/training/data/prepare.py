@@ -22,7 +22,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import torch
 from PIL import Image
@@ -33,6 +32,7 @@ from ...face.fit import Pose, crop_box, cut, fit_appearance, fit_shape
 from ...face.model import FaceModel
 from ...face.tracker import FaceTracker
 from ...media import audio
+from ...media.ffmpeg import read_frames
 from . import shards
 from .shards import Labels
 
@@ -184,15 +184,9 @@ def _split(sources: list[Source], training: int | None = None, tested: str = "")
 # --- one clip -----------------------------------------------------------------------------------------------------
 
 
-def read_frames(video: Path, seconds: float = LONGEST) -> Iterator[np.ndarray]:
-    """Frames of a video at 25 frames/s, uint8 [H,W,3]. Raises InputError if there are none."""
-    try:
-        reader = imageio_ffmpeg.read_frames(str(video), output_params=["-vf", f"fps={audio.FPS}", "-t", str(seconds)])
-        width, height = next(reader)["size"]
-        for raw in reader:
-            yield np.frombuffer(raw, np.uint8).reshape(height, width, 3)
-    except (OSError, RuntimeError, StopIteration, KeyError) as error:
-        raise InputError(f"{video} is damaged or no video.") from error
+def frames_of(video: Path) -> Iterator[np.ndarray]:
+    """Frames of a video at 25 frames/s, uint8 [H,W,3], at most `LONGEST` seconds. Raises InputError."""
+    return read_frames(video, audio.FPS, LONGEST, cut=True)
 
 
 def track(tracker: FaceTracker, video: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -201,7 +195,7 @@ def track(tracker: FaceTracker, video: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises InputError for a video that is too short, damaged or shows no face.
     """
     faces, chunk = [], []
-    for frame in read_frames(video):
+    for frame in frames_of(video):
         chunk.append(frame)
         if len(chunk) == TRACKED_AT_ONCE:
             faces += tracker.track(chunk, faces[-1] if faces else None)
@@ -245,7 +239,7 @@ def make_clip(source: Source, out: Path, size: int, tracker: FaceTracker, model:
     points = points[:length]
     left, top, side = box = crop_box(np.median(points, 0))
     frames, middle = [], None
-    for number, frame in enumerate(read_frames(source.video)):
+    for number, frame in enumerate(frames_of(source.video)):
         if number == length:
             break
         crop = cut(frame, box, size)

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
-import imageio_ffmpeg
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,6 +32,7 @@ from ...face.tracker import (
     TrackerDims,
     crop_frames,
 )
+from ...media.ffmpeg import read_frames
 from ...models import checkpoints
 from .. import config as configs
 from ..config import Config
@@ -152,13 +152,10 @@ def grid_frames(
     for path in sorted((data / "grid/clips").glob("*.mpg")):
         if path.stem in held_out or path.stem not in offsets:
             continue
-        reader = imageio_ffmpeg.read_frames(str(path))
-        width, height = next(reader)["size"]
-        for k, raw in enumerate(reader):
+        for k, image in enumerate(read_frames(path)):
             row = offsets[path.stem] + k
             if k % every or k >= 75 or not np.isfinite(labels[row]).all():
                 continue
-            image = np.frombuffer(raw, np.uint8).reshape(height, width, 3)
             known = labels[row].astype(np.float32)
             scale, rotation, shift = similarity(mean[index, :2], known[:, :2])
             whole = np.full((LANDMARKS, 3), np.nan, np.float32)
