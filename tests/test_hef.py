@@ -384,7 +384,7 @@ def test_back_translation_leads_home(model, portrait):
         fake, geometry, image, points, beta, pose = back_translated(
             model, Photo(), np.random.default_rng(seed), lambda *_: portrait
         )
-        back = LandmarkMotion(model, fake, FaceMotion(model, portrait)._rigid(points[None], -pose[None])[0])
+        back = LandmarkMotion(model, fake, FaceMotion(model, portrait).head.rigid(points[None], -pose[None])[0])
         assert torch.allclose(back.vertices(beta[None], pose[None])[0], portrait.landmarks, atol=0.3)
         inside = geometry.face[0, 0] > 0.95
         assert (geometry.composite()[0] - image).abs()[:, inside].mean() < 0.03

@@ -103,6 +103,12 @@ class FaceModel(nn.Module):
         points = F.pad(self.mouth_mean, (0, 1), value=1.0)
         return self.mouth_mean + self.mouth_lower[:, None] * (points @ affine)
 
+    def mouth_normals(self) -> Tensor:
+        """Unit normals of teeth, gums and tongue at rest: [M,3]."""
+        a, b, c = self.mouth_mean[self.mouth_triangles].unbind(1)
+        faces = torch.linalg.cross(b - a, c - a).repeat_interleave(3, 0)
+        return F.normalize(torch.zeros_like(self.mouth_mean).index_add(0, self.mouth_triangles.flatten(), faces), dim=1)
+
 
 def rotation_matrix(vector: Tensor) -> Tensor:
     """Rodrigues: rotation vectors [B,3] rad -> matrices [B,3,3]. Differentiable at zero."""

@@ -93,6 +93,11 @@ def index(directory: Path) -> dict[str, str]:
     return listed
 
 
+def present(name: str, directory: str | os.PathLike | None = None) -> bool:
+    """Whether the folder's index lists `<name>.safetensors`. Raises WeightsError as `weights_dir`."""
+    return f"{name}.safetensors" in index(weights_dir(directory))
+
+
 def load(name: str, directory: str | os.PathLike | None = None) -> Checkpoint:
     """Read `<directory>/<name>.safetensors` after checking its hash against the index.
 

@@ -10,7 +10,6 @@ neighbourhood of the face is ever changed.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import torch
@@ -24,6 +23,8 @@ from ..face.raster import boxed, pixel_grid, polygon_distance, sharp_sample
 from ..face.topology import INNER_LIPS
 from . import checkpoints
 from .acceleration import Steady, check, steady
+from .mouth import MouthPainter
+from .style import StyleConv
 
 FLOW_UNIT = 2.0  # px of flow per unit of network output
 BLOCKS = 7
@@ -149,7 +150,8 @@ def halved(tensor: Tensor) -> Tensor:
 
 def smaller(geometry: Geometry) -> Geometry:
     """The geometry at half size; its flow is in px of the portrait crop as ever."""
-    maps = {f.name: halved(getattr(geometry, f.name)) for f in dataclasses.fields(geometry) if f.name != "lids"}
+    whole = {"lids", "inside", "place"}
+    maps = {f.name: halved(getattr(geometry, f.name)) for f in dataclasses.fields(geometry) if f.name not in whole}
     colour, cover = geometry.lids.split([3, 1], 1)
     seen = cover.amax((0, 1, 3)).nonzero()[:, 0]
     rows = slice(int(seen[0]) // 2 * 2, int(seen[-1]) // 2 * 2 + 2) if len(seen) else slice(0, 2)
@@ -157,7 +159,7 @@ def smaller(geometry: Geometry) -> Geometry:
     part = lids[:, :, rows.start // 2 : rows.stop // 2]
     part[:, 3:] = halved(cover[:, :, rows])  # a colour counts as far as it covers
     part[:, :3] = halved(colour[:, :, rows] * cover[:, :, rows]) / part[:, 3:].clamp_min(1e-4)
-    return Geometry(**maps, lids=lids)
+    return Geometry(**maps, lids=lids, inside=geometry.inside, place=geometry.place / 2)
 
 
 def stacked(maps: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
@@ -193,35 +195,6 @@ def fast_bfloat16(device: torch.device) -> bool:
         return False
     found = torch.cpu.get_capabilities()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-
-
-class StyleConv(nn.Module):
-    """StyleGAN2's modulated convolution with demodulation, bias and leaky ReLU; with `up` it doubles the grid."""
-
-    def __init__(self, inputs: int, outputs: int, code: int, up: bool):
-        super().__init__()
-        self.up = up
-        shape = (inputs, outputs, 4, 4) if up else (outputs, inputs, 3, 3)
-        self.weight = nn.Parameter(torch.randn(shape))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.affine = nn.Linear(code, inputs)
-        nn.init.normal_(self.affine.weight, std=0.1 / math.sqrt(code))
-        nn.init.ones_(self.affine.bias)
-
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """x [B,inputs,h,w], code [B,code] -> [B,outputs,h or 2h,...]."""
-        style = self.affine(code)
-        power = self.weight.float().square().sum((2, 3))
-        x = x * style[:, :, None, None].to(x.dtype)
-        if self.up:  # each output cell meets a quarter of the 4x4 kernel
-            norm = (style.square() @ power / 4 + 1e-6).rsqrt()
-            x = F.conv_transpose2d(x, self.weight, stride=2, padding=1)
-        else:
-            norm = (style.square() @ power.T + 1e-6).rsqrt()
-            x = F.conv2d(x, self.weight, padding=1)
-        gain = math.sqrt(2)  # of the rectifier; it commutes with it
-        bias, norm = ((gain * t).to(x.dtype)[..., None, None] for t in (self.bias, norm))
-        return F.leaky_relu(torch.addcmul(bias, x, norm), 0.2)
 
 
 class Pyramid(nn.Module):
@@ -285,12 +258,15 @@ class HEF(nn.Module):
         for head in self.heads:
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
+        self.painter: MouthPainter | None = None
 
     @classmethod
     def load(cls, weights=None, device="cpu") -> HEF:
         """The shipped generator in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("hef", weights)
         model = checkpoint.fill(cls(checkpoint.sizes(HEFDims))).to(device, memory_format=torch.channels_last)
+        if checkpoints.present("mouth", weights):
+            model.painter = MouthPainter.load(weights, device)
         return model.halve() if fast_bfloat16(torch.device(device)) else model
 
     def halve(self) -> HEF:
@@ -525,4 +501,9 @@ class HEF(nn.Module):
         top, left = ((edge + s.start) // unit for edge, s in zip(self.dims.origin, (rows, columns), strict=True))
         part = frame[..., top : top + size[0] // unit, left : left + size[1] // unit]
         part.copy_(torch.lerp(part, image, parts["support"]))
-        return geometry.paint(frame.clamp_(0, 1))
+        frame = geometry.paint(frame.clamp_(0, 1))
+        return (
+            frame
+            if self.painter is None
+            else self.painter.paint(frame, geometry.inside, geometry.place, source.identity)
+        )

@@ -12,13 +12,16 @@ SKIN_TINT = (0.8, 1.0, 1.1)  # of shading by colour (R, G, B): light that has be
 
 @dataclasses.dataclass
 class Geometry:
-    """What the face model says of B frames; all [B,·,512,512].
+    """What the face model says of B frames; nearly all [B,·,512,512].
 
     flow: backward, px (source = pixel + flow); warped: the source sampled by it, 0..1;
     ratio: driven / source shading, 0.6..1.25; rendered: I^rd, the driven 3D face on black, 0..1;
     interior: drawn (or, where the source shows it, its own) mouth interior; mouth, eyes, face: soft masks 0..1;
     own: the part of the mouth where the portrait's own teeth show, soft 0..1;
     lids: [B,4,512,512], eyeballs and bare lids: colour, and how much of the warped picture they cover.
+
+    Only these lie on the mouth's own crop: inside [B,14,112,128], its maps (see `mouth.Mouth.inside`); place [B,2,3],
+    affine from its px to those of the others.
     """
 
     flow: Tensor
@@ -31,6 +34,8 @@ class Geometry:
     face: Tensor
     own: Tensor
     lids: Tensor
+    inside: Tensor
+    place: Tensor
 
     def composite(self) -> Tensor:
         """The animated face without a learned generator: warp x shading ratio, with the drawn mouth and eyes. 0..1."""

@@ -78,7 +78,7 @@ class FaceMotion:
         flow = self._sharpen(flow, mesh, points)
         warped = sample(self.head.image, flow).clamp(0, 1)
         eyes, lashes, lids = self.eyes.drawn(flow, warped, beta, pose, points)
-        mouth, interior, own = self.mouth.drawn(beta, pose, points)
+        mouth, interior, own, inside, place = self.mouth.drawn(beta, pose, points)
         # skin, and the first ring, on which the face's mask fades: beyond, the maps below do not change
         rows, columns = boxed(mesh[:, : N_SKIN + 36, :2] / half, 2, RATIO_SIZE)
         onface = found[:, 4:, rows, columns]
@@ -92,7 +92,7 @@ class FaceMotion:
         ratio, rendered, soft = maps.split([1, 3, 1], 1)
         ratio[box] = torch.lerp(ratio[box], torch.ones_like(part[:, :1]), eyes[box]) * (1 - LASH_DARK * lashes[box])
         rendered[box] = torch.lerp(rendered[box], interior[box], mouth[box])
-        return Geometry(flow, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids)
+        return Geometry(flow, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids, inside, place)
 
     def _sharpen(self, flow: Tensor, mesh: Tensor, points: Tensor) -> Tensor:
         """Full resolution at lids and lips: between two that touch, an average would point into the eye or mouth."""

@@ -1,4 +1,8 @@
-"""The mouth's inside: teeth, gums and tongue, or the portrait's own teeth where it shows them."""
+"""The mouth's inside: teeth, gums and tongue, and the portrait's own where it shows them.
+
+It is drawn on a crop that is fixed to the skull and has one scale for all faces, and laid into the frame from there; a
+painter (`models/mouth.py`) works on the same crop.
+"""
 
 from __future__ import annotations
 
@@ -7,106 +11,174 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..fit import CROP_SIZE
-from ..raster import boxed, interpolate, pixel_grid, polygon_distance, rasterize
+from ..model import rotation_matrix
+from ..raster import boxed, interpolate, pixel_grid, polygon_distance, rasterize, sharp_sample
 from ..topology import INNER_LIPS, N_SKIN, OUTER_LIPS
 from .contacts import Contacts
 from .head import Head
+from .teeth import Layout, fit_layout, groups, parts
 
 CAVITY = (0.06, 0.025, 0.025)  # colour (R, G, B) of the dark behind the teeth
 TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
 OWN_TEETH = 0.3  # cm between the portrait's lips from which on its own teeth are taken to be seen
 OWN_BRIGHT = 0.62  # of the skin's brightness: what is darker between the lips is no row of teeth
 OWN_MARGIN = 1.0  # px inside the portrait's inner lips, where its own teeth begin
-OWN_GUM = (0.50, 0.29, 0.28)  # above the portrait's own teeth, in the lip's shadow
-MOUTH_SAMPLES = 2  # per pixel and direction, for smooth teeth edges
-MOUTH_BLUR = 2  # px over which each is averaged: as soft as a photograph
+CROP_HEIGHT, CROP_WIDTH = 112, 128  # px of the mouth's crop
+CROP_UNIT = 0.05625  # cm a px of it
+CROP_MIDDLE = (64.0, 41.0)  # where in it the lips' middle at rest lies
+SAMPLES = 2  # per pixel of the crop and direction, for smooth edges of teeth
+SHADOW, SHADOW_REACH = 0.55, 0.35  # most of the light that the lips take, and cm over which they do
+MOUTH_MAPS = {
+    "distance": 1,
+    "drawn": 3,
+    "parts": 4,
+    "normals": 2,
+    "own": 3,
+    "shown": 1,
+}  # channels of `Geometry.inside`
 
 
 class Mouth:
-    """own_teeth: whether the portrait itself shows its upper teeth."""
+    """own_teeth: whether the portrait itself shows its upper teeth. shown [1,4,h,w]: the portrait's own mouth on the
+    crop, and how far it shows teeth there (nothing without `own_teeth`)."""
 
     def __init__(self, head: Head, contacts: Contacts):
         self.head, self.contacts = head, contacts
+        model, device = head.model, head.device
         ring = OUTER_LIPS + INNER_LIPS
-        rest = head.pose.unproject(head.points[None]) - head.model.displacement(head.source_beta)
-        rest, mean = rest[0, ring], head.model.mean[ring]
+        rest = head.pose.unproject(head.points[None]) - model.displacement(head.source_beta)
+        rest, mean = rest[0, ring], model.mean[ring]
         # the upper lip's own height says where its teeth are; widths differ between people more than teeth do
         width = ((rest[:, 0].max() - rest[:, 0].min()) / (mean[:, 0].max() - mean[:, 0].min())).clamp(0.88, 1.12)
         self.scale, self.centre = width, mean.mean(0)
+        self.middle = rest.mean(0)
+        self.offset = self.middle - self.centre - torch.tensor([0.0, TEETH_DROP, 0.0], device=device)
         self.lip_centre = head.points[INNER_LIPS].mean(0)[None, None]
-        contour = head.points[INNER_LIPS, :2][None]
-        shown = contour.new_full((1, 1, CROP_SIZE, CROP_SIZE), -CROP_SIZE)
-        rows, columns = boxed(contour, 4, CROP_SIZE)
-        shown[:, :, rows, columns] = polygon_distance(
-            contour, pixel_grid(CROP_SIZE, CROP_SIZE, head.device)[rows, columns]
-        )
-        self.offset = rest.mean(0) - mean.mean(0) - torch.tensor([0.0, TEETH_DROP, 0.0], device=head.device)
-        skin = head.model.uv[:N_SKIN]
-        tone = head.image[0][
-            :, head.points[:N_SKIN, 1].long().clamp(0, 511), head.points[:N_SKIN, 0].long().clamp(0, 511)
-        ]
-        near = (skin[:, 1] > 0.5) & (skin[:, 1] < 0.85)
-        light = tone[:, near].median(1).values
-        grey = light.mean()
-        tint = (light / light.mean().clamp_min(0.05)).clamp(0.6, 1.5) ** 0.25
-        self.light = tint * (0.42 + grey).clamp(0.4, 1.05)
-        inside = head.image[0].amin(0)[shown[0, 0] > OWN_MARGIN]
+        self.group = groups(model).to(device)
+        self.normals = model.mouth_normals()
+        self.light, grey = self._light()
+        self.look = torch.cat([model.mouth_color, parts(model)], 1)
+        pose = torch.zeros(1, 6, device=device)
+        place, contour = self.place(pose), head.points[None, INNER_LIPS, :2]
+        distance = self._distance(contour, place)
+        picture = laid(head.image, place)
+        inside = picture.amin(1)[distance > OWN_MARGIN]
         bright = len(inside) > 0 and bool(inside.quantile(0.7) > OWN_BRIGHT * grey)
         self.own_teeth = bright and bool(contacts.source_gap.max() > OWN_TEETH * head.pose.scale[0])
-        upper = 1 - head.model.mouth_lower[:, None]
-        color = head.model.mouth_color
-        if self.own_teeth:  # what a rising lip uncovers above them are gums, not a second row
-            color = torch.lerp(color, color.new_tensor(OWN_GUM), upper)
-        self.look = torch.cat([color, upper], 1)
-        self.shown = torch.cat([head.image, ((shown - OWN_MARGIN) / 1.5).clamp(0, 1)], 1)
+        margin = OWN_MARGIN / self._unit(pose)
+        mask = ((distance - margin) / 1.5).clamp(0, 1)[:, None] * self.own_teeth
+        self.shown = torch.cat([picture, mask], 1)
+        self.layout = Layout.plain(device)
+        if self.own_teeth:  # the drawn teeth beside them are to be theirs
+            vertices = self._vertices(head.source_beta, pose, place)
+            shade = self.shadow(distance) * self.light[:, None, None]
+            self.layout = fit_layout(vertices, model.mouth_triangles, self.group, self.look, picture, distance, shade)
 
-    def drawn(self, beta: Tensor, pose: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Soft mask of the driven inner lips, what is seen between them, and where that is the portrait's own."""
+    def _light(self) -> tuple[Tensor, Tensor]:
+        """Light [3] that falls on drawn teeth, and the skin's brightness."""
         head = self.head
-        mouth = points.new_zeros(len(points), 1, CROP_SIZE, CROP_SIZE)
-        interior, own = mouth.expand(-1, 3, -1, -1).clone(), mouth.clone()
-        gaps = self.contacts.gaps(points, self.contacts.lips)
-        opening = gaps.amax(1)
-        if float(opening.max()) < 0.6:
-            return mouth, interior, own
-        contour = points[:, INNER_LIPS, :2]
-        rows, columns = boxed(contour, 3, CROP_SIZE)
-        grid = pixel_grid(CROP_SIZE, CROP_SIZE, head.device)[rows, columns]
-        distance = polygon_distance(contour, grid)
-        amount = ((opening - 0.6) / 1.5).clamp(0, 1)[:, None, None]
-        inside = ((distance + 0.75).clamp(0, 1.5) / 1.5 * amount)[:, None]
+        skin = head.model.uv[:N_SKIN]
+        x, y = head.points[:N_SKIN, :2].long().clamp(0, CROP_SIZE - 1).unbind(1)
+        near = (skin[:, 1] > 0.5) & (skin[:, 1] < 0.85)
+        light = head.image[0][:, y, x][:, near].median(1).values
+        grey = light.mean()
+        tint = (light / grey.clamp_min(0.05)).clamp(0.6, 1.5) ** 0.25
+        return tint * (0.42 + grey).clamp(0.4, 1.05), grey
+
+    def _unit(self, pose: Tensor) -> Tensor:
+        """px of the portrait crop that a px of the mouth's crop covers: [B]."""
+        return CROP_UNIT * self.head.pose.scale * pose[:, 5].exp()
+
+    def place(self, pose: Tensor) -> Tensor:
+        """Affine [B,2,3] from px of the mouth's crop to px of the portrait's, for poses [B,6]."""
+        head = self.head
+        anchor = head.pose.project(self.middle[None, None])
+        ends = torch.cat([anchor, anchor + head.up * head.pose.scale], 1)
+        start, end = head.rigid(ends.expand(len(pose), -1, -1), pose)[..., :2].unbind(1)
+        up = F.normalize(end - start, dim=1)
+        right = torch.stack([-up[:, 1], up[:, 0]], 1)
+        linear = torch.stack([right, -up], 2) * self._unit(pose)[:, None, None]
+        return torch.cat([linear, (start - linear @ start.new_tensor(CROP_MIDDLE))[:, :, None]], 2)
+
+    def _distance(self, contour: Tensor, place: Tensor) -> Tensor:
+        """Signed distance (px of the crop) to a contour [B,N,2] of the portrait crop: [B,h,w]."""
+        contour = (contour - place[:, None, :, 2]) @ torch.linalg.inv(place[:, :, :2]).transpose(1, 2)
+        return polygon_distance(contour, pixel_grid(CROP_HEIGHT, CROP_WIDTH, contour.device))
+
+    def _vertices(self, beta: Tensor, pose: Tensor, place: Tensor) -> Tensor:
+        """The mouth's vertices [B,M,3], px of its crop."""
+        head = self.head
         jaw = head.model.mouth_vertices(beta)
         jaw = (jaw - self.centre) * self.scale + self.centre + self.offset
         jaw = head.rigid(head.pose.project(jaw), pose)
-        jaw = (jaw - torch.tensor([columns.start, rows.start, 0.0], device=head.device)) * MOUTH_SAMPLES
-        height, width = (MOUTH_SAMPLES * n for n in inside.shape[2:])
-        face, weights = rasterize(jaw, head.model.mouth_triangles, height, width)
-        drawn = interpolate(face, weights, head.model.mouth_triangles, self.look)
-        empty = (face < 0)[:, None]
-        if self.own_teeth:  # a portrait that shows its own upper teeth needs no second row below them
-            centre = head.rigid(self.lip_centre, pose)[:, 0, :2] - head.up.new_tensor([columns.start, rows.start])
-            offset = pixel_grid(height, width, head.device) / MOUTH_SAMPLES - centre[:, None, None]
-            empty = empty | ((drawn[:, 3:] > 0.5) & ((offset @ head.up[:2])[:, None] < 0))
-        cavity = torch.tensor(CAVITY, device=head.device)[:, None, None]
-        drawn = torch.where(empty, cavity, drawn[:, :3])
-        window, margin = MOUTH_BLUR * MOUTH_SAMPLES, (MOUTH_BLUR - 1) * MOUTH_SAMPLES // 2
-        drawn = F.avg_pool2d(drawn, window, MOUTH_SAMPLES, margin, count_include_pad=False)
-        reach = 0.35 * head.pose.scale[0]  # cm of shadow that the lips cast inwards
-        shadow = 0.45 + 0.55 * (distance / reach).clamp(0, 1)[:, None].sqrt()
-        drawn = (drawn * shadow * self.light[:, None, None]).clamp(0, 1)
-        mouth[:, :, rows, columns] = inside
-        interior[:, :, rows, columns] = drawn
-        if self.own_teeth:
-            real = self._own_teeth(pose, rows, columns)
-            interior[:, :, rows, columns] = torch.lerp(drawn, real[:, :3], real[:, 3:])
-            own[:, :, rows, columns] = inside * real[:, 3:]
-        return mouth, interior, own
+        flat = (jaw[..., :2] - place[:, None, :, 2]) @ torch.linalg.inv(place[:, :, :2]).transpose(1, 2)
+        return torch.cat([flat, jaw[..., 2:] / self._unit(pose)[:, None, None]], 2)
 
-    def _own_teeth(self, pose: Tensor, rows: slice, columns: slice) -> Tensor:
-        """What the portrait itself shows between its lips, which is fixed to the skull, and where: [B,4,h,w]."""
-        head = self.head
-        shift = (head.rigid(self.lip_centre, pose) - self.lip_centre)[:, 0, :2]
-        flow = -shift[:, :, None, None].expand(-1, -1, CROP_SIZE, CROP_SIZE)[:, :, rows, columns]
-        at = pixel_grid(CROP_SIZE, CROP_SIZE, head.device)[rows, columns].permute(2, 0, 1) + flow
-        at = at.permute(0, 2, 3, 1) / CROP_SIZE * 2 - 1
-        return F.grid_sample(self.shown.expand(len(at), -1, -1, -1), at, align_corners=False)
+    @staticmethod
+    def shadow(distance: Tensor) -> Tensor:
+        """Light that lips leave at a distance [B,h,w] from them, px of the crop: [B,1,h,w]."""
+        return 1 - SHADOW + SHADOW * (distance * (CROP_UNIT / SHADOW_REACH)).clamp(0, 1)[:, None].sqrt()
+
+    def inside(self, beta: Tensor, pose: Tensor, points: Tensor, place: Tensor) -> Tensor:
+        """`MOUTH_MAPS` [B,14,h,w] on the crop, for driven landmarks points [B,478,3] px.
+
+        distance: px inside the driven lips / 16, -1..1; drawn: 0..1; parts: upper and lower teeth, gums, tongue, 0..1;
+        normals: x right, y up, -1..1; own: what the portrait shows there, which is fixed to the skull, and how far.
+        """
+        head, model = self.head, self.head.model
+        distance = self._distance(points[:, INNER_LIPS, :2], place)
+        vertices = self.layout.moved(self._vertices(beta, pose, place), self.group)
+        height, width = (SAMPLES * n for n in distance.shape[1:])
+        face, weights = rasterize(vertices * SAMPLES, model.mouth_triangles, height, width)
+        flip = pose.new_tensor([1.0, -1.0, -1.0])
+        turn = (rotation_matrix(pose[:, :3]) * flip[:, None] * flip) @ head.pose.rotation
+        normals = torch.einsum("bij,vj->bvi", turn, self.normals)[..., :2]
+        look = torch.cat([self.look.expand(len(beta), -1, -1), normals], 2)
+        seen = interpolate(face, weights, model.mouth_triangles, look)
+        cavity = seen.new_tensor(CAVITY)[:, None, None]
+        seen[:, :3] = torch.where((face < 0)[:, None], cavity, seen[:, :3])
+        seen = F.avg_pool2d(seen, SAMPLES)
+        drawn = (seen[:, :3] * self.shadow(distance) * self.light[:, None, None]).clamp(0, 1)
+        own = self.shown.expand(len(beta), -1, -1, -1)
+        return torch.cat([(distance / 16).clamp(-1, 1)[:, None], drawn, seen[:, 3:], own], 1)
+
+    def drawn(self, beta: Tensor, pose: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Soft mask of the driven inner lips, what is seen between them, where that is the portrait's own; then
+        `inside`, whose maps are nothing where no mouth of the batch is open, and `place`."""
+        mouth = points.new_zeros(len(points), 1, CROP_SIZE, CROP_SIZE)
+        interior, own = mouth.expand(-1, 3, -1, -1).clone(), mouth.clone()
+        place = self.place(pose)
+        opening = self.contacts.gaps(points, self.contacts.lips).amax(1)
+        if float(opening.max()) < 0.6:
+            shut = points.new_zeros(len(points), sum(MOUTH_MAPS.values()), CROP_HEIGHT, CROP_WIDTH)
+            shut[:, :1] = -1
+            return mouth, interior, own, shut, place
+        inside = self.inside(beta, pose, points, place)
+        contour = points[:, INNER_LIPS, :2]
+        rows, columns = boxed(contour, 3, CROP_SIZE)
+        distance = polygon_distance(contour, pixel_grid(CROP_SIZE, CROP_SIZE, contour.device)[rows, columns])
+        amount = ((opening - 0.6) / 1.5).clamp(0, 1)[:, None, None]
+        cover = ((distance + 0.75).clamp(0, 1.5) / 1.5 * amount)[:, None]
+        _, drawn, _, _, real, shown = inside.split(list(MOUTH_MAPS.values()), 1)
+        found = pasted(torch.cat([torch.lerp(drawn, real, shown), shown], 1), place, rows, columns)
+        mouth[:, :, rows, columns] = cover
+        interior[:, :, rows, columns] = found[:, :3]
+        own[:, :, rows, columns] = cover * found[:, 3:]
+        return mouth, interior, own, inside, place
+
+
+def laid(image: Tensor, place: Tensor) -> Tensor:
+    """A picture [B or 1,C,H,W] as the mouth's crop shows it, 0..1: [B,C,h,w]. place [B,2,3]: crop px to its."""
+    grid = pixel_grid(CROP_HEIGHT, CROP_WIDTH, image.device)
+    at = torch.einsum("bij,hwj->bhwi", place[:, :, :2], grid) + place[:, None, None, :, 2]
+    at = at * at.new_tensor([2 / image.shape[3], 2 / image.shape[2]]) - 1
+    return sharp_sample(image.expand(len(place), -1, -1, -1), at).clamp(0, 1)
+
+
+def pasted(crop: Tensor, place: Tensor, rows: slice, columns: slice) -> Tensor:
+    """The mouth's crop [B,C,h,w] at rows and columns of the picture that place [B,2,3] leads to; 0 beyond the crop."""
+    grid = pixel_grid(rows.stop, columns.stop, crop.device)[rows, columns]
+    back = torch.linalg.inv(place[:, :, :2])
+    at = torch.einsum("bij,bhwj->bhwi", back, grid - place[:, None, None, :, 2])
+    at = at * at.new_tensor([2 / crop.shape[3], 2 / crop.shape[2]]) - 1
+    return F.grid_sample(crop, at, align_corners=False)

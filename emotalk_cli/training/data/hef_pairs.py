@@ -61,7 +61,7 @@ class LandmarkMotion(FaceMotion):
         super().__init__(model, portrait)
         self.target = landmarks
 
-    def _expressed(self, beta: Tensor) -> Tensor:
+    def expressed(self, beta: Tensor) -> Tensor:
         return self.target.expand(len(beta), -1, -1)
 
 

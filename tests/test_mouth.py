@@ -1,0 +1,114 @@
+"""The mouth's crop, the drawn mouth laid onto a photo's, and the painter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from emotalk_cli.face.fit import CROP_SIZE, PortraitFit, Pose, fit_portrait
+from emotalk_cli.face.geometry import FaceMotion, still
+from emotalk_cli.face.geometry.mouth import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, laid, pasted
+from emotalk_cli.face.geometry.teeth import Layout, fit_layout, groups, parts
+from emotalk_cli.face.model import FaceModel
+from emotalk_cli.face.topology import INDEX, INNER_LIPS
+from emotalk_cli.models.mouth import MouthPainter
+
+
+@pytest.fixture(scope="module")
+def model() -> FaceModel:
+    return FaceModel.load()
+
+
+@pytest.fixture(scope="module")
+def portrait(model) -> PortraitFit:
+    """The mean face on a plain picture."""
+    pose = Pose(torch.eye(3)[None], torch.tensor([14.0]), torch.tensor([[200.0, 200.0, 0.0]]))
+    landmarks = pose.project(model.mean[None] - model.mean.mean(0))[0]
+    picture = torch.full((400, 400, 3), 170, dtype=torch.uint8) - torch.tensor([0, 40, 60], dtype=torch.uint8)
+    return fit_portrait(model, picture.numpy(), landmarks.numpy())
+
+
+@pytest.fixture(scope="module")
+def motion(model, portrait) -> FaceMotion:
+    return FaceMotion(model, portrait)
+
+
+@pytest.fixture(scope="module")
+def beta() -> torch.Tensor:
+    beta = torch.zeros(1, 64)
+    beta[0, [INDEX[n] for n in ("jawOpen", "mouthSmileLeft", "mouthSmileRight")]] = 0.6
+    return beta
+
+
+def test_the_crop_follows_the_skull(motion, portrait, beta):
+    pose = torch.tensor([[0.0, 0.0, 0.3, 0.05, -0.02, 0.2]])
+    places = motion.mouth.place(torch.cat([still(1), pose]))
+    middle = portrait.landmarks[INNER_LIPS].mean(0)
+    moved = motion.head.rigid(middle[None, None], pose)[0, 0, :2]
+    for place, lips in zip(places, (middle[:2], moved), strict=True):
+        at = place[:, :2] @ torch.tensor(CROP_MIDDLE) + place[:, 2]
+        assert (at - lips).norm() < 0.5 / CROP_UNIT  # half a centimetre
+    unit = torch.linalg.det(places[:, :, :2]).sqrt()
+    assert unit[0] == pytest.approx(CROP_UNIT * float(portrait.pose.scale), rel=1e-4)
+    assert unit[1] / unit[0] == pytest.approx(float(torch.tensor(0.2).exp()), rel=1e-4)
+    turn = torch.atan2(places[:, 1, 0], places[:, 0, 0])
+    assert float(turn[1] - turn[0]) == pytest.approx(0.3, abs=0.01)
+
+
+def test_what_is_laid_onto_the_crop_can_be_pasted_back(motion):
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(1, 3, 32, 32, generator=generator)
+    picture = torch.nn.functional.interpolate(noise, (CROP_SIZE, CROP_SIZE), mode="bicubic").clamp(0, 1)
+    place = motion.mouth.place(torch.tensor([[0.0, 0.2, 0.1, 0.0, 0.0, 0.05]]))
+    x, y = (place[0, :, :2] @ torch.tensor([64.0, 56.0]) + place[0, :, 2]).round().long().tolist()
+    rows, columns = slice(y - 30, y + 30), slice(x - 30, x + 30)
+    back = pasted(laid(picture, place), place, rows, columns)
+    assert (back - picture[..., rows, columns]).abs().max() < 0.05
+
+
+def test_parts_cover_the_mouth(model):
+    found = parts(model)
+    assert torch.allclose(found.sum(1), torch.ones(len(found)))
+    assert (found.mean(0) > 0.03).all()
+    lower = model.mouth_lower > 0.5
+    assert (found[lower, 0] == 0).all() and (found[~lower, 1] == 0).all()
+
+
+def test_a_layout_is_found_again(model, motion, beta):
+    """Teeth drawn lower, larger and to the side are a photo whose layout is known."""
+    mouth = motion.mouth
+    points, place = motion.vertices(beta, still(1)), mouth.place(still(1))
+    true = Layout(torch.tensor([[2.0, 4.0], [2.0, 0.0], [2.0, 0.0]]), torch.tensor([1.08, 1.0, 1.0]))
+    mouth.layout, kept = true, mouth.layout
+    inside = mouth.inside(beta, still(1), points, place)
+    mouth.layout = kept
+    distance, photo = 16 * inside[:, 0], inside[:, 1:4]
+    shade = mouth.shadow(distance) * mouth.light[:, None, None]
+    vertices = mouth._vertices(beta, still(1), place)
+    found = fit_layout(vertices, model.mouth_triangles, groups(model), mouth.look, photo, distance, shade)
+    assert (found.shift[0] - true.shift[0]).abs().max() < 1.5
+    assert float((found.scale[0] - true.scale[0]).abs()) < 0.05
+
+
+def test_an_untrained_painter_paints_what_was_drawn(motion, portrait, beta):
+    geometry, painter = motion.frame(beta, still(1)), MouthPainter().eval()
+    identity = torch.cat([portrait.alpha, portrait.delta])[None]
+    before = geometry.composite()
+    with torch.inference_mode():
+        after = painter.paint(before.clone(), geometry.inside, geometry.place, identity)
+    deep = geometry.mouth > 0.999
+    assert deep.sum() > 500
+    assert (after - before).abs()[deep.expand_as(after)].mean() < 0.01
+    far = torch.nn.functional.max_pool2d(geometry.mouth, 13, 1, 6) == 0
+    assert torch.equal(after[far.expand_as(after)], before[far.expand_as(after)])
+
+
+def test_teeth_are_a_persons_own(portrait):
+    painter = MouthPainter().eval()
+    inside = torch.zeros(1, 14, CROP_HEIGHT, CROP_WIDTH)
+    identity = portrait.alpha[None]
+    style = painter.style(inside, identity)
+    assert style.shape == (1, painter.dims.style) and torch.equal(style, painter.style(inside, identity))
+    assert (style - painter.style(inside, identity.flip(1))).abs().max() > 0.1
+    inside[:, -4:] = 1
+    assert torch.allclose(painter.style(inside, identity), painter.reader(inside[:, -4:-1], inside[:, -1:])[0])
