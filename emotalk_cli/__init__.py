@@ -19,6 +19,7 @@ __all__ = [
     "EmoTalkError",
     "Emotion",
     "InputError",
+    "Outputs",
     "Portrait",
     "Result",
     "Settings",
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
     from .api import EmoTalk
     from .emotions.emotion import Emotion
     from .errors import EmoTalkError, InputError, UsageError, WeightsError
-    from .settings import Result, Settings
+    from .settings import Outputs, Result, Settings
 
 _HOMES = {"EmoTalk": ".api", "Portrait": ".animate", "Emotion": ".emotions.emotion"}
-_HOMES |= {"Result": ".settings", "Settings": ".settings"}
+_HOMES |= dict.fromkeys(("Outputs", "Result", "Settings"), ".settings")
 
 
 def __getattr__(name: str) -> Any:  # late, so that `emotalk --version` need not import torch

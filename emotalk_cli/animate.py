@@ -21,6 +21,7 @@ from .face.model import N_EXPRESSION
 from .media import label
 from .media.audio import FPS, SAMPLE_RATE, Recording, log_mel, loudness, pitch
 from .media.framing import CropFraming, FullFraming
+from .media.samples import SoundFile
 from .models.eac import EAC
 from .models.emotion_space import AME
 from .models.hef import HEF
@@ -33,12 +34,16 @@ BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at o
 
 @dataclasses.dataclass
 class Performance:
-    """What moves the face: speech and what is felt, or a take of recorded motion; perhaps the head of another take."""
+    """What moves the face: speech and what is felt, or a take of recorded motion; perhaps the head of another take.
+
+    sound: the file whose sound the video gets; None for a silent film's take.
+    """
 
     recording: Recording | None
     emotion: Emotion | None
     take: Take | None = None
     head: Take | None = None
+    sound: SoundFile | None = None
 
     @property
     def seconds(self) -> float:
@@ -74,6 +79,21 @@ class Portrait:
     path: Path | None  # None for pixels
 
 
+@dataclasses.dataclass(frozen=True)
+class Shot:
+    """One video to be made: who, moved by what, how, and in which frame."""
+
+    portrait: Portrait
+    performance: Performance
+    settings: Settings
+    framing: CropFraming | FullFraming
+
+    @property
+    def total(self) -> int:
+        """Number of frames."""
+        return frame_count(self.performance.seconds, self.settings.fps)
+
+
 class Animator:
     """Turns what drives a face into motion, and motion into frames, with the loaded models."""
 
@@ -83,10 +103,7 @@ class Animator:
     @torch.inference_mode()
     def frames(
         self,
-        portrait: Portrait,
-        performance: Performance,
-        settings: Settings,
-        framing: CropFraming | FullFraming,
+        shot: Shot,
         watch: Stopwatch,
         first: int = 0,
         also: Collection[int] = (),
@@ -95,9 +112,10 @@ class Animator:
 
         All motion is made from the beginning, which is cheap, so that every frame is the same wherever one starts.
         """
+        portrait, settings, framing = shot.portrait, shot.settings, shot.framing
         stamp = label.Label(settings.label, framing.size) if settings.label else None
         at = 0
-        rows = self.rows(performance, settings, settings.fps, watch)
+        rows = self.rows(shot.performance, settings, settings.fps, watch)
         while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
             numbers = range(at, at + len(chunk))
             at = numbers.stop
@@ -147,6 +165,12 @@ class Animator:
                 pose = torch.stack(list(itertools.islice(head, len(beta)))).to(beta)
             beta = beta + torch.from_numpy(life.eyes(closure, gaze, signs.brow)).to(beta)
             yield from torch.cat([beta, sigma, pose], 1)
+
+    @torch.inference_mode()
+    def motion(self, performance: Performance, settings: Settings, fps: float) -> Iterator[tuple[Tensor, Tensor]]:
+        """All motion at `fps`, blinks and head included: β [64] and pose [6] (see `Take`) of each frame."""
+        rows = self.rows(performance, settings, fps, Stopwatch())
+        return ((row[:N_EXPRESSION].cpu(), row[-6:].cpu()) for row in rows)
 
     def plain_style(self) -> Tensor:
         """σ̂ [1,192] of a silent neutral face, where motion does not come from EAC."""

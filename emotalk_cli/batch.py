@@ -29,11 +29,11 @@ from typing import IO, Any
 from . import __version__
 from .api import EmoTalk
 from .errors import EmoTalkError, InputError, UsageError
-from .jobs import OPTIONS, Job
+from .jobs import Job
 from .media.files import check_input, sha256
 from .media.provenance import fingerprint
 from .models import checkpoints
-from .settings import Progress
+from .settings import JOB_OPTIONS, Progress
 
 MAX_MANIFEST = 64 << 20  # bytes
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".jp2")
@@ -152,7 +152,7 @@ def _table(name: str, text: str) -> Iterator[dict[str, Any]]:
 
 
 def _check_columns(columns: Iterable[str], where: str) -> None:
-    known = set(OPTIONS) - {"resume"}
+    known = set(JOB_OPTIONS) - {"resume"}
     for column in columns:
         if column.strip().replace("-", "_") not in known:
             raise UsageError(

@@ -1,10 +1,36 @@
-"""Errors that a user can act on: one sentence that names the file or option and the remedy."""
+"""Errors that a user can act on: one sentence that names the file or option and the remedy.
+
+Messages are written in the command's words (`--size 511 is odd`). `str` of an error speaks to a program that called
+the library (`size 511 is odd`); the command line prints `for_command`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_OPTION = re.compile(r"(?<![\w/.-])--([a-z][a-z0-9-]*)(?![\w/.])")
 
 
 class EmoTalkError(Exception):
     """Base of all errors that EmoTalk raises on purpose. `exit_code` is the command line's."""
 
     exit_code = 1
+
+    @property
+    def for_command(self) -> str:
+        """The message, options spelt as on the command line."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        from .settings import OPTIONS  # late: it imports this module
+
+        def keyword(found: re.Match[str]) -> str:
+            name = found[1].replace("-", "_")
+            return name if name in OPTIONS else found[0]
+
+        return _OPTION.sub(keyword, self.for_command)
 
 
 class InputError(EmoTalkError):
@@ -19,3 +45,9 @@ class UsageError(EmoTalkError):
 
 class WeightsError(EmoTalkError):
     """A weight file is missing, damaged or made for another version or emotion space."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """ " Did you mean ...?" for a word that is nearly one of the known ones, "" otherwise."""
+    near = get_close_matches(word, list(known), 1, 0.7)
+    return f" Did you mean {near[0]}?" if near else ""

@@ -2,21 +2,82 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import os
-from collections.abc import Iterable
+import time
+import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from .animate import Stopwatch
 from .errors import UsageError
 from .media import provenance
-from .media.files import SUFFIXES, check_output
-from .media.preview import ContactSheet
-from .media.video import Writer
-from .motion import livelink
-from .settings import Progress
+from .media.files import PartFile, check_output
+from .settings import AS_RECORDED, OPTIONS, Outputs, Progress, spell_intensity
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .animate import Animator, Shot, Stopwatch
+    from .media.preview import ContactSheet
+    from .media.video import Writer
+
+
+NAME_LIMIT = 60  # bytes of each part of a default name
+
+
+def write_video(
+    animator: Animator,
+    shot: Shot,
+    files: OutputFiles,
+    outputs: Outputs,
+    record: provenance.Record,
+    watch: Stopwatch,
+    report: Progress,
+) -> None:
+    """Make all frames of a shot and write all files; they take their names together, or none does.
+
+    Raises EmoTalkError.
+    """
+    from .animate import BATCH  # late: these import torch
+    from .media import segments
+    from .media.preview import ContactSheet
+    from .media.video import VideoWriter
+    from .motion import livelink
+
+    settings, performance, total = shot.settings, shot.performance, shot.total
+    shown_as = performance.emotion.public if performance.emotion is not None else AS_RECORDED
+    with contextlib.ExitStack() as stack:  # the others get their names after the video, or none does
+        part = stack.enter_context(PartFile(files.preview)) if files.preview is not None else None
+        if files.blendshapes is not None:
+            to = stack.enter_context(PartFile(files.blendshapes)).path
+            with open(to, "w", newline="", encoding="utf-8") as file:
+                rows = animator.motion(performance, settings, outputs.blendshapes_fps)
+                livelink.write(file, rows, outputs.blendshapes_fps, files.blendshapes.suffix)
+        note = stack.enter_context(PartFile(files.sidecar)) if files.sidecar is not None else None
+        shared = {
+            "overwrite": outputs.overwrite,
+            "metadata": record.tags(shown_as),
+            "finish": functools.partial(record.finish, sidecar=note and note.path),
+        }
+        length = segments.piece_frames(settings.fps, BATCH[animator.device.type])
+        sound = performance.sound.path if performance.sound is not None else None
+        video = (files.video, shot.framing.size, settings.fps, sound)
+        writer: Writer
+        if total <= length:
+            writer = VideoWriter(*video, **shared)
+        else:
+            writer = segments.SegmentedWriter(*video, total, length, record.key(), outputs.resume, **shared)
+        stack.enter_context(writer)
+        sheet = ContactSheet(total, settings.fps) if part is not None else None
+        shown = sheet.wanted if sheet is not None else ()
+        write_frames(animator.frames(shot, watch, writer.done, shown), writer, sheet, total, watch, report)
+        if sheet is not None:
+            sheet.save(part, f"{' '.join(shown_as.split())}, intensity {spell_intensity(settings.intensity)}")
+        made = time.perf_counter()
+    watch.stages["encoding"] = watch.stages.get("encoding", 0.0) + time.perf_counter() - made
 
 
 def write_frames(
@@ -43,9 +104,9 @@ def write_frames(
         raise
 
 
-@dataclasses.dataclass
-class Outputs:
-    """The files that `generate` is to write; None: not wanted."""
+@dataclasses.dataclass(frozen=True)
+class OutputFiles:
+    """Absolute paths of the files that `generate` is to write; None: not wanted."""
 
     video: Path
     preview: Path | None
@@ -54,30 +115,39 @@ class Outputs:
 
     @classmethod
     def plan(
-        cls,
-        out: str | os.PathLike,
-        preview: str | os.PathLike | None,
-        blendshapes: str | os.PathLike | None,
-        sidecar: bool,
-        overwrite: bool,
-        inputs: list[str | os.PathLike],
-    ) -> Outputs:
+        cls, out: str | os.PathLike[str], outputs: Outputs, inputs: Sequence[str | os.PathLike[str]]
+    ) -> OutputFiles:
         """Raises UsageError if one cannot be written, or is an input or another output."""
-        taken = [*inputs]
+        taken = [Path(os.path.realpath(path)) for path in inputs]
 
-        def checked(name: str | os.PathLike | None, suffixes: tuple[str, ...] = SUFFIXES) -> Path | None:
-            if name is None:
-                return None
-            path = check_output(name, overwrite, suffixes)
-            if any(path == Path(os.path.realpath(other)) for other in taken):
+        def checked(name: str | os.PathLike[str], suffixes: tuple[str, ...]) -> Path:
+            path = check_output(name, outputs.overwrite, suffixes)
+            if path in taken:
                 raise UsageError(f"{name} is also an input or another output; choose a different name.")
             taken.append(path)
             return path
 
-        video = checked(out)
+        video = checked(out, OPTIONS["out"].suffixes)
+        preview, shapes = outputs.preview, outputs.blendshapes
         return cls(
             video,
-            checked(preview, (".png",)),
-            checked(provenance.sidecar_path(video) if sidecar else None, (".json",)),
-            checked(blendshapes, livelink.SUFFIXES),
+            None if preview is None else checked(preview, OPTIONS["preview"].suffixes),
+            checked(provenance.sidecar_path(video), (".json",)) if outputs.sidecar else None,
+            None if shapes is None else checked(shapes, OPTIONS["export_blendshapes"].suffixes),
         )
+
+
+def default_name(face: Path, audio: Path, emotion: str) -> str:
+    """`<face>--<audio>--<emotion>.mp4`, safe as a file name on every system and at most 200 bytes long."""
+    parts = [_safe(text) for text in (face.stem, audio.stem, emotion)]
+    if not parts[2]:
+        raise UsageError("--emotion is empty; describe an emotion, for example 'sadly surprised'.")
+    return "--".join(parts) + ".mp4"
+
+
+def _safe(text: str) -> str:
+    kept = "".join(c if c.isalnum() or c in " ._-'" or unicodedata.category(c)[0] == "M" else "-" for c in text)
+    kept = " ".join(kept.split()).strip(" .-")[:NAME_LIMIT]
+    while len(kept.encode(errors="surrogateescape")) > NAME_LIMIT:
+        kept = kept[:-1]
+    return kept.strip(" .-")

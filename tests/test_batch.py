@@ -87,7 +87,7 @@ def test_an_error_in_a_row_stays_there(folder):
     rows[0]["intensity"], rows[1]["size"], rows[2]["face"] = "9", "big", ""
     made = batch.read_manifest(manifest(folder / "m.csv", rows))
     assert [row.job is None for row in made] == [True, True, True, False]
-    assert ["intensity" in made[0].error, "--size 'big'" in made[1].error, "--face is missing" in made[2].error] == [
+    assert ["intensity" in made[0].error, "size 'big'" in made[1].error, "face is missing" in made[2].error] == [
         True
     ] * 3
 
@@ -176,7 +176,7 @@ def test_two_broken_rows_of_many(folder, capfd):
     assert "[5/5]" in err and "s left" in err and "row 3 failed" in err
     held = {line["row"]: line for line in results(folder / "m.csv.results.jsonl")}
     assert [held[n]["status"] for n in range(1, 6)] == ["done", "done", "failed", "done", "failed"]
-    assert "--intensity 7" in held[3]["error"] and held[3]["exit_code"] == 2 and held[3]["given"]["emotion"] == "angry"
+    assert "intensity 7" in held[3]["error"] and held[3]["exit_code"] == 2 and held[3]["given"]["emotion"] == "angry"
     assert "none.png does not exist" in held[5]["error"] and held[5]["exit_code"] == 1
     for n in (1, 2, 4):
         assert len(video_frames(Path(held[n]["out"]), (64, 64))) == held[n]["frames"] == 3

@@ -20,7 +20,7 @@ from PIL import Image
 
 from emotalk_cli import __version__
 from emotalk_cli.cli import main
-from emotalk_cli.jobs import default_name
+from emotalk_cli.outputs import default_name
 
 QUICK = ["--generator", "geometry", "--fps", "5", "--size", "128", "--device", "cpu"]
 COMMAND = [sys.executable, "-m", "emotalk_cli"]

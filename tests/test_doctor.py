@@ -10,7 +10,8 @@ from conftest import PORTRAIT, ffmpeg
 
 from emotalk_cli import doctor
 from emotalk_cli.cli import main
-from emotalk_cli.jobs import Job, plan
+from emotalk_cli.estimate import plan
+from emotalk_cli.jobs import Job
 from emotalk_cli.models import checkpoints
 
 QUICK = ["--generator", "geometry", "--fps", "5", "--size", "128", "--device", "cpu"]

@@ -41,7 +41,7 @@ def test_lids_close_faster_than_they_open():
 
 def test_no_blinks_when_asked_for_none_and_an_error_for_too_many():
     assert not life.blinks(5000, 25, 0).any()
-    with pytest.raises(UsageError, match="--blink 90"):
+    with pytest.raises(UsageError, match="blink 90"):
         life.Life(25, 90)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import PORTRAIT, SPEECH, ffmpeg, leftovers, sound, streams, video_frames, write_wav
 
-from emotalk_cli.animate import Stopwatch
+from emotalk_cli.animate import Shot, Stopwatch
 from emotalk_cli.cli import main
 from emotalk_cli.errors import EmoTalkError, UsageError
 from emotalk_cli.media import segments
@@ -180,7 +180,7 @@ def test_four_minutes_take_no_more_memory_than_one(talker, tmp_path):
         ffmpeg("-f", "lavfi", "-i", f"anoisesrc=r=16000:a=0.2:d={60 * minutes}", tmp_path / f"{minutes}.wav")
         performance = talker.performance(tmp_path / f"{minutes}.wav", "happy")
         assert performance.seconds == 60 * minutes
-        assert not list(talker.animator.frames(subject, performance, settings, framing, Stopwatch(), first=10**9))
+        assert not list(talker.animator.frames(Shot(subject, performance, settings, framing), Stopwatch(), first=10**9))
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     unit = 1024 if sys.platform != "darwin" else 1
     assert (peaks[1] - peaks[0]) * unit < 11 << 20  # the samples alone would be 15 MB

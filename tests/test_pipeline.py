@@ -290,7 +290,7 @@ def test_progress_is_told_and_may_interrupt(talker, short_speech, tmp_path):
 
 def test_models_and_devices_that_do_not_exist(tmp_path):
     for name in ("gpu", "cuda:x", "cuda:99", "meta"):
-        with pytest.raises(UsageError, match=f"--device {name}"):
+        with pytest.raises(UsageError, match=f"device {name}"):
             find_device(name)
     with pytest.raises(UsageError, match="generator"):
         EmoTalk.load(generator="magic")

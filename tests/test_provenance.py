@@ -144,7 +144,7 @@ def test_the_label_is_seen_in_its_corner_only():
     with pytest.raises(UsageError, match="does not fit"):
         Label("x" * 60, (64, 64))
     for text in ("x" * 61, "two\nlines", "\x1b[31m"):
-        with pytest.raises(UsageError, match="--label"):
+        with pytest.raises(UsageError, match="label"):
             Settings(label=text).check()
 
 

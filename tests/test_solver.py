@@ -217,7 +217,7 @@ def test_only_better_scores_are_kept(tmp_path):
 
 
 def test_running_over_a_run_needs_resume(whole):
-    with pytest.raises(UsageError, match="--resume"):
+    with pytest.raises(UsageError, match="resume"):
         Solver(Tiny(), settings(), whole)
 
 

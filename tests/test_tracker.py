@@ -250,6 +250,6 @@ def test_alignment_without_weights_says_what_to_do(monkeypatch):
         raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.setattr(face_alignment, "FaceAlignment", offline)
-    with pytest.raises(WeightsError, match="--landmarks builtin") as caught:
+    with pytest.raises(WeightsError, match="landmarks builtin") as caught:
         AlignmentTracker.load()
     assert "Name or service not known" in str(caught.value) and "checkpoints" in str(caught.value)

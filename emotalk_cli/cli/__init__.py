@@ -18,20 +18,23 @@ from . import emotion, eval, train, weights
 from .batch import batch
 from .doctor import doctor
 from .generate import generate
+from .help import Command, Group, usage_message, width
 
 INTERRUPTED, TERMINATED = 130, 143
+_GROUPS = ((), ("train",), ("train", "prepare"), ("emotion",), ("weights",))  # alone, they show their help
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:\d+")
 
 app = typer.Typer(
     help="Emotional talking videos from one portrait and one speech recording.",
+    cls=Group,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "terminal_width": width()},
 )
-app.command()(generate)
-app.command()(batch)
+app.command(cls=Command)(generate)
+app.command(cls=Command)(batch)
 app.add_typer(emotion.app, name="emotion")
-app.command()(doctor)
+app.command(cls=Command)(doctor)
 app.add_typer(train.app, name="train")
 app.add_typer(eval.app, name="eval")
 app.add_typer(weights.app, name="weights")
@@ -55,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 1 input, 2 usage, 3 some rows of a batch failed, 130 ctrl-C, 143 terminated.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    arguments = _with_address(arguments)
+    arguments = _with_address(list(sys.argv[1:] if arguments is None else arguments))
+    if tuple(arguments) in _GROUPS:
+        arguments.append("--help")
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # our own sentence says what is wrong with a picture
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -69,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _Terminated:
         return _fail("Terminated; nothing was left half-written.", TERMINATED)
     except EmoTalkError as error:
-        return _fail(str(error), error.exit_code, "--debug" in arguments)
+        return _fail(error.for_command, error.exit_code, "--debug" in arguments)
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -77,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("Not enough memory; use a smaller picture or --size.", 1, "--debug" in arguments)
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own, about options; its class moved between versions
-            return _fail(f"{error.format_message()} See emotalk --help.", error.exit_code)
+            return _fail(usage_message(error), error.exit_code)
         message = f"Internal error ({type(error).__name__}: {error}); please report it, with the output of --debug."
         return _fail(message, 1, "--debug" in arguments)
     finally:

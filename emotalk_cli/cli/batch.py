@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import sys
 import time
@@ -14,25 +13,15 @@ from typing import Any, Optional
 import typer
 
 from ..errors import UsageError
-from .generate import generate, is_given
+from ..settings import JOB_OPTIONS
+from .options import given, with_options
 
 SOME_FAILED = 3  # exit code
-_ROWS_OWN = ("context", "face", "audio", "out", "preview", "resume", "again", "dry_run", "as_json", "quiet", "debug")
+_ROWS_OWN = ("face", "audio", "out", "preview", "resume")
 
 
-def _with_options_of_generate(command: Callable) -> Callable:
-    """Give a command, in place of its **shared, the options of `generate` that make sense for all rows."""
-    signature = inspect.signature(command)
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    theirs = [p for p in inspect.signature(generate).parameters.values() if p.name not in _ROWS_OWN]
-    command.__signature__ = signature.replace(parameters=own + theirs)
-    command.__annotations__ |= {p.name: p.annotation for p in theirs}
-    return command
-
-
-@_with_options_of_generate
+@with_options(*(name for name in JOB_OPTIONS if name not in _ROWS_OWN))
 def batch(
-    context: typer.Context,
     manifest: Optional[Path] = typer.Argument(  # noqa: UP045
         None, help="CSV, TSV or JSON lines; columns are options of emotalk generate. - is standard input."
     ),
@@ -67,7 +56,7 @@ def batch(
         raise UsageError(f"--out {out} is not an existing folder; create it or choose another.")
     from .. import batch as engine  # late: it imports torch
 
-    defaults = {name: value for name, value in shared.items() if is_given(context, name)}
+    defaults = given(shared)
     defaults |= {"out": out.resolve()} if out is not None else {}
     defaults |= {name: Path(value).resolve() for name, value in defaults.items() if isinstance(value, Path)}
     if manifest is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Optional
 import typer
 
 from ..errors import InputError, UsageError
+from .help import Command, Group
 
 if TYPE_CHECKING:
     from ..api import EmoTalk
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="See what an emotion means: nearest names, blendshapes, previews; save it.",
-    no_args_is_help=True,
+    cls=Group,
     rich_markup_mode=None,
 )
 
@@ -45,7 +46,7 @@ Weights = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGH
 Debug = typer.Option(False, "--debug", help="Show the traceback of an error.")
 
 
-@app.command()
+@app.command(cls=Command)
 def text(
     prompt: str = typer.Argument(..., help="Words, or a blend such as happy:0.5+surprised:0.5."),
     intensity: str = Intensity,
@@ -64,7 +65,7 @@ def text(
     _show(talker, talker.emotion(prompt), intensity, face, out, save, as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def image(
     picture: Path = typer.Argument(..., help="A picture of a face."),
     intensity: str = Intensity,
@@ -84,7 +85,7 @@ def image(
     _show(talker, talker.emotion(image=picture), intensity, face, out, save, as_json, before)
 
 
-@app.command()
+@app.command(cls=Command)
 def audio(
     recording: Path = typer.Argument(..., help="A recording of a voice."),
     intensity: str = Intensity,
@@ -103,7 +104,7 @@ def audio(
     _show(talker, talker.emotion(audio=recording), intensity, face, out, save, as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def compound(
     parts: list[str] = typer.Argument(
         ..., metavar="PROMPT...", help="Two or more emotions: 'happily disgusted' angry."
@@ -129,7 +130,7 @@ def compound(
     _show(talker, talker.emotion(" + ".join(parts)), intensity, face, out, save, as_json, before)
 
 
-@app.command()
+@app.command(cls=Command)
 def intensity(
     prompt: str = typer.Argument(..., help="Words, or a blend."),
     face: Optional[Path] = Face,  # noqa: UP045
@@ -147,7 +148,7 @@ def intensity(
     _show(talker, talker.emotion(prompt), "3", face, out, save, as_json, steps=RAMP)
 
 
-@app.command(name="map")
+@app.command(name="map", cls=Command)
 def draw_map(
     out: Path = typer.Option(..., "--out", "-o", help="The map, .png."),
     prompts: Optional[Path] = typer.Option(None, help="Text file of prompts of your own, one a line."),  # noqa: UP045
@@ -158,7 +159,7 @@ def draw_map(
     clip: Optional[str] = Clip,  # noqa: UP045
     debug: bool = Debug,
 ) -> None:
-    """t-SNE of the style code of basic, unseen and unrelated prompts at five intensities (Fig. 8 of the paper)."""
+    """t-SNE of the style code of basic, unseen and unrelated prompts at five intensities, as in the paper's Fig. 8."""
     own = _lines(prompts) if prompts else None
     talker = _talker(None, out, None, "geometry", device, weights, clip)
     from ..emotions.prototypes import BASICS

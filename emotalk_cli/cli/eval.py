@@ -11,11 +11,12 @@ from typing import Optional
 import typer
 
 from ..errors import UsageError
+from .help import Command, Group
 from .train import _progress
 
 EXAMPLES = Path(__file__).parents[2] / "examples"  # of a checkout
 
-app = typer.Typer(help="Measure quality and speed.", rich_markup_mode=None, invoke_without_command=True)
+app = typer.Typer(help="Measure quality and speed.", cls=Group, rich_markup_mode=None, invoke_without_command=True)
 
 
 @app.callback()
@@ -114,7 +115,7 @@ def _print(results) -> None:
     console.print(table)
 
 
-@app.command()
+@app.command(cls=Command)
 def bench(
     face: Path = typer.Option(EXAMPLES / "portrait.png", help="Portrait."),
     audio: Path = typer.Option(EXAMPLES / "speech.wav", help="Speech."),

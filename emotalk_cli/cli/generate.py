@@ -4,146 +4,94 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import typer
 
-from ..errors import InputError, UsageError
+from ..errors import UsageError
+from ..settings import AS_RECORDED, OPTIONS
+from .options import given, with_options
 
 if TYPE_CHECKING:
-    from ..jobs import Plan
+    from ..estimate import Plan
+    from ..settings import Result
 
-FILES = ("face", "audio", "emotion_image", "emotion_audio", "emotion_file", "emotion_timeline", "motion")
 
-
+@with_options(*OPTIONS)
 def generate(
-    context: typer.Context,
-    face: Optional[Path] = typer.Option(None, "--face", "-f", help="Portrait: any picture that shows a face."),  # noqa: UP045
-    audio: Optional[Path] = typer.Option(  # noqa: UP045
-        None, "--audio", "-a", help="Speech: any audio file, or a video with sound."
+    portrait: Optional[Path] = typer.Argument(None, metavar="FACE", help="The same as --face."),  # noqa: UP045
+    speech: Optional[Path] = typer.Argument(None, metavar="AUDIO", help="The same as --audio."),  # noqa: UP045
+    feeling: Optional[list[str]] = typer.Argument(  # noqa: UP045
+        None, metavar="EMOTION...", help="The same as --emotion; several words need no quotes."
     ),
-    emotion: Optional[str] = typer.Option(  # noqa: UP045
-        None,
-        "--emotion",
-        "-e",
-        help="What to feel, in words: 'happy', 'sadly surprised'.  [default: the emotion of the speech]",
-    ),
-    emotion_image: Optional[Path] = typer.Option(None, help="Feel what the face in this picture shows."),  # noqa: UP045
-    emotion_audio: Optional[Path] = typer.Option(None, help="Feel what the voice in this recording says."),  # noqa: UP045
-    emotion_file: Optional[Path] = typer.Option(  # noqa: UP045
-        None, help="Feel what `emotalk emotion ... --save` wrote, .safetensors."
-    ),
-    emotion_timeline: Optional[Path] = typer.Option(  # noqa: UP045
-        None, help="Change along the speech: CSV or JSON of time, emotion, intensity."
-    ),
-    motion: Optional[Path] = typer.Option(  # noqa: UP045
-        None, help="Move as recorded instead: a blendshape file (.csv, .json) or a video, whose sound is used too."
-    ),
-    intensity: str = typer.Option("2", help="How strongly, from 1 to 3; or a range such as 1-3 that grows."),
-    out: Optional[Path] = typer.Option(  # noqa: UP045
-        None,
-        "--out",
-        "-o",
-        help="The video, .mp4; or a folder.  [default: <face>--<audio>--<emotion>.mp4 beside the audio]",
-    ),
-    device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
-    fps: float = typer.Option(25.0, help="Frames per second, 1 to 120."),
-    size: int = typer.Option(512, help="Side of the cropped video in px, even, 64 to 1024."),
-    pose: str = typer.Option("natural", help="Head motion: still, natural, or a video that lends its own."),
-    blink: float = typer.Option(15.0, help="Blinks per minute, 0 to 60."),
-    framing: str = typer.Option("crop", help="crop: the face; full: the whole picture."),
-    seed: int = typer.Option(0, help="Of blinks and head motion; the same seed gives the same file."),
-    label: str = typer.Option("", help="Text in the corner of every frame, for example 'AI-generated'."),
-    no_overwrite: bool = typer.Option(False, "--no-overwrite", help="Fail if the output exists."),
-    resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted video (longer than half a minute)."),
-    preview: Optional[Path] = typer.Option(None, help="Also write a contact sheet, .png."),  # noqa: UP045
-    export_blendshapes: Optional[Path] = typer.Option(  # noqa: UP045
-        None, help="Also write the motion as ARKit blendshapes: .csv as Live Link Face writes it, or .json."
-    ),
-    export_fps: float = typer.Option(60.0, help="Of --export-blendshapes: 25, 30 or 60."),
-    sidecar: bool = typer.Option(True, help="Write <out>.json, from which --from makes the video again."),
-    again: Optional[Path] = typer.Option(  # noqa: UP045
-        None, "--from", help="Sidecar of a video: make it again; other options given here change it."
-    ),
-    c2pa: bool = typer.Option(False, "--c2pa", help="Sign with a C2PA manifest (extra provenance)."),
-    c2pa_cert: Optional[Path] = typer.Option(  # noqa: UP045
-        None, help="PEM certificate chain to sign with.  [default: a test certificate, not trusted]"
-    ),
-    c2pa_key: Optional[Path] = typer.Option(None, help="PEM private key of --c2pa-cert."),  # noqa: UP045
-    dry_run: bool = typer.Option(
-        False, "--dry-run", help="Check all input and estimate time and memory; write nothing."
-    ),
-    as_json: bool = typer.Option(False, "--json", help="Describe the result as one JSON object on stdout."),
-    generator: str = typer.Option("hef", help="hef: neural; geometry: warp and shading only, faster."),
-    landmarks: str = typer.Option("builtin", help="builtin or face-alignment."),
-    clip: Optional[str] = typer.Option(  # noqa: UP045
-        None, help="An upstream open_clip model instead of the shipped towers, NAME[/PRETRAINED]; EAC must know it."
-    ),
-    engine: str = typer.Option("eager", help="How hef runs: eager, compile (torch.compile) or graphs (CUDA)."),
-    weights: Optional[Path] = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),  # noqa: UP045
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    **values: Any,
 ) -> None:
-    """Make the face say the words with the emotion."""
-    from .progress import progress
+    """Make the face say the words with the emotion.
 
-    given = {
-        name: value
-        for name, value in context.params.items()
-        if name not in ("again", "dry_run", "as_json", "quiet", "debug") and is_given(context, name)
-    }
+    For example: emotalk generate me.jpg speech.mp3 happy
+    """
+    wanted = given(values) | {}
+    positional = {"face": portrait, "audio": speech, "emotion": " ".join(feeling) if feeling else None}
+    for name, value in positional.items():
+        if value is not None and name in wanted:
+            raise UsageError(f"{OPTIONS[name].flag} is given twice: as {wanted[name]} and as {value}; give it once.")
+        wanted |= {name: value} if value is not None else {}
+    how = {name: wanted.pop(name, None) for name, option in OPTIONS.items() if option.role == "command"}
+    again, quiet, as_json = how["from"], bool(how["quiet"]), bool(how["json"])
     if again is None:
         for name, other in (("face", "face"), ("audio", "motion")):
-            if given.get(name) is None and given.get(other) is None:
+            if wanted.get(name) is None and wanted.get(other) is None:
                 raise UsageError(f"--{name} is missing. See emotalk generate --help.")
-    for name in FILES:  # before torch is imported, which takes seconds
-        if name in given and not given[name].exists():
-            raise InputError(f"{given[name]} does not exist; check the name.")
+
+    from ..jobs import Job, repeat
+    from ..media.provenance import Sidecar
+    from .progress import progress
+
+    source = Sidecar.read(again) if again is not None else None
+    job = Job.parse(wanted) if source is None else Job.of(source, **wanted)
+    job.check()
+    begin = time.perf_counter()
     with progress(quiet) as report:
         report("models", 0, 1)
-        from ..api import EmoTalk
-        from ..jobs import (
-            Job,
-            plan,
-            repeat,  # late: it imports torch
-        )
-        from ..media.provenance import Sidecar
+        from ..api import EmoTalk  # late: it imports torch, which takes seconds
 
-        source = Sidecar.read(again) if again is not None else None
-        job = Job.parse(given) if source is None else Job.of(source, **given)
         talker = EmoTalk.load(*job.models)
         report("models", 1, 1)
-        if dry_run:
-            planned = plan(job, talker)
+        if how["dry_run"]:
+            from ..estimate import plan
+
+            planned = plan(job, talker, time.perf_counter() - begin)
         else:
             result = job.run(talker, report) if source is None else repeat(job, source, talker, report)
-    if dry_run:
-        _show_plan(planned, quiet, as_json)
-        return
+    made = planned if how["dry_run"] else result
     if not quiet:
-        for note in result.notes:
+        for note in made.notes:
             print(f"Note: {note}", file=sys.stderr)
-        speed = result.frames / result.elapsed
-        print(f"{result.out}: {result.seconds:.2f} s, {result.frames} frames, {speed:.1f} frames/s", file=sys.stderr)
+        print(_described_plan(planned) if how["dry_run"] else _described(result), file=sys.stderr)
     if as_json:
-        print(json.dumps(result.to_dict()))
+        print(json.dumps(made.to_dict()))
 
 
-def _show_plan(planned: Plan, quiet: bool, as_json: bool) -> None:
-    if not quiet:
-        for note in planned.notes:
-            print(f"Note: {note}", file=sys.stderr)
-        print(
-            f"{planned.out}{' (exists)' if planned.exists else ''}: a face of {planned.face:.0f} px, "
-            f"{planned.seconds:.2f} s, {planned.frames} frames of {planned.size[0]}x{planned.size[1]}; about "
-            f"{planned.estimated_seconds:.0f} s and {planned.estimated_memory:.0f} MB. Nothing was written.",
-            file=sys.stderr,
-        )
-    if as_json:
-        print(json.dumps(planned.to_dict()))
+def _described(result: Result) -> str:
+    speed = result.frames / result.elapsed
+    felt = understood(result.emotion, result.nearest)
+    return f"{result.out}: {result.seconds:.2f} s, {result.frames} frames, {speed:.1f} frames/s; {felt}"
 
 
-def is_given(context: typer.Context, name: str) -> bool:
-    """Whether an option was on the command line, rather than left at its default."""
-    return context.get_parameter_source(name).name != "DEFAULT"
+def understood(emotion: str | None, nearest: Mapping[str, float]) -> str:
+    """What an emotion was taken for: the known ones that it is most like."""
+    if emotion is None:
+        return AS_RECORDED
+    return f"{emotion}: " + ", ".join(f"{name} {likeness:.2f}" for name, likeness in nearest.items())
+
+
+def _described_plan(planned: Plan) -> str:
+    return (
+        f"{planned.out}{' (exists)' if planned.exists else ''}: a face of {planned.face:.0f} px, "
+        f"{planned.seconds:.2f} s, {planned.frames} frames of {planned.size[0]}x{planned.size[1]}; about "
+        f"{planned.estimated_seconds:.0f} s ({planned.loading_seconds:.0f} s of them to load the models) and "
+        f"{planned.estimated_memory:.0f} MB. Nothing was written."
+    )

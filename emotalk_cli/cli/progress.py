@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 LABELS = {
@@ -33,6 +34,21 @@ def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         yield _Lines()
 
 
+class _Stage(ProgressColumn):
+    """A bar for what has many steps, a spinner for what has one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spinner, self._bar, self._left = SpinnerColumn(), BarColumn(), TimeRemainingColumn()
+
+    def render(self, task: Task) -> Table:
+        steps = task.total is not None and task.total > 1
+        row = Table.grid(padding=(0, 1))
+        counted = [self._bar(task), f"{task.completed:.0f}/{task.total:.0f}", self._left(task)] if steps else []
+        row.add_row(self._spinner(task), task.description, *counted)
+        return row
+
+
 class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
         if task.speed is None or not task.total or task.total < 2:
@@ -42,8 +58,7 @@ class _Speed(ProgressColumn):
 
 @contextlib.contextmanager
 def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}")]
-    with Progress(*columns, _Speed(), TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    with Progress(_Stage(), _Speed(), console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, int] = {}
 
         def report(stage: str, done: int, total: int) -> None:

@@ -13,6 +13,7 @@ from typing import Optional
 import typer
 
 from ..errors import InputError, UsageError
+from .help import Command, Group
 
 TASKS = {  # name -> what it is
     "tracker": "Face tracker: detector and landmarks.",
@@ -34,8 +35,8 @@ FILMED, FILMED_CONFIG = ("eac", "hef"), "video"  # what prepared clips train, an
 WITHOUT_DATA = ("ame",)  # it has a default of its own
 EVERY = 10.0  # seconds between lines where stderr is no terminal
 
-app = typer.Typer(help="Train networks; prepare data for it.", no_args_is_help=True, rich_markup_mode=None)
-prepare_app = typer.Typer(help="Make a filmed data set ready.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Train networks; prepare data for it.", cls=Group, rich_markup_mode=None)
+prepare_app = typer.Typer(help="Make a filmed data set ready.", cls=Group, rich_markup_mode=None)
 app.add_typer(prepare_app, name="prepare")
 
 
@@ -92,10 +93,10 @@ def _trainer(task: str) -> Callable:
 
 
 for _task in TASKS:
-    app.command(_task)(_trainer(_task))
+    app.command(_task, cls=Command)(_trainer(_task))
 
 
-@app.command("face-model")
+@app.command("face-model", cls=Command)
 def face_model(
     data: Path = typer.Option(..., help="The data pack."),
     out: Path = typer.Option(Path("runs/face-model"), "--out", "-o", help="Folder of the weights."),
@@ -149,7 +150,7 @@ def _preparer(dataset: str) -> Callable:
 
 
 for _dataset in DATASETS:
-    prepare_app.command(_dataset)(_preparer(_dataset))
+    prepare_app.command(_dataset, cls=Command)(_preparer(_dataset))
 
 
 def _check_data(data: Path | None, task: str) -> None:

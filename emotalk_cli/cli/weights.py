@@ -9,15 +9,16 @@ from typing import Optional
 import typer
 
 from ..errors import UsageError, WeightsError
+from .help import Command, Group
 
-app = typer.Typer(help="List, verify, explain and add weight files.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, verify, explain and add weight files.", cls=Group, rich_markup_mode=None)
 
 WEIGHTS = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]")
 JSON = typer.Option(False, "--json", help="Print JSON.")
 DEBUG = typer.Option(False, "--debug", help="Show the traceback of an error.")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_weights(weights: Optional[Path] = WEIGHTS, as_json: bool = JSON, debug: bool = DEBUG) -> None:  # noqa: UP045
     """The models, and the judges that `emotalk eval` can use."""
     from ..evaluation import published
@@ -36,7 +37,7 @@ def list_weights(weights: Optional[Path] = WEIGHTS, as_json: bool = JSON, debug:
     _table(f"{published.folder()}", ["name", "metric", "added", "file", "source"], judges)
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(weights: Optional[Path] = WEIGHTS, as_json: bool = JSON, debug: bool = DEBUG) -> None:  # noqa: UP045
     """Read every file and compare its hash with the index; exit code 1 if one is damaged."""
     from ..evaluation import published
@@ -61,7 +62,7 @@ def verify(weights: Optional[Path] = WEIGHTS, as_json: bool = JSON, debug: bool 
         raise WeightsError(f"{len(bad)} of {len(found)} files are not intact; restore them.")
 
 
-@app.command()
+@app.command(cls=Command)
 def info(
     name: str = typer.Argument(..., help="A model, such as eac, or a judge."),
     weights: Optional[Path] = WEIGHTS,  # noqa: UP045
@@ -92,7 +93,7 @@ def info(
         print("\n".join(f"{key:{width}}  {value}" for key, value in about.items()))
 
 
-@app.command()
+@app.command(cls=Command)
 def add(
     name: str = typer.Argument(..., help="inception, syncnet, curricularface or emotion-fan."),
     file: Path = typer.Argument(..., help="The file as its authors distribute it."),

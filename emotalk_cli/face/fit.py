@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..constants import CROP_SIZE
 from .model import FaceModel, rotation_vector, sh_basis, shade
 from .raster import interpolate, rasterize
 from .topology import EXPRESSION_NAMES, INDEX, LIP_PAIRS, N_SKIN
 
-CROP_SIZE = 512
 CROP_MARGIN = 1.8  # crop side / longer side of the landmarks' box
 CROP_LIFT = 0.04  # the crop's centre lies this part of its side above the box's: hair needs room
 DEPTH_WEIGHT = 0.5  # a monocular landmarker's z is less certain than its x and y

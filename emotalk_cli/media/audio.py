@@ -18,14 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..constants import FPS, SAMPLE_RATE
 from ..errors import InputError
 from .ffmpeg import MAX_SOUND_SECONDS, read_samples
 
-SAMPLE_RATE = 16000
 N_FFT = 1280  # 80 ms
 HOP = 160  # 10 ms
 N_MELS = 80
-FPS = 25
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS  # 640 samples in a video frame
 MELS_PER_FRAME = SAMPLES_PER_FRAME // HOP  # 4 mel frames in a video frame
 BLOCK_SECONDS = 10

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import EmoTalkError, InputError, UsageError
-
-SUFFIXES = (".mp4", ".m4v", ".mov")
+from ..settings import VIDEO_SUFFIXES
 
 
 def check_name(path: str | os.PathLike) -> None:
@@ -57,7 +56,7 @@ def sha256(path: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
-def check_output(out: str | os.PathLike, overwrite: bool = True, suffixes: tuple[str, ...] = SUFFIXES) -> Path:
+def check_output(out: str | os.PathLike, overwrite: bool = True, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> Path:
     """The absolute path of a file that is to be written, or UsageError saying why it cannot be."""
     check_name(out)
     path = Path(os.path.realpath(out))

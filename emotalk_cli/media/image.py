@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from ..errors import InputError
 from .files import check_input
@@ -46,6 +46,31 @@ def load(path: str | os.PathLike, max_side: int = MAX_SIDE) -> np.ndarray:
     with file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of large and of slightly damaged pictures; both are judged below
         return _decode(file, path, max_side)
+
+
+def from_memory(picture: np.ndarray | Image.Image, max_side: int = MAX_SIDE) -> np.ndarray:
+    """The same for a picture in memory: Pillow's, or an array [H,W], [H,W,1], [H,W,3] or [H,W,4], uint8 or 0..1.
+
+    Raises InputError for anything else.
+    """
+    if isinstance(picture, Image.Image):
+        turned = ImageOps.exif_transpose(picture)
+        return np.array(_srgb(_shrunk(_eight_bits(turned), max_side)))
+    if not isinstance(picture, np.ndarray):
+        kind = type(picture).__name__
+        raise InputError(f"A picture is a path, an array or one of Pillow's, not {kind}; convert it.")
+    values = picture[..., 0] if picture.ndim == 3 and picture.shape[2] == 1 else picture
+    if values.ndim not in (2, 3) or 0 in values.shape or (values.ndim == 3 and values.shape[2] not in (3, 4)):
+        raise InputError(f"A picture has the shape [height, width, 3], not {list(picture.shape)}; rearrange it.")
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+            raise InputError("A picture of floating-point numbers holds 0 to 1; scale it.")
+        values = np.round(values * 255).astype(np.uint8)
+    elif values.dtype == np.uint16:
+        values = (values >> 8).astype(np.uint8)
+    elif values.dtype != np.uint8:
+        raise InputError(f"A picture holds uint8, or floats from 0 to 1, not {values.dtype}; convert it.")
+    return np.array(_srgb(_shrunk(Image.fromarray(np.ascontiguousarray(values)), max_side)))
 
 
 def _decode(file, path: Path, max_side: int) -> np.ndarray:

@@ -7,16 +7,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import UsageError
 
-LONGEST = 60  # characters
 _HEIGHT = 1 / 26  # of the letters, as a part of the frame's shorter side
 _SMALLEST = 6  # px
 _INK, _GROUND = (255, 255, 255, 235), (0, 0, 0, 140)
-
-
-def check(text: str) -> None:
-    """Raise UsageError for text that cannot be a label."""
-    if len(text) > LONGEST or not text.isprintable():
-        raise UsageError(f"--label must be at most {LONGEST} printable characters; shorten it.")
 
 
 class Label:

@@ -6,7 +6,6 @@ for all frames of all portraits.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Sequence
 
@@ -14,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from ..settings import OPTIONS
 
-ENGINES = ("eager", "compile", "graphs")
 WARM_UP = 3  # runs before a capture, in which libraries choose their kernels
 Function = Callable[..., tuple[Tensor, ...]]  # tensors [B or 1,...] -> tensors [B,...]
 
@@ -71,8 +70,7 @@ def captured(function: Function, tensors: Sequence[Tensor]) -> Function:
 
 def check(engine: str, device: torch.device) -> None:
     """Raises UsageError where `engine` cannot run on `device`."""
-    if engine not in ENGINES:
-        raise UsageError(f"--engine {engine} is unknown; choose one of {', '.join(ENGINES)}.")
+    OPTIONS["engine"].parse(engine)
     if engine == "graphs" and device.type != "cuda":
         raise UsageError(f"--engine graphs needs an NVIDIA card, not {device}; leave it out, or choose compile.")
     if engine == "compile" and device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++"))):
@@ -84,14 +82,13 @@ def steady(engine: str, function: Function) -> Steady:
     return Steady(compiled if engine == "compile" else captured, function)
 
 
-def find_device(name: str) -> torch.device:
+def find_device(name: str | torch.device) -> torch.device:
     """auto | cpu | cuda[:N] | mps -> a device that is present. Raises UsageError."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise UsageError(f"--device {name} is unknown; choose auto, cpu, cuda or mps.")
+    name = OPTIONS["device"].parse(str(name))
     device = torch.device(name)
     present = {
         "cpu": True,

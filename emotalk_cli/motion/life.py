@@ -18,10 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..emotions.prototypes import COMPONENTS
-from ..errors import UsageError
-
-BLINKS_PER_MINUTE = 15.0
-FASTEST = 60.0  # blinks per minute
+from ..settings import OPTIONS, Settings
 
 _PAUSE = 0.8  # s at least between two blinks
 _SHUT = 0.05  # s that the lids stay closed, so that a frame at 25 frames/s shows it
@@ -82,9 +79,8 @@ class Life:
     Raises UsageError for a rate outside 0..60.
     """
 
-    def __init__(self, fps: float, rate: float = BLINKS_PER_MINUTE, seed: int = 0, moving: bool = True) -> None:
-        if not 0 <= rate <= FASTEST:
-            raise UsageError(f"--blink {rate:g} is outside 0..{FASTEST:g} blinks per minute; choose a rate between.")
+    def __init__(self, fps: float, rate: float = Settings.blink, seed: int = 0, moving: bool = True) -> None:
+        OPTIONS["blink"].parse(rate)
         self.fps, self.rate, self.moving, self.frame = fps, rate, moving, 0
         blink, head, gaze, brow = (np.random.default_rng([seed, stream]) for stream in range(4))
         self._blinks, self._glances, self._accents = blink, gaze, brow
@@ -178,7 +174,7 @@ class Life:
         return self._gaze
 
 
-def blinks(frames: int, fps: float, rate: float = BLINKS_PER_MINUTE, seed: int = 0) -> np.ndarray:
+def blinks(frames: int, fps: float, rate: float = Settings.blink, seed: int = 0) -> np.ndarray:
     """Lid closure [frames] in 0..1, `rate` blinks per minute."""
     return Life(fps, rate, seed).blinks(frames)
 

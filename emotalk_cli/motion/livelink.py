@@ -27,11 +27,10 @@ from ..emotions.prototypes import COMPONENTS
 from ..errors import InputError
 from ..face.model import rotation_matrix, rotation_vector
 from ..media.files import check_input
+from ..settings import TAKE_RATES
 from .lips import LARGEST, NAMED
 from .take import Take, hold_head
 
-RATES = (25.0, 30.0, 60.0)  # frames/s of what is written
-SUFFIXES = (".csv", ".json")
 FORMAT = "emotalk-blendshapes-1"
 LARGEST_FILE = 256 << 20  # bytes
 _EYE = 0.5  # radians that an eye turns at a coefficient of 1
@@ -171,7 +170,7 @@ def _evenly(beta: Tensor, pose: Tensor, codes: list[str]) -> Take:
     """A take at an even rate from frames with time codes, some of which a phone may have dropped."""
     parsed = [_TIMECODE.fullmatch(code) for code in codes]
     if not parsed or not all(parsed):
-        return Take(RATES[-1], beta, pose)
+        return Take(TAKE_RATES[-1], beta, pose)
     parts = np.array([[float(part) for part in code.groups()] for code in parsed])  # type: ignore[union-attr]
     last = math.floor(parts[:, 3].max())
     fps = float(next((rate for rate in (24, 25, 30, 48, 50, 60, 100, 120) if rate > last), last + 1))

@@ -1,0 +1,83 @@
+"""Help in groups that fits any width, and what is said of mistyped commands and options."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import textwrap
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from ..errors import did_you_mean
+
+WIDEST, NARROW = 100, 60  # columns; below the second, descriptions stand under the names
+_NAMES = 34  # columns at most for names
+
+
+def width() -> int:
+    """Columns of the terminal that help may fill."""
+    return max(20, min(shutil.get_terminal_size().columns, WIDEST) - 1)
+
+
+class Command(TyperCommand):
+    """A command whose help shows options by group."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Called by the help of typer's base."""
+        _write_parameters(self, ctx, formatter)
+
+
+class Group(TyperGroup):
+    """A command with subcommands, in the order in which they were added."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Called by the help of typer's base."""
+        _write_parameters(self, ctx, formatter)
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        _write(
+            formatter, "Commands", [(name, command.get_short_help_str(200)) for name, command in commands if command]
+        )
+
+
+def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for parameter in command.get_params(ctx):
+        record = parameter.get_help_record(ctx)
+        if record is not None:
+            kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            groups.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
+    for title, rows in groups.items():
+        _write(formatter, title, rows)
+
+
+def _write(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
+    columns = width()
+    formatter.write(f"\n{title}:\n")
+    beside = columns >= NARROW
+    indent = min(_NAMES, max(len(name) for name, _ in rows) + 4) if beside else 6
+    for name, text in rows:
+        lines = textwrap.wrap(text, columns - indent) or [""]
+        head = f"  {name}"
+        if beside and len(head) + 2 <= indent:
+            formatter.write(f"{head:{indent}}{lines.pop(0)}\n")
+        else:
+            formatter.write(
+                "\n".join(textwrap.wrap(name, columns - 2, initial_indent="  ", subsequent_indent="    ")) + "\n"
+            )
+        formatter.write("".join(f"{'':{indent}}{line}\n" for line in lines if line))
+
+
+def usage_message(error: Any) -> str:
+    """One sentence or two for an error of typer's own, with the command whose help to see."""
+    message = str(error.format_message()).replace("\n", " ")
+    message = re.sub(r" \(Possible options: (\S+?)[,)].*", r". Did you mean \1?", message)
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "emotalk"
+    if context is not None and message.startswith("No such command") and "Did you mean" not in message:
+        word = message.split("'")[1] if "'" in message else ""
+        meant = did_you_mean(word, context.command.list_commands(context))
+        if not meant and path.endswith(" emotion"):
+            meant = f" Did you mean {path} text {word!r}?"
+        message += meant
+    return f"{message} See {path} --help."

@@ -1,0 +1,89 @@
+"""What is to be felt, read from words, a face, a voice, a file or a timeline."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, UsageError, WeightsError
+from ..media import image
+from ..media.audio import Recording
+from ..media.files import check_input, sha256
+from ..models.emotion_space import AME
+from ..settings import AS_SPOKEN, one_of
+from .emotion import Emotion
+from .timeline import read_timeline
+
+_KEPT = 64  # emotions that stay in memory
+_FILES = {"image": "picture", "audio": "audio file", "file": "emotion file", "timeline": "timeline"}
+
+
+class EmotionReader:
+    """Makes `Emotion`s with the towers of the emotion space; the last few are kept."""
+
+    def __init__(self, ame: AME, tracker: Callable[..., Any]) -> None:
+        self._ame, self._tracker = ame, tracker
+        self._kept: OrderedDict[tuple[str, str, str], Emotion] = OrderedDict()
+
+    def read(self, **sources: Any) -> Emotion:
+        """From exactly one source: text, image, audio, file or timeline (see `EmoTalk.emotion`).
+
+        Raises UsageError, InputError, and WeightsError if the tower that it takes is not among the weights.
+        """
+        kind = one_of(**sources)
+        if kind is None:
+            raise UsageError("No emotion is given; name a text, an image, a recording, a file or a timeline.")
+        given = sources[kind]
+        if not isinstance(given, str | (str if kind == "text" else os.PathLike)):
+            expected = "text" if kind == "text" else "a path"
+            raise UsageError(f"The emotion's {kind} is {expected}, not {type(given).__name__}; correct it.")
+        key = (kind, str(given), "" if kind == "text" else sha256(check_input(given, _FILES[kind])))
+        if key not in self._kept:
+            self._kept[key] = dataclasses.replace(self._make(kind, given), origin=(kind, str(given)))
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return self._kept[key]
+
+    def spoken(self, recording: Recording) -> Emotion:
+        """The emotion of the speech itself."""
+        return Emotion.constant(AS_SPOKEN, self._voice(recording).cpu(), self._ame.space)
+
+    def own(self, emotion: Emotion) -> Emotion:
+        """The emotion, if it belongs to this emotion space; else WeightsError."""
+        if emotion.space != self._ame.space:
+            raise WeightsError(
+                f"The emotion {emotion.label!r} belongs to the emotion space {emotion.space!r}, but the loaded weights "
+                f"to {self._ame.space!r}; make it again with these weights."
+            )
+        return emotion
+
+    def _make(self, kind: str, given: Any) -> Emotion:
+        space = self._ame.space
+        if kind == "text":
+            return Emotion.constant(given, self._ame.text([given])[0].cpu(), space)
+        if kind == "image":
+            return Emotion.constant(str(given), self._face(given).cpu(), space)
+        if kind == "audio":
+            return Emotion.constant(str(given), self._voice(Recording.open(given)).cpu(), space)
+        if kind == "file":
+            return Emotion.load(given, space)
+        times, texts, mu = zip(*read_timeline(given), strict=True)
+        return Emotion(str(given), torch.tensor(times), self._ame.text(texts).cpu(), torch.tensor(mu), space)
+
+    def _face(self, picture: str | os.PathLike[str]) -> Tensor:
+        """z_emo [512] of the largest face in a picture."""
+        pixels = image.load(picture)
+        faces = self._tracker(pixels)
+        if not faces:
+            raise InputError(f"{picture} shows no face that can be found; give a picture of one face as the emotion.")
+        return self._ame.image(pixels, faces[0].landmarks, faces[0].blendshapes)
+
+    def _voice(self, recording: Recording) -> Tensor:
+        """z_emo [512] of a voice."""
+        return self._ame.audio(recording.mels(), recording.level)

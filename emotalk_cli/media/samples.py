@@ -1,0 +1,77 @@
+"""Sound that a program holds in memory, as a file that everything else can read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+import numpy as np
+
+from ..constants import SAMPLE_RATE
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Samples = Union["np.ndarray", "Tensor"]  # [N] or [channels, N], -1..1, or int16
+Audio = Union[str, "os.PathLike[str]", Samples, tuple[Samples, int]]  # a file; samples at 16 kHz, or with their rate
+
+RATES = (4000, 768_000)  # Hz
+CHANNELS = 8  # at most
+
+
+@dataclass(frozen=True)
+class SoundFile:
+    """A sound and the file that holds it. sha256: of the file. held: keeps a temporary file until nobody needs it."""
+
+    path: Path
+    name: str
+    temporary: bool
+    held: Any = None
+
+    @classmethod
+    def of(cls, audio: Audio) -> SoundFile:
+        """A path as it is; samples written to a temporary WAV. Raises InputError for what is neither."""
+        if isinstance(audio, str | os.PathLike):
+            return cls(Path(audio), str(audio), False)
+        samples, rate = audio if isinstance(audio, tuple) and len(audio) == 2 else (audio, SAMPLE_RATE)
+        values = _sixteen_bits(samples)
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not RATES[0] <= rate <= RATES[1]:
+            raise InputError(f"A sampling rate is a number of Hz, {RATES[0]} to {RATES[1]}, not {rate!r}; correct it.")
+        file = tempfile.NamedTemporaryFile(prefix="emotalk-", suffix=".wav")
+        with wave.open(file, "wb") as written:
+            written.setnchannels(values.shape[1])
+            written.setsampwidth(2)
+            written.setframerate(round(rate))
+            written.writeframes(values.tobytes())
+        file.flush()
+        return cls(Path(file.name), f"samples-{hashlib.sha256(values.tobytes()).hexdigest()[:8]}", True, file)
+
+
+def _sixteen_bits(samples: Any) -> np.ndarray:
+    """[N, channels], little-endian 16-bit."""
+    if not isinstance(samples, np.ndarray):
+        if not hasattr(samples, "detach"):
+            kind = type(samples).__name__
+            raise InputError(f"Sound is a path, an array, a tensor or (samples, rate), not {kind}; convert it.")
+        samples = samples.detach().cpu().numpy()
+    values = np.atleast_2d(samples)
+    if values.ndim != 2 or values.size == 0 or not (values.shape[0] <= CHANNELS or values.shape[1] <= CHANNELS):
+        raise InputError(
+            f"Sound has the shape [samples] or [channels, samples], not {list(samples.shape)}; rearrange it."
+        )
+    values = values if values.shape[0] > CHANNELS else values.T
+    if values.dtype == np.int16:
+        return np.ascontiguousarray(values, "<i2")
+    if values.dtype.kind != "f":
+        raise InputError(f"Samples are floats from -1 to 1, or int16, not {values.dtype}; convert them.")
+    if not np.isfinite(values).all():
+        raise InputError("The samples hold numbers that are not finite; remove them.")
+    if np.abs(values).max() > 2:  # a little over is clipped, as a player would; integers in floats are a mistake
+        raise InputError(f"Samples are from -1 to 1, and these go to {np.abs(values).max():g}; scale them.")
+    return np.ascontiguousarray(np.round(np.clip(values, -1, 1) * 32767), "<i2")

@@ -1,0 +1,81 @@
+"""All networks that make a video, loaded together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import EmoTalkError, WeightsError
+from ..face.model import FaceModel
+from ..face.tracker import FaceTracker
+from ..settings import OPTIONS
+from . import checkpoints, upstream
+from .acceleration import check as check_engine
+from .acceleration import find_device
+from .eac import EAC
+from .emotion_space import AME
+from .hef import HEF
+from .memory import keep_freed
+
+Loaded = tuple[FaceModel, Callable[..., Any], AME, EAC, HEF | None, torch.device, dict[str, str], str]
+
+
+def load_models(
+    weights: str | os.PathLike[str] | None,
+    device: str | torch.device,
+    generator: str,
+    landmarks: str,
+    clip: str | None,
+    engine: str,
+) -> Loaded:
+    """Arguments of `EmoTalk`; those here are `EmoTalk.load`'s. Raises UsageError, WeightsError, and EmoTalkError where
+    the models do not fit into the device's memory."""
+    generator, landmarks = OPTIONS["generator"].parse(generator), OPTIONS["landmarks"].parse(landmarks)
+    place = find_device(device)
+    check_engine(engine, place)
+    keep_freed()
+    folder = checkpoints.weights_dir(weights)
+    tracker: Callable[..., Any]
+    with _readable(folder), enough_memory(place):
+        model = FaceModel.load(folder)
+        if landmarks == "builtin":
+            tracker = FaceTracker.load(folder, place)
+        else:
+            from ..face.alignment import AlignmentTracker
+
+            tracker = AlignmentTracker.load(folder, place)
+        ame = (upstream.load(clip, folder) if clip else AME.load(folder)).to(place)
+        eac = EAC.load(folder, ame.space).to(place)
+        hef = HEF.load(folder, place).accelerate(engine) if generator == "hef" else None
+    unused = {"sync", "identity"} | ({"hef"} if hef is None else set())  # those two only measure
+    unused |= {"tracker"} if landmarks != "builtin" else set()
+    hashes = {name: digest for name, digest in checkpoints.index(folder).items() if Path(name).stem not in unused}
+    return model, tracker, ame, eac, hef, place, hashes, landmarks
+
+
+@contextlib.contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:  # a tensor that the code expects
+        raise WeightsError(
+            f"The weights in {folder} lack {error} and are of another version of EmoTalk; restore them."
+        ) from error
+
+
+@contextlib.contextmanager
+def enough_memory(device: torch.device) -> Iterator[None]:
+    """Memory that runs out becomes a sentence. Raises EmoTalkError."""
+    try:
+        yield
+    except RuntimeError as error:  # torch.cuda.OutOfMemoryError is one; other devices have no class of their own
+        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+            raise
+        raise EmoTalkError(
+            f"There is not enough memory on {device}; choose a smaller --size, or --device cpu."
+        ) from error
