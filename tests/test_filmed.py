@@ -13,17 +13,19 @@ from conftest import PORTRAIT
 
 from emotalk_cli.cli import main
 from emotalk_cli.errors import InputError, UsageError
+from emotalk_cli.face.fit import align
+from emotalk_cli.face.geometry import FaceMotion
 from emotalk_cli.face.model import FaceModel
 from emotalk_cli.face.topology import INDEX
-from emotalk_cli.face.tracker import FaceTracker
 from emotalk_cli.models import checkpoints
 from emotalk_cli.training import config as configs
 from emotalk_cli.training import losses as objectives
 from emotalk_cli.training.data import shards
 from emotalk_cli.training.tasks.eac_video import Options as EACOptions
 from emotalk_cli.training.tasks.eac_video import VideoEAC, shut, windowed_mel
+from emotalk_cli.training.tasks.hef import generate
 from emotalk_cli.training.tasks.hef_video import Options as HEFOptions
-from emotalk_cli.training.tasks.hef_video import VideoHEF, portrait_of
+from emotalk_cli.training.tasks.hef_video import VideoHEF, portrait_of, relative_pose
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def test_pixels_teach_expression(renderer, clip):
 
 @pytest.mark.parametrize("reader", ["tracker"])
 def test_emotion_features_are_frozen_and_differentiable(clip, reader):
-    phi = objectives.EmotionFeatures(reader, FaceTracker.load()).train()
+    phi = objectives.EmotionFeatures(reader).train()
     assert not any(p.requires_grad for p in phi.parameters()) and not phi.training
     image = (clip.frames(0, 2).float() / 255).requires_grad_(True)
     landmarks = clip["landmarks"][:2]
@@ -93,7 +95,7 @@ def test_emotion_features_are_frozen_and_differentiable(clip, reader):
 def test_emotion_reader_must_be_there(tmp_path):
     with pytest.raises(InputError, match="fer_mini_xception"):
         objectives.EmotionFeatures("fer", teachers=tmp_path)
-    with pytest.raises(UsageError, match="unknown"):
+    with pytest.raises(UsageError, match="no emotion network"):
         objectives.EmotionFeatures("vgg")
 
 
@@ -193,7 +195,7 @@ def test_eac_from_prepared_clips_to_a_video(prepared, tmp_path, short_speech, ca
 
 
 def test_eac_task_shares_one_target_over_prompts(prepared):
-    table = {"window": 16, "rendered": 1, "size": 48}
+    table = {"window": 16, "rendered": 1, "size": 48, "reader": "tracker"}
     task = VideoEAC(prepared, configs.Config(task=table))
     batch = task.batch(np.random.default_rng(0), 2)
     assert batch["mel"].shape == (2, 80, 64) and batch["beta"].shape == (2, 16, 64) and batch["image"].shape[1] == 1
@@ -202,7 +204,66 @@ def test_eac_task_shares_one_target_over_prompts(prepared):
     losses = task.terms(batch, batch["beta"])
     assert float(losses["reg"]) < 1e-5 and float(losses["lm"]) < 1e-3
     with pytest.raises(InputError, match="prepare longer"):
-        VideoEAC(prepared, configs.Config(task={}))  # windows of 32 frames, clips of 20
+        VideoEAC(prepared, configs.Config(task={"reader": "tracker"}))  # windows of 32 frames, clips of 20
+
+
+def test_each_window_is_shown_as_text_as_seen_and_as_heard(prepared, monkeypatch):
+    """Eq. 2: three codes of each sample along the batch, one target; the order of frames is kept in pieces."""
+    task = VideoEAC(prepared, configs.Config(task={"window": 16, "rendered": 2, "size": 48, "reader": "tracker"}))
+    batch = task.batch(np.random.default_rng(0), 2)
+    given, window = {}, task.model.window
+    monkeypatch.setattr(
+        task.model, "window", lambda mel, z, mu: given.update(mel=mel, z=z, mu=mu) or window(mel, z, mu)
+    )
+    ((_, loss, terms),) = task.losses(batch, 0, 1)
+    assert torch.equal(given["z"][:4], torch.cat([batch["text"], batch["seen"]]))
+    torch.testing.assert_close(given["z"][4:], task.tower(batch["heard"]))
+    assert torch.equal(given["mel"], torch.cat([batch["mel"]] * 3)) and len(given["mu"]) == 6
+    loss.backward()
+    assert task.tower.head[1].weight.grad.any() and terms["clip"] > 0
+    predicted = torch.cat([batch["beta"], batch["beta"] + 0.1, batch["beta"] + 0.2])
+    whole = task.terms(batch, predicted)
+    task.options.chunk = 5
+    for name, value in task.terms(batch, predicted).items():
+        torch.testing.assert_close(value, whole[name], rtol=1e-4, atol=1e-6)
+    alone = [task.terms(batch, part) for part in predicted.split(2)]
+    for name in ("lm", "reg", "emo"):
+        torch.testing.assert_close(
+            whole[name], torch.stack([part[name] for part in alone]).mean(), rtol=1e-4, atol=1e-6
+        )
+
+
+def test_the_style_code_is_that_of_the_driving_face(prepared):
+    """Eq. 7: EAC's σ̂ and the relative pose reach the generator, and their weights learn."""
+    task = VideoHEF(prepared, configs.Config(task={}))
+    for head in task.model.heads:  # untrained they are zero, so that nothing before them learns in the first step
+        torch.nn.init.normal_(head.weight, std=0.01)
+    batch = task.batch(np.random.default_rng(0), 2)
+    said, turned = task.speaker(task.clips[0]), batch["pose"].clone()
+    assert batch["sigma"].shape == (2, task.speaker.eac.dims.width) and turned.any()
+    assert all(any(torch.equal(row, sigma) for sigma in said[1]) for row in batch["sigma"])
+    batch["pose"] = turned + torch.randn_like(turned) * 0.05  # this clip's head is still
+    loss = next(task.losses(batch, 0, 10))[1]
+    loss.backward()
+    columns = task.model.style.weight.grad[:, -6 - task.model.dims.sigma :]
+    assert columns[:, :6].abs().amax(0).min() > 0 and (columns[:, 6:].abs().amax(0) > 0).float().mean() > 0.9
+    with torch.no_grad():
+        here = generate(task.model, batch)[0]
+        for key in ("sigma", "pose"):
+            other = generate(task.model, batch | {key: batch[key] * 0})[0]
+            assert (other - here).abs().max() > 1e-4, key
+    tracked = VideoHEF(prepared, configs.Config(task={"drive": "tracked"})).batch(np.random.default_rng(0), 1)
+    assert not tracked["sigma"].any() and not tracked["pose"].any()
+
+
+def test_a_relative_pose_lays_one_face_on_another(clip):
+    """The portrait turned, grown and moved by it lies on the landmarks that were turned, grown and moved."""
+    portrait, wanted = portrait_of(clip, 3), torch.tensor([[0.05, -0.12, 0.08, 0.03, -0.02, 0.05]])
+    motion = FaceMotion(FaceModel.load(), portrait)
+    driving = motion.head.rigid(motion.points[None], wanted)[0]
+    poses = [align(motion.head.model.mean[None], points[None]).vector()[0] for points in (motion.points, driving)]
+    found = relative_pose(motion, *poses, driving)
+    torch.testing.assert_close(found, wanted[0], rtol=0, atol=0.01)
 
 
 def test_hef_from_prepared_clips(prepared, tmp_path):

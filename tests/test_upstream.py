@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import subprocess
 import sys
 
@@ -10,12 +11,18 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from conftest import SPEECH
 from open_clip.transformer import TextTransformer
 
+from emotalk_cli.api import EmoTalk
+from emotalk_cli.cli import main
+from emotalk_cli.emotions.prototypes import CLASSES
 from emotalk_cli.errors import UsageError, WeightsError
-from emotalk_cli.models import upstream
+from emotalk_cli.models import checkpoints, spaces, upstream
 from emotalk_cli.models.emotion_space import AME
 from emotalk_cli.models.text_tower import Tokenizer
+from emotalk_cli.training.config import Config
+from emotalk_cli.training.tasks.eac_video import VideoEAC
 
 TEXTS = [
     "happy",
@@ -105,6 +112,37 @@ def test_an_upstream_clip_runs_from_a_local_file(stand_in, tmp_path):
         upstream.load(f"ViT-B-32/{tmp_path / 'missing.pt'}")
     with pytest.raises(UsageError, match="no model"):
         upstream.load("tiny-unknown")
+
+
+def test_prepared_clips_train_in_clips_space(stand_in, prepared, tmp_path, capsys):
+    """`task.upstream`: EAC and the audio tower learn in it, are stored, and the commands run with them."""
+    name, table = f"ViT-B-32/{stand_in}", {"window": 16, "rendered": 1, "size": 48, "reader": "tracker"}
+    task = VideoEAC(prepared, Config(task=table | {"upstream": name}))
+    assert task.model.dims.space == task.tower.dims.space == name and not task.tower.dims.anchors
+    batch = task.batch(np.random.default_rng(0), 1)
+    (optimizer,) = task.optimizers().values()
+    before = task.tower.head[1].weight.clone()
+    ((_, loss, _),) = task.losses(batch, 0, 1)
+    loss.backward()
+    optimizer.step()
+    assert not torch.equal(before, task.tower.head[1].weight)
+    task.save(task.model, tmp_path, command="", seed=0)
+    checkpoints.complete(tmp_path)
+    assert main(["emotion", "text", "happy", "--weights", str(tmp_path), "--json", "--device", "cpu"]) == 0
+    assert json.loads(capsys.readouterr().out)
+    talker = EmoTalk.load(tmp_path, "cpu", "geometry")
+    assert talker.ame.space == name and talker.emotion(audio=SPEECH).z.norm() == pytest.approx(1, abs=1e-4)
+
+
+def test_spaces_that_the_ablation_compares(ame):
+    one_hot, language = spaces.load("one-hot"), spaces.load("language")
+    words = ["happy", "furious", "a table", "happy:0.6+sad:0.4"]
+    z = one_hot.text(words)
+    assert torch.equal(z.argmax(1), torch.tensor([1, 4, 0, 1])) and torch.equal(z.sum(1), torch.ones(4))
+    assert max(one_hot.mixture(z[1]).items(), key=lambda item: item[1])[0] == "angry"
+    z = language.text(words)
+    assert not z[:, : len(CLASSES)].any() and torch.allclose(z.norm(dim=1), torch.ones(4), atol=1e-5)
+    assert language.scores(language.text(["a sad face"])).argmax() == 2
 
 
 def test_without_the_extra_the_shipped_space_runs_and_clip_says_what_to_install():

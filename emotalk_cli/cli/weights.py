@@ -95,15 +95,19 @@ def info(
 
 @app.command(cls=Command)
 def add(
-    name: str = typer.Argument(..., help="inception, syncnet, curricularface or emotion-fan."),
+    name: str = typer.Argument(..., help="inception, syncnet, curricularface, emotion-fan or affectnet."),
     file: Path = typer.Argument(..., help="The file as its authors distribute it."),
     debug: bool = DEBUG,
 ) -> None:
-    """Keep a published judge for `emotalk eval`. Nothing in the file is run: only its numbers are read."""
+    """Keep a published network: a judge for `emotalk eval`, or `affectnet` for L_emo.
+
+    Nothing in the file is run: only its numbers are read.
+    """
     from ..evaluation import published
 
     path = published.add(name, file)
-    print(f"{path}: emotalk eval uses it for {published.JUDGES[name].metric}.")
+    use = "emotalk train eac task.reader=affectnet" if name == "affectnet" else "emotalk eval"
+    print(f"{path}: {use} uses it for {published.JUDGES[name].metric}.")
 
 
 def _names(folder: Path) -> list[str]:

@@ -46,11 +46,19 @@ class EmotionReader(nn.Module):
         graph = json.loads((folder / "fer_mini_xception.json").read_text())["config"]
         self.layers = graph["layers"]
         archive = np.load(folder / "fer_mini_xception.npz")
-        self.arrays = {key: torch.tensor(archive[key]) for key in archive.files}
+        for key in archive.files:  # "<layer>_1/.../<name>:0"
+            self.register_buffer(
+                self._buffer(key.split("_1/")[0], key.split("/")[-1].split(":")[0]),
+                torch.tensor(archive[key]),
+                persistent=False,
+            )
+
+    @staticmethod
+    def _buffer(layer: str, name: str) -> str:
+        return f"{layer}__{name}"
 
     def _array(self, layer: str, name: str) -> Tensor:
-        keys = [k for k in self.arrays if k.startswith(f"{layer}_1/") and k.split("/")[-1].split(":")[0] == name]
-        return self.arrays[keys[0]]
+        return self.get_buffer(self._buffer(layer, name))
 
     def _convolve(self, layer: dict, x: Tensor) -> Tensor:
         name, config = layer["name"], layer["config"]

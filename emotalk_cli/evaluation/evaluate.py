@@ -161,7 +161,7 @@ class Judges:
             if metric in ("fid", "csim", "efd"):
                 self.features[metric] = published.find(JUDGED[metric], self.device)
             elif metric == "fid-builtin":
-                self.features[metric] = EmotionFeatures("tracker", self.tracker).to(self.device)
+                self.features[metric] = EmotionFeatures("tracker").to(self.device)
             elif metric == "csim-builtin":
                 self.features[metric] = _identity(weights, self.device)
             elif metric == "sync-builtin":

@@ -172,6 +172,24 @@ class EmotionFAN(nn.Module):
         return self.net(face_square(images, landmarks, 224, 1.2))
 
 
+# --- AffectNet: φ_emo ----------------------------------------------------------------------------------------------
+
+
+class AffectNet(nn.Module):
+    """ResNet-50 that was trained on AffectNet (Mollahosseini et al. 2017): 2048 features of a face, for eq. 6."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torchvision.models.resnet50(weights=None)
+        self.net.fc = nn.Identity()
+        for name, values in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):  # ImageNet's
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor, landmarks: Tensor) -> Tensor:
+        """images [B,3,H,W] in 0..1, landmarks [B,478,2+] px -> [B,2048]."""
+        return self.net((face_square(images, landmarks, 224, 1.2) - self.mean) / self.std)
+
+
 # --- SyncNet: Sync -------------------------------------------------------------------------------------------------
 
 
@@ -287,7 +305,7 @@ def mfcc(wave: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Judge:
-    """A published network: `metric` it serves, how it is built, where its `file` comes from.
+    """A published network: `metric` it serves (of training: `phi_emo`), how it is built, where its `file` comes from.
 
     inner: its parameters are those of the attribute `net`. ignored: pattern of parameters that the file may have beside
     them. sha256: how the known file's hash begins, if its publisher says.
@@ -330,6 +348,14 @@ JUDGES: dict[str, Judge] = {
         "https://github.com/Open-Debin/Emotion-FAN#download-pretrain-models",
         inner=True,
         ignored=r"(fc|alpha|beta|pred_fc\d)\.",
+    ),
+    "affectnet": Judge(
+        "phi_emo",
+        AffectNet,
+        "a ResNet-50 in torchvision's names, .pth",
+        "whoever has trained one on AffectNet (http://mohammadmahoor.com/affectnet)",
+        inner=True,
+        ignored=r"(fc|classifier|linear)\.",
     ),
 }
 

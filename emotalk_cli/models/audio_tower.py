@@ -42,7 +42,8 @@ def combs() -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class AudioDims:
-    """Sizes of the audio tower. window: mel frames (100 a second); anchors: emotions that are told apart by ear.
+    """Sizes of the audio tower. window: mel frames (100 a second); anchors: emotions that are told apart by ear; 0:
+    none, the output is free, as a space needs it that says nothing of emotions.
 
     space: the space that it maps to.
     """
@@ -88,14 +89,15 @@ class AudioTower(_Tower):
         count = self.statistics(torch.zeros(1, n, dims.window)).shape[1]
         self.standard = nn.BatchNorm1d(count, affine=False, momentum=0.02)
         self.forget = nn.Dropout(dims.forget)
-        self.summary, self.direct = nn.Linear(count, width), nn.Linear(count, dims.anchors)
+        said = dims.anchors or dims.output
+        self.summary, self.direct = nn.Linear(count, width), nn.Linear(count, said)
         self.cls = nn.Parameter(torch.zeros(width))
         self.position = nn.Parameter(torch.randn(1 + dims.window // 8, width) * 0.02)
         layer = nn.TransformerEncoderLayer(
             width, dims.heads, 2 * width, dims.dropout, "gelu", batch_first=True, norm_first=True
         )
         self.encoder = nn.TransformerEncoder(layer, dims.layers, nn.LayerNorm(width), enable_nested_tensor=False)
-        self.head = nn.Sequential(nn.Dropout(dims.dropout), nn.Linear(width, dims.anchors))
+        self.head = nn.Sequential(nn.Dropout(dims.dropout), nn.Linear(width, said))
         self.sharpness = nn.Parameter(torch.ones(()))
         self.register_buffer("anchors", torch.zeros(dims.anchors, dims.output))  # unit vectors of the space
 
@@ -169,8 +171,8 @@ class AudioTower(_Tower):
         speed = 3 * F.pad(change.diff(dim=2), (1, 0))
         tokens = self.front(torch.cat([change, speed], 1)).mT
         tokens = torch.cat([(self.cls + self.summary(statistics))[:, None], tokens], 1) + self.position
-        share = (self.sharpness * (self.direct(statistics) + self.head(self.encoder(tokens)[:, 0]))).softmax(1)
-        return F.normalize(share @ self.anchors, dim=1)
+        said = self.sharpness * (self.direct(statistics) + self.head(self.encoder(tokens)[:, 0]))
+        return F.normalize(said.softmax(1) @ self.anchors if self.dims.anchors else said, dim=1)
 
     @torch.no_grad()
     def listen(self, mels: Iterable[Tensor], level: float) -> Tensor | None:

@@ -110,6 +110,18 @@ class EAC(nn.Module):
             )
         return checkpoint.fill(model)
 
+    def adopt(self, older: EAC) -> None:
+        """Go on from another network's weights; those for the emotion only if it was trained in the same space.
+
+        Raises UsageError if its encoder is another.
+        """
+        if older.dims.encoder != self.dims.encoder:
+            raise UsageError(f"start holds a {older.dims.encoder}; choose encoder to match.")
+        kept = {name: value for name, value in older.state_dict().items() if name != "lips"}
+        if older.dims.space != self.dims.space:
+            kept = {name: value for name, value in kept.items() if not name.startswith("emotion.")}
+        self.load_state_dict(kept, strict=False)
+
     def closing(self, closed: Tensor, heard: Tensor | None) -> Tensor:
         """Logit [B,T] of lips being closed from what `window` gives: a bilabial rather than a vowel, for 80 ms."""
         if heard is None:  # the other head is surer of itself

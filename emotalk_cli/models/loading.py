@@ -14,13 +14,14 @@ from ..errors import EmoTalkError, WeightsError
 from ..face.model import FaceModel
 from ..face.tracker import FaceTracker
 from ..settings import OPTIONS
-from . import checkpoints, upstream
+from . import checkpoints, spaces
 from .acceleration import check as check_engine
 from .acceleration import find_device
 from .eac import EAC
 from .emotion_space import AME
 from .hef import HEF
 from .memory import keep_freed
+from .text_tower import SPACE
 
 Loaded = tuple[FaceModel, Callable[..., Any], AME, EAC, HEF | None, torch.device, dict[str, str], str]
 
@@ -49,7 +50,7 @@ def load_models(
             from ..face.alignment import AlignmentTracker
 
             tracker = AlignmentTracker.load(folder, place)
-        ame = (upstream.load(clip, folder) if clip else AME.load(folder)).to(place)
+        ame = spaces.load(clip or checkpoints.load("eac", folder).dims.get("space") or SPACE, folder).to(place)
         eac = EAC.load(folder, ame.space).to(place)
         hef = HEF.load(folder, place).accelerate(engine) if generator == "hef" else None
     unused = {"sync", "identity"} | ({"hef"} if hef is None else set())  # those two only measure

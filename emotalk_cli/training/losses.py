@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, UsageError, WeightsError
 from ..face.alignment import IBUG
 from ..face.fit import Pose, camera_normals
 from ..face.model import FaceModel, shade
@@ -16,7 +16,7 @@ from ..face.raster import interpolate, rasterize
 from ..face.topology import N_SKIN
 from ..face.tracker import FaceTracker
 
-READERS = ("tracker", "fer")
+READERS = ("affectnet", "fer", "tracker")
 LANDMARK_SCALE = 224  # px, side of the picture in which L_lm is measured: that of D3DFR
 
 
@@ -68,15 +68,29 @@ def face_square(images: Tensor, landmarks: Tensor, size: int, margin: float) -> 
 class EmotionFeatures(nn.Module):
     """φ_emo of eq. 6: a frozen network before its last linear layer.
 
-    reader: tracker, our own landmarker's summary of a face; fer, the FER2013 classifier of the data pack.
+    reader: affectnet, the network that the user has added (`published`), as in the paper; fer, the FER2013 classifier
+    of the data pack, in the folder `teachers`; tracker, what our own landmarker sums up of a face, which is no emotion
+    network and stands in for one where there is none. Raises UsageError if none is named, InputError or WeightsError
+    if its weights are not at hand.
     """
 
-    def __init__(self, reader: str, tracker: FaceTracker | None = None, teachers: Path | None = None) -> None:
+    def __init__(self, reader: str, teachers: Path = Path()) -> None:
         super().__init__()
         if reader not in READERS:
-            raise UsageError(f"task.reader={reader} is unknown; choose one of {', '.join(READERS)}.")
+            raise UsageError(
+                f"task.reader={reader} is no emotion network for L_emo; choose affectnet (emotalk weights add "
+                "affectnet FILE), fer (with task.teachers=FOLDER), or tracker, which only stands in for one."
+            )
         self.reader = reader
-        if reader == "tracker":
+        if reader == "affectnet":
+            from ..evaluation import published
+
+            found = published.find("affectnet")
+            if found is None:
+                raise WeightsError("task.reader=affectnet is missing; emotalk weights add affectnet FILE adds it.")
+            self.network = found
+        elif reader == "tracker":
+            tracker = FaceTracker.load()
             self.dims, self.network = tracker.dims, tracker.landmarker
         else:
             from ..evaluation.emotion import EmotionReader
@@ -84,7 +98,7 @@ class EmotionFeatures(nn.Module):
             try:
                 self.network = EmotionReader(teachers)
             except (OSError, TypeError) as error:
-                raise InputError(f"task.reader=fer needs {teachers}/fer_mini_xception.npz; choose tracker.") from error
+                raise InputError(f"task.reader=fer needs fer_mini_xception.npz in task.teachers={teachers}.") from error
             layers = self.network.layers
             last = max(i for i, layer in enumerate(layers) if layer["class_name"] == "Conv2D")
             self.network.layers = layers[:last]  # the classes are read by a convolution and a mean
@@ -96,6 +110,8 @@ class EmotionFeatures(nn.Module):
 
     def forward(self, images: Tensor, landmarks: Tensor) -> Tensor:
         """images [B,3,H,W] 0..1 with landmarks [B,N,2+] px -> [B,n]."""
+        if self.reader == "affectnet":
+            return self.network(images, landmarks).float()
         if self.reader == "tracker":
             crops = face_square(images, landmarks, self.dims.crop, self.dims.margin) * 2 - 1
             net = self.network

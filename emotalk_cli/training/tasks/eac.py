@@ -215,7 +215,7 @@ class Consistency(nn.Module):
         """teachers: folder of the data pack's emotion classifier. size: px of the renderings."""
         super().__init__()
         self.renderer = Renderer(FaceModel.load(), size)
-        self.phi = EmotionFeatures("fer", None, teachers)
+        self.phi = EmotionFeatures("fer", teachers)
         self.size = size
         light = torch.zeros(3, 9)
         light[:, 0], light[:, 2], light[:, 3] = 0.55, 0.20, 0.45  # even, from above, from the front
@@ -265,16 +265,8 @@ class EACTask:
         self.model = EAC(Dims(encoder=options.encoder, space=bank.space, visemes=len(VISEMES)))
         self.model.lips[: len(basis.names)] = basis.lips
         if options.start:
-            self._begin_from(EAC.load(options.start))
+            self.model.adopt(EAC.load(options.start))
         self.helpers: dict[str, nn.Module] = {}
-
-    def _begin_from(self, older: EAC) -> None:
-        if older.dims.encoder != self.options.encoder:
-            raise UsageError(f"start={self.options.start} holds a {older.dims.encoder}; choose encoder to match.")
-        kept = {name: value for name, value in older.state_dict().items() if name != "lips"}
-        if older.dims.space != self.bank.space:  # the emotion MLP belongs to its space
-            kept = {name: value for name, value in kept.items() if not name.startswith("emotion.")}
-        self.model.load_state_dict(kept, strict=False)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"eac": torch.optim.AdamW(self.model.parameters(), self.rate, weight_decay=0.01)}

@@ -1,8 +1,8 @@
 """EAC from filmed faces (Sec. 3.3): prepared clips with emotion labels, the losses of eq. 5 and 6.
 
-The emotion of a sample comes from its label as text, from one of its frames, or from its sound, in turn; all share
-one target, so that the face is the same whatever said the emotion. The audio tower learns along (L_clip). Without an
-image tower among the weights, the text stands in for the frame.
+Each window is shown three times along the batch (eq. 2), with its emotion from its label as text, from one of its
+frames and from its sound; all share one target, so that the face is the same whatever said the emotion. The audio tower
+learns along (L_clip). In a space without images (`spaces`) text stands in for what is seen and heard.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from ...errors import InputError, UsageError
 from ...face.model import FaceModel
 from ...face.topology import LIP_PAIRS
-from ...face.tracker import FaceTracker
 from ...media import audio
-from ...models import checkpoints
+from ...models import checkpoints, spaces
 from ...models.audio_tower import AudioDims, AudioTower
 from ...models.eac import EAC, Dims, normalise
-from ...models.emotion_space import AME
+from ...models.text_tower import SPACE
 from .. import config as configs
 from ..config import Config
 from ..data import shards
@@ -49,16 +49,19 @@ CLOSED = (0.004, 0.009)  # lip gap / face height: shut below, open above
 class Options:
     """Losses of eq. 5 by their weights; 0 leaves one out.
 
-    window: T, frames. rendered: frames of each window that are rendered, 0 for all. size: px, side of the renderings.
-    reader: φ_emo, see `EmotionFeatures`. closed: weight of two heads that the paper's EAC does not have, which say when
-    lips are shut and what is being said; for want of phones, the latter learns from an older EAC. start: "" from
+    window: T, frames. rendered: frames of each window that are rendered, 0 for all; chunk: how many at once, the others
+    wait, for memory's sake. size: px, side of the renderings. reader: φ_emo of eq. 6, which must be named, see
+    `EmotionFeatures`; teachers: folder of `fer`. closed: weight of two heads that the paper's EAC does not have, which
+    say when lips are shut and what is being said; for want of phones, the latter learns from an older EAC. space: of
+    the emotion, see `spaces`; upstream: CLIP's, NAME/PRETRAINED, whose audio tower starts from nothing. start: "" from
     scratch, "shipped", or a folder of weights to go on from.
     """
 
     window: int = 32
     rendered: int = 0
+    chunk: int = 512
     size: int = 224
-    reader: str = "tracker"
+    reader: str = ""
     teachers: str = ""
     clip: float = 1.0
     emo: float = 1.0
@@ -68,6 +71,8 @@ class Options:
     closed: float = 0.1
     start: str = ""
     encoder: str = "transformer"
+    space: str = SPACE
+    upstream: str = ""
 
 
 class VideoEAC:
@@ -78,23 +83,22 @@ class VideoEAC:
     def __init__(self, data: Path, config: Config) -> None:
         self.options = options = configs.build(Options, config.task)
         self.rate, self.data = config.rate, data
-        self.ame = AME.load()
-        face = FaceModel.load()
         known = EAC.load(None if options.start in ("", "shipped") else options.start)
+        self.ame = spaces.load(options.upstream or options.space)
         if options.window > known.dims.window:
             raise UsageError(f"task.window={options.window} is more than EAC's {known.dims.window} frames.")
-        self.ear = copy.deepcopy(known).requires_grad_(False)
+        self.ear = copy.deepcopy(known).requires_grad_(False)  # listens in its own space, to a neutral voice
+        self.rest = spaces.load(known.dims.space).text(["neutral"])
         dims = Dims(encoder=options.encoder, space=self.ame.space, visemes=known.dims.visemes)
-        self.model = known if options.start else EAC(dims)
+        self.model = EAC(dims)
         self.model.lips.copy_(known.lips)
-        self.model.requires_grad_(True)
-        self.tower, self.image_tower = self.ame.audio_tower, self.ame.image_tower
-        if self.tower is None:
-            self.tower = AudioTower(AudioDims(space=self.ame.space))
-        self.tower.requires_grad_(True)
-        self.helpers = {"audio_tower": self.tower}
-        phi = EmotionFeatures(options.reader, FaceTracker.load(), Path(options.teachers))
-        self.renderer, self.phi = Renderer(face, options.size), phi
+        if options.start:
+            self.model.adopt(known)
+        self.image_tower = self.ame.image_tower
+        self.tower = self._tower() if self.image_tower is not None else None
+        self.helpers = {"audio_tower": self.tower} if self.tower is not None else {}
+        phi = EmotionFeatures(options.reader, Path(options.teachers)) if options.emo else None
+        self.renderer, self.phi = Renderer(FaceModel.load(), options.size), phi
         self.clips = self._clips("train")
         try:
             self.tests = self._clips("test")[:8]
@@ -104,6 +108,11 @@ class VideoEAC:
         self.words = {word: self.ame.text([prompt.format(word) for prompt in PROMPTS]) for word in words}
         self.sources = sorted({clip.labels.subject for clip in self.clips})
 
+    def _tower(self) -> AudioTower:
+        """The audio encoder that learns along: the space's own, or a new one whose output is free."""
+        tower = self.ame.audio_tower or AudioTower(AudioDims(anchors=0, space=self.ame.space))
+        return tower.requires_grad_(True)
+
     def _clips(self, split: str) -> list[Shard]:
         found = [shard for shard in map(Shard, shards.listing(self.data, split)) if len(shard) >= self.options.window]
         if not found:
@@ -112,16 +121,18 @@ class VideoEAC:
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam, as in the paper."""
+        device = next(self.model.parameters()).device
         for module in (self.renderer, self.phi, self.ear):
-            module.to(next(self.model.parameters()).device)
-        trained = [*self.model.parameters(), *self.tower.parameters()]
-        return {"eac": torch.optim.Adam(trained, self.rate)}
+            if module is not None:
+                module.to(device)
+        self.rest = self.rest.to(device)
+        modules = (self.model, *self.helpers.values())
+        return {"eac": torch.optim.Adam([p for module in modules for p in module.parameters()], self.rate)}
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
-        """Random windows of random clips. Text, image and sound say the emotion of every third each."""
+        """Random windows of random clips, each with its emotion as text, as seen and as heard."""
         rows = [self._sample(self.clips[rng.integers(len(self.clips))], rng) for _ in range(size)]
-        batch = {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
-        return batch | {"modality": torch.arange(size) % 3}
+        return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
 
     def _sample(self, clip: Shard, rng: np.random.Generator) -> dict[str, Tensor]:
         window, size = self.options.window, self.options.size
@@ -133,11 +144,12 @@ class VideoEAC:
         texts = self.words[clip.labels.emotion]
         text = texts[rng.integers(len(texts))]
         points = clip["landmarks"]
+        other = int(rng.integers(len(clip)))
+        felt = {"seen": self._seen(clip, other), "heard": self._heard(clip, rng)} if self.tower is not None else {}
         return {
             "mel": windowed_mel(clip, start, window),
             "text": text,
-            "seen": self._seen(clip, int(rng.integers(len(clip)))) if self.image_tower is not None else text,
-            "heard": self._heard(clip, rng),
+            **felt,
             "mu": torch.tensor(clip.labels.intensity),
             "beta": clip["beta"][start : start + window],
             "shut": shut(points[start : start + window]),
@@ -162,17 +174,23 @@ class VideoEAC:
 
     def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
         """The weighted sum of eq. 5; its terms are logged as they are, without their weights."""
-        self.tower.standard.eval()  # statistics of a batch of two would say little
-        heard = self.tower(batch["heard"])
-        modality = batch["modality"][:, None]
-        z = torch.where(modality == 0, batch["text"], torch.where(modality == 1, batch["seen"], heard))
-        predicted, closed, said, _ = self.model.window(batch["mel"], z, batch["mu"])
-        terms = {"clip": clip_loss(heard, batch["seen"], batch["text"])}
+        told, terms = [batch["text"]], {}
+        if self.tower is not None:
+            self.tower.standard.eval()  # statistics of a batch of two would say little
+            heard = self.tower(batch["heard"])
+            told += [batch["seen"], heard]
+            terms["clip"] = clip_loss(heard, batch["seen"], batch["text"])
+        z, times = torch.cat(told), len(told)  # eq. 2
+        mel, mu = batch["mel"].repeat(times, 1, 1), batch["mu"].repeat(times)
+        predicted, closed, said, _ = self.model.window(mel, z, mu)
         terms |= self.terms(batch, predicted.float())
-        terms["closed"] = F.binary_cross_entropy_with_logits(closed.float(), batch["shut"])
+        shut_lips = batch["shut"].repeat(times, 1)
+        terms["closed"] = F.binary_cross_entropy_with_logits(closed.float(), shut_lips)
         if said is not None:
             with torch.no_grad():
-                known = self.ear.window(batch["mel"], z, batch["mu"])[2].softmax(2)
+                rest = self.rest.expand(len(batch["mel"]), -1)
+                known = self.ear.window(batch["mel"], rest, torch.ones_like(batch["mu"]))[2].softmax(2)
+            known = known.repeat(times, 1, 1)
             terms["closed"] = terms["closed"] + F.cross_entropy(said.transpose(1, 2).float(), known.transpose(1, 2))
         loss = sum(getattr(self.options, name) * term for name, term in terms.items())
         yield "eac", loss, {"loss": loss, **terms}
@@ -180,23 +198,54 @@ class VideoEAC:
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
     def terms(self, batch: dict[str, Tensor], predicted: Tensor) -> dict[str, Tensor]:
-        """L_emo, L_rec, L_lm and L_reg of predicted β̂ [B,T,64]."""
+        """L_emo, L_rec, L_lm and L_reg of predicted β̂ [k·B,T,64]: k predictions for each of B windows, one after
+        the other."""
         size, (count, shown) = self.options.size, batch["shown"].shape
-        row = torch.arange(count, device=predicted.device)[:, None]
-        modified, original = (beta[row, batch["shown"]].flatten(0, 1) for beta in (predicted, batch["beta"]))
-        alpha, delta, gamma = (batch[k].repeat_interleave(shown, 0) for k in ("alpha", "delta", "gamma"))
-        pose = shards.to_pose(batch["pose"].flatten(0, 1), size)
-        image, landmarks = batch["image"].flatten(0, 1), batch["landmarks"].flatten(0, 1)
-        rendered, mask = self.renderer(alpha, modified, delta, gamma, pose)
-        moved, kept = (self.renderer.vertices(alpha, beta, pose) for beta in (modified, original))
-        with torch.no_grad():
-            wanted = self.phi(image, landmarks)
-        return {
-            "emo": emotion_loss(self.phi(blended(rendered, mask, image), landmarks), wanted),
-            "rec": reconstruction_loss(rendered, mask, image),
-            "lm": landmark_loss(kept, moved, size),
-            "reg": regularization_loss(batch["beta"], predicted),
+        times = len(predicted) // count
+        row = torch.arange(len(predicted), device=predicted.device)[:, None]
+        modified = predicted[row, batch["shown"].repeat(times, 1)].flatten(0, 1)
+        original = batch["beta"][row[:count], batch["shown"]].flatten(0, 1)
+        alpha, delta, gamma = (batch[key].repeat_interleave(shown, 0) for key in ("alpha", "delta", "gamma"))
+        vector, image, landmarks = (batch[key].flatten(0, 1) for key in ("pose", "image", "landmarks"))
+        scene = [alpha, delta, gamma, vector, image, landmarks]
+        if self.phi is not None:
+            with torch.no_grad():
+                scene.append(torch.cat([self.phi(*part) for part in zip(image.split(64), landmarks.split(64))]))
+        pose = shards.to_pose(vector, size)
+        kept = self.renderer.vertices(alpha, original, pose)
+        moved = [self.renderer.vertices(alpha, beta, pose) for beta in modified.split(len(original))]
+        tiled = [tensor.repeat(times, *[1] * (tensor.dim() - 1)) for tensor in scene]
+        parts = list(zip(*(tensor.split(self.options.chunk) for tensor in [modified, *tiled]), strict=True))
+        if len(parts) == 1:
+            found = [self._seen_terms(*parts[0])]
+        else:  # rendered again when gradients are asked for: all at once would not fit into memory
+            found = [checkpoint(self._seen_terms, *part, use_reentrant=False) for part in parts]
+        emo, frames, rec, face = torch.stack(found).T
+        terms = {"emo": (emo * frames).sum() / frames.sum()} if self.phi is not None else {}
+        return terms | {
+            "rec": (rec * face).sum() / face.sum().clamp_min(1),
+            "lm": torch.stack([landmark_loss(kept, points, size) for points in moved]).mean(),
+            "reg": regularization_loss(batch["beta"].repeat(times, 1, 1), predicted),
         }
+
+    def _seen_terms(
+        self,
+        beta: Tensor,
+        alpha: Tensor,
+        delta: Tensor,
+        gamma: Tensor,
+        vector: Tensor,
+        image: Tensor,
+        landmarks: Tensor,
+        wanted: Tensor | None = None,
+    ) -> Tensor:
+        """[4] of n frames: L_emo (0 without `wanted`), n, L_rec, pixels of the faces."""
+        rendered, mask = self.renderer(alpha, beta, delta, gamma, shards.to_pose(vector, self.options.size))
+        emo = beta.new_zeros(())
+        if wanted is not None:
+            emo = emotion_loss(self.phi(blended(rendered, mask, image), landmarks), wanted)
+        rec = reconstruction_loss(rendered, mask, image)
+        return torch.stack([emo, emo.new_tensor(len(beta)), rec, mask.sum()])
 
     def validate(self, model: EAC) -> dict[str, float]:
         """On test clips: Pearson's r of the lips' opening, and L_reg."""
@@ -231,9 +280,10 @@ class VideoEAC:
         return (rows * 255).byte().permute(1, 2, 0).cpu().numpy()
 
     def save(self, model: EAC, out: Path, **provenance) -> Path:
-        """Write `eac.safetensors`, and `ame_audio.safetensors`, which L_clip trained with it."""
+        """Write `eac.safetensors`, and `ame_audio.safetensors`, which L_clip trained with it, where the space hears."""
         data = f"{len(self.clips)} prepared clips of {len(self.sources)} subjects in {self.data}"
-        self.tower.save(out, data=data, **provenance)
+        if self.tower is not None:
+            self.tower.save(out, data=data, **provenance)
         return checkpoints.save("eac", model.state_dict(), model.dims, out, data=data, **provenance)
 
 

@@ -177,7 +177,8 @@ def generate(
     """HEF on a batch of samples, whole windows or squares, with the geometry's eyes. options: of `HEF.refine`."""
     source = model.encode(batch["source"], batch["source_mouth"], batch["identity"])
     drive = drive_of(batch, model.dims.geometry)
-    image, parts = model.refine(source, drive, batch["beta"], batch["pose"], None, corners, (SQUARE, SQUARE), **options)
+    driven = batch["beta"], batch["pose"], batch.get("sigma")
+    image, parts = model.refine(source, drive, *driven, corners, (SQUARE, SQUARE), **options)
     eyes = [batch["eyeballs"], batch["covered"]]
     cut = eyes if corners is None else [region(t, corners, (SQUARE, SQUARE)) for t in eyes]
     image, parts["moved"] = (torch.lerp(t, *cut) for t in (image, parts["moved"]))
@@ -317,7 +318,7 @@ class HEFTask:
         device = self.model.start.device
         self.tracker.to(device)
         if self.reader is not None:
-            self.reader.arrays = {key: array.to(device) for key, array in self.reader.arrays.items()}
+            self.reader.to(device)
         return {
             name: torch.optim.Adam(module.parameters(), self.rate, betas=(0.5, 0.99))
             for name, module in (("hef", self.model), ("discriminator", self.critic))

@@ -120,8 +120,8 @@ class IdentityTask:
         """NT-Xent (Chen et al. 2020)."""
         count = len(batch["faces"])
         vectors = self.model(batch["faces"].transpose(0, 1).flatten(0, 1)).float()
-        likeness = vectors @ vectors.T / TEMPERATURE - 1e4 * torch.eye(2 * count)
-        partner = torch.arange(2 * count).roll(count)
+        likeness = vectors @ vectors.T / TEMPERATURE - 1e4 * torch.eye(2 * count, device=vectors.device)
+        partner = torch.arange(2 * count, device=vectors.device).roll(count)
         loss = F.cross_entropy(likeness, partner)
         yield "identity", loss, {"loss": loss, "found": (likeness.argmax(1) == partner).float().mean()}
 
