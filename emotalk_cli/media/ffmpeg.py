@@ -94,6 +94,22 @@ def run(arguments: Sequence[str], data: bytes = b"") -> bytes:
     return out
 
 
+def packets(path: Path) -> dict[int, int]:
+    """Stream number -> packets in a file, by reading all of it without decoding. Raises EmoTalkError."""
+    child, found = Child(["-nostdin", *source(path), "-map", "0", "-c", "copy", "-f", "framecrc", "-"], read=True), {}
+    try:
+        assert child.process.stdout is not None
+        for line in child.process.stdout:
+            if not line.startswith(b"#"):
+                stream = int(line.split(b",", 1)[0])
+                found[stream] = found.get(stream, 0) + 1
+        if child.finished() != 0 and (failure := child.failure()):
+            raise failure
+    finally:
+        child.stop()
+    return found if child.process.returncode == 0 and not child.errors else {}
+
+
 class Child:
     """A running ffmpeg. Its messages are read along by a thread, so that it never waits for us.
 

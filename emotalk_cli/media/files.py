@@ -5,9 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
+import re
+import secrets
+import socket
+import stat
+import time
 from pathlib import Path
-from typing import IO
 
 from ..errors import EmoTalkError, InputError, UsageError
 from ..settings import VIDEO_SUFFIXES
@@ -77,45 +82,231 @@ def check_output(out: str | os.PathLike, overwrite: bool = True, suffixes: tuple
     return path
 
 
-def hidden(out: Path, kind: str) -> Path:
-    """Where the unfinished `out` lies: beside it, named for it and the kind of file."""
-    return out.parent / f".emotalk-{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:12]}.{kind}"
+class Workspace:
+    """A hidden folder of this process's own beside `out`, for what is not finished.
+
+    Its name is random and made exclusively, nobody else can write in it, and only names that we give are ever removed
+    from it. It is locked while this process lives: what a killed one left is swept by the next that writes in that
+    folder. With a key, finished pieces stay for another attempt (see `find`), a week at the most.
+    """
+
+    def __init__(self, out: Path, key: str | None = None) -> None:
+        """key: hash of all that decides the pieces. Raises UsageError if another process is making the same file."""
+        self.out = out
+        self.pieces: list[tuple[int, str]] = []  # bytes and SHA-256 of those that are finished
+        self._key = key
+        sweep(out.parent, making=out.name)
+        try:
+            self.path, self._lock = _new_folder(out.parent), -1
+            try:
+                self._lock = os.open(self.path / _LOCK, _EXCLUSIVE, 0o600)
+                _flock(self._lock)
+                self._note()
+            except OSError:
+                self.remove()
+                raise
+        except OSError as error:
+            raise write_error(out, error.strerror) from error
+
+    @classmethod
+    def find(cls, out: Path, key: str) -> Workspace | None:
+        """The folder that an interrupted process of the same key left for `out`, taken over. Raises UsageError."""
+        for path, held in _spaces(out.parent):
+            if held.get("out") == out.name and held.get("key") == key:
+                with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+                    pieces = [(int(size), str(digest)) for size, digest in held["pieces"]]
+                    lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                    if not _flock(lock):
+                        os.close(lock)
+                        raise _being_made(out)
+                    space = cls.__new__(cls)
+                    space.out, space.path, space.pieces, space._key, space._lock = out, path, pieces, key, lock
+                    return space
+        return None
+
+    def add(self, piece: Path) -> None:
+        """Note that a piece in the folder is finished."""
+        self.pieces.append((piece.stat().st_size, sha256(piece)))
+        try:
+            self._note()
+        except OSError as error:
+            raise write_error(self.out, error.strerror) from error
+
+    def intact(self, number: int, piece: Path) -> bool:
+        """Whether the file of a finished piece is as it was."""
+        size, digest = self.pieces[number]
+        with contextlib.suppress(OSError):
+            return piece.stat().st_size == size and sha256(piece) == digest
+        return False
+
+    def leave(self) -> None:
+        """Let another attempt go on with the pieces."""
+        os.close(self._lock)
+
+    def remove(self) -> None:
+        """Remove the folder and what is in it."""
+        _remove(self.path, self._lock)
+
+    def _note(self) -> None:
+        held = {"emotalk": _FORMAT, "host": socket.gethostname(), "out": self.out.name, "key": self._key}
+        part = self.path / f"part.{_MANIFEST}"
+        with contextlib.suppress(FileNotFoundError):
+            part.unlink()
+        with open(os.open(part, _EXCLUSIVE, 0o600), "w", encoding="utf-8") as file:
+            json.dump(held | {"pieces": self.pieces}, file)
+        os.replace(part, self.path / _MANIFEST)
 
 
-def lock(file: IO, out: Path) -> None:
-    """Hold `file` until it is closed. Raises UsageError, naming `out`, if another process holds it."""
+_LOCK, _MANIFEST, _FORMAT = "lock", "manifest.json", 1
+_MAX_MANIFEST = 4 << 20  # bytes
+_EXCLUSIVE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER = re.compile(r"\.emotalk-[0-9a-f]{16}\.work")
+_OURS = re.compile(rf"{_LOCK}|{re.escape(_MANIFEST)}|part(\..*)?|\d{{6}}\.mp4|pieces\.ffconcat", re.DOTALL)
+_OLD = re.compile(r"\.emotalk-[0-9a-f]{12}\.part(\.old)?")  # of versions before 0.2
+_TRIES = 8
+_KEPT_SECONDS = 7 * 86400.0  # that pieces stay for another attempt
+_UNFINISHED_SECONDS = 3600.0  # after which a folder without a manifest is nobody's
+
+
+def sweep(folder: Path, everything: bool = False, making: str | None = None) -> list[Path]:
+    """Remove what dead processes of ours left in a folder; returns what was removed.
+
+    everything: also pieces that an interrupted video may still use, and files of older versions. making: an output's
+    name, whose old pieces are not wanted any more; raises UsageError if a living process is making it.
+    """
+    removed = []
+    for path, held in _spaces(folder):
+        age, wanted = time.time() - _modified(path), bool(held.get("key") and held.get("pieces"))
+        try:
+            lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            lock = -1
+        if alive := lock >= 0 and not _flock(lock, unknown=False):
+            dead = False
+        elif not held:
+            dead = age > _UNFINISHED_SECONDS
+        elif everything or held.get("out") == making:
+            dead = True
+        else:  # another machine's locks may not be seen here
+            dead = age > _KEPT_SECONDS or (not wanted and held.get("host") == socket.gethostname())
+        if dead:
+            _remove(path, lock)
+            removed.append(path)
+        elif lock >= 0:
+            os.close(lock)
+        if alive and making is not None and held.get("out") == making:
+            raise _being_made(folder / making)
+    for path in _entries(folder, _OLD) if everything else ():
+        with contextlib.suppress(OSError):
+            if stat.S_ISREG(path.lstat().st_mode) and path.lstat().st_uid == os.geteuid():
+                path.unlink()
+                removed.append(path)
+    return removed
+
+
+def _entries(folder: Path, pattern: re.Pattern) -> list[Path]:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UsageError(f"{out} is being made by another emotalk; wait or choose another output.") from error
-    except OSError:  # a file system without locks
-        pass
+        return [folder / name for name in os.listdir(folder) if pattern.fullmatch(name)]
+    except OSError:
+        return []
+
+
+def _spaces(folder: Path) -> list[tuple[Path, dict]]:
+    """Hidden folders that are ours, with their manifests; {} for one without."""
+    found = []
+    for path in _entries(folder, _FOLDER):
+        with contextlib.suppress(OSError):
+            about = path.lstat()
+            if stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid():
+                found.append((path, _manifest(path / _MANIFEST)))
+    return found
+
+
+def _manifest(path: Path) -> dict:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            about = os.fstat(file.fileno())
+            if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid() and about.st_size <= _MAX_MANIFEST:
+                held = json.loads(file.read())
+                if isinstance(held, dict) and held.get("emotalk") == _FORMAT:
+                    return held
+    return {}
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return time.time()
+
+
+def _new_folder(parent: Path) -> Path:
+    for attempt in range(_TRIES):
+        path = parent / f".emotalk-{secrets.token_hex(8)}.work"
+        try:
+            os.mkdir(path, 0o700)
+            return path
+        except FileExistsError:
+            if attempt == _TRIES - 1:
+                raise
+    raise AssertionError
+
+
+def _remove(path: Path, lock: int) -> None:
+    """Remove a folder of ours with what we have put there, and nothing else. lock: descriptor, is closed; or -1."""
+    with contextlib.suppress(OSError):
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.fstat(folder).st_uid == os.geteuid():
+                for name in sorted(os.listdir(folder), key=_LOCK.__eq__):  # the lock at last
+                    with contextlib.suppress(OSError):
+                        if _OURS.fullmatch(name):
+                            os.unlink(name, dir_fd=folder)
+        finally:
+            os.close(folder)
+    if lock >= 0:
+        os.close(lock)
+    with contextlib.suppress(OSError):
+        os.rmdir(path)
+
+
+def _flock(descriptor: int, unknown: bool = True) -> bool:
+    """Hold a file until it is closed; False if somebody else does. unknown: the answer where there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return unknown
+
+
+def _being_made(out: Path) -> UsageError:
+    return UsageError(f"{out} is being made by another emotalk; wait or choose another output.")
 
 
 class PartFile:
-    """A hidden temporary file beside `out` that takes its name on `commit` and vanishes on `discard`.
+    """A temporary file in a hidden folder beside `out` that takes its name on `commit` and vanishes on `discard`.
 
     As a context manager it commits at the end of the block, or discards after an exception. A process that is killed
-    leaves it behind; the next one that writes the same output removes it.
+    leaves it behind; the next one that writes in the same folder removes it.
     """
 
-    def __init__(self, out: Path) -> None:
-        """Raises UsageError if another process is writing the same output."""
+    def __init__(self, out: Path, space: Workspace | None = None) -> None:
+        """space: a folder to use that stays. Raises UsageError if another process is writing the same output."""
         self.out = out
-        self.path = hidden(out, "part")
+        self.shown = out if space is None else space.out  # in messages
+        self._own = Workspace(out) if space is None else None
+        self._space = self._own or space
+        assert self._space is not None
+        self.path = self._space.path / f"part{out.suffix}"
         try:
-            while True:
-                try:
-                    self._file = open(self.path, "xb")
-                    lock(self._file, out)
-                    if self.path.exists() and os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path)):
-                        return  # else another process took it for a dead one's before it was locked
-                except FileExistsError:
-                    with contextlib.suppress(FileNotFoundError), open(self.path, "r+b") as left:
-                        lock(left, out)  # nobody's; a killed process's ffmpeg may still write to it, so not reused
-                        self.path.unlink()
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
+            os.close(os.open(self.path, _EXCLUSIVE, 0o666))
         except OSError as error:
-            raise write_error(out, error.strerror) from error
+            self.discard()
+            raise write_error(self.shown, error.strerror) from error
 
     def commit(self) -> None:
         """Give the file its name, atomically. Raises EmoTalkError and removes it if that fails."""
@@ -123,15 +314,19 @@ class PartFile:
             with open(self.path, "rb") as file:
                 os.fsync(file.fileno())  # or a power cut could leave the name on an empty file
             os.replace(self.path, self.out)
-            self._file.close()
         except OSError as error:
             self.discard()
-            raise write_error(self.out, error.strerror) from error
+            raise write_error(self.shown, error.strerror) from error
+        if self._own is not None:
+            self._own.remove()
 
     def discard(self) -> None:
         """Remove the temporary file."""
-        self.path.unlink(missing_ok=True)
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        if self._own is not None:
+            self._own.remove()
+            self._own = None
 
     def __enter__(self) -> PartFile:
         return self

@@ -157,7 +157,7 @@ class Signer:
         signed = video.with_name(video.name + ".signed.part")
         try:
             with open(video, "rb") as source, open(signed, "w+b") as target:
-                c2pa.Builder(json.dumps(manifest)).sign(self._signer, "video/mp4", source, target)
+                c2pa.Builder(json.dumps(manifest)).sign(self._signer, _mime(video), source, target)
             state = manifest_of(signed).get("validation_state")
             if state == "Invalid":
                 raise EmoTalkError("The C2PA manifest does not verify; check the certificate, or leave out --c2pa.")
@@ -228,8 +228,12 @@ def manifest_of(video: str | os.PathLike) -> dict[str, Any]:
     """The C2PA manifests in a video as plain values, with `validation_state`: Invalid | Valid | Trusted."""
     import c2pa
 
-    with open(video, "rb") as file, contextlib.closing(c2pa.Reader("video/mp4", file)) as reader:
+    with open(video, "rb") as file, contextlib.closing(c2pa.Reader(_mime(Path(video)), file)) as reader:
         return json.loads(reader.json()) | {"validation_state": reader.get_validation_state()}
+
+
+def _mime(video: Path) -> str:
+    return "video/quicktime" if ".mov" in video.suffixes else "video/mp4"
 
 
 def _algorithm(key: Any) -> str:

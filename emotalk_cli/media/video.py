@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import EmoTalkError, InputError, UsageError
-from .ffmpeg import MEMORY, Child, source
-from .files import PartFile, check_output, write_error
+from .ffmpeg import MEMORY, Child, packets, source
+from .files import PartFile, Workspace, check_output, write_error
 
 QUALITY = 17  # x264's constant rate factor: visually lossless for faces
 _THREADS = 2  # fixed, because x264's output depends on it
@@ -71,19 +71,20 @@ class VideoWriter(Writer):
         overwrite: bool = True,
         metadata: dict[str, str] | None = None,
         finish: Callable[[Path], None] | None = None,
+        space: Workspace | None = None,
     ) -> None:
         """size: (width, height), both even. audio: its first audio stream is kept, whole.
 
         metadata: tags of the container. finish: is given the complete file before it gets its name, for example to
-        sign it. Errors as `check_output`.
+        sign it. space: where it lies until then. Errors as `check_output`.
         """
         self.out = check_output(out, overwrite)
         self.frames = 0
-        self._overwrite, self._finish = overwrite, finish
+        self._overwrite, self._finish, self._sounding = overwrite, finish, audio is not None
         self._shape = (size[1], size[0], 3)
         if size[0] % 2 or size[1] % 2 or min(size) < 2:
             raise ValueError(f"video sides must be even, not {size}")
-        self._part = PartFile(self.out)
+        self._part = PartFile(self.out, space)
         self._queue: queue.Queue[bytes | None] = queue.Queue(_QUEUE)
         self._broken = threading.Event()
         try:
@@ -109,6 +110,7 @@ class VideoWriter(Writer):
             self._feeder.join()
             if self._child.finished() != 0 or self._broken.is_set():
                 raise self._error()
+            verify(self._part.path, self.frames, self._sounding, self._part.shown)
             if self._finish is not None:
                 self._finish(self._part.path)
             if not self._overwrite and self.out.exists():
@@ -151,7 +153,7 @@ class VideoWriter(Writer):
             self._broken.set()
 
     def _error(self) -> EmoTalkError:
-        return _failure(self.out, self._child)
+        return _failure(self._part.shown, self._child)
 
 
 def join(
@@ -179,6 +181,15 @@ def join(
         child.stop()
     if code != 0:
         raise _failure(out, child)
+
+
+def verify(video: Path, frames: int, sounding: bool, out: Path) -> None:
+    """Raise EmoTalkError unless the file can be read to its end and holds so many frames, and sound if it should."""
+    streams = packets(video)
+    if streams.get(0) != frames or (sounding and not streams.get(1)):
+        raise EmoTalkError(
+            f"{out} came out damaged (frames: {streams.get(0, 0)} of {frames}); check the disk, try again."
+        )
 
 
 def _failure(out: Path, child: Child) -> EmoTalkError:
@@ -223,4 +234,4 @@ def _container(part: Path, metadata: dict[str, str]) -> list[str]:
     command = ["-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact", "-movflags", "+faststart"]
     for key, value in metadata.items():
         command += ["-metadata", f"{key}={value}"]
-    return [*command, "-f", "mp4", f"file:{part}"]
+    return [*command, "-f", "mov" if part.suffix.lower() == ".mov" else "mp4", f"file:{part}"]
