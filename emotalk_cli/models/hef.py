@@ -10,7 +10,9 @@ neighbourhood of the face is ever changed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +41,10 @@ REGION_STEP, REGION_MARGIN = 16, 16  # px: fine blocks run on the face's box, of
 # shades and does not dye, and of drawn teeth: more makes skin painted, and of a row of teeth wires or a bar.
 SKIN_TINT, TINT = 0.04, 0.02
 SHADE, TOOTH_SHADE = (-0.10, 0.04), (-0.04, 0.04)
+# The last block runs at eyes and lips alone: boxes around them with a margin (px), which fade in over their rim; of a
+# fixed size (height, width px) where the card would have to be waited for.
+DETAIL_MARGIN, DETAIL_RIM = 10, 4
+DETAIL = ((64, 96), (64, 96), (112, 160))
 LIT_TEETH = 0.35  # an interior without a point as bright as this shows no teeth
 
 
@@ -99,6 +105,44 @@ class Drive:
     eyes: Tensor
 
 
+class Fields(NamedTuple):
+    """What block i leaves: features [B,·,h,w]; psi [B,2,h,w] px, what the flow of the geometry lacks; image [B,3,h,w],
+    residual colour; blend [B,1,h,w], logits of the mask (None before the last two blocks)."""
+
+    features: Tensor
+    psi: Tensor
+    image: Tensor
+    blend: Tensor | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Area:
+    """A rectangle of HEF's window, in its px: whole steps of 16."""
+
+    rows: slice
+    columns: slice
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        return self.rows.start, self.columns.start
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    def of(self, tensor: Tensor, scale: int = 1) -> Tensor:
+        """Its part of a tensor [B,C,·,·] over the window whose cells are `scale` px."""
+        rows, columns = (slice(s.start // scale, s.stop // scale) for s in (self.rows, self.columns))
+        return tensor[..., rows, columns]
+
+    def box(self, dims: HEFDims, scale: int = 1) -> tuple:
+        """The index of its part of a tensor over the portrait crop."""
+        ends = [
+            slice((o + s.start) // scale, (o + s.stop) // scale) for o, s in zip(dims.origin, (self.rows, self.columns))
+        ]
+        return (..., *ends)
+
+
 def warp(image: Tensor, flow: Tensor, extent: float, origin: Tensor | None = None, sharp: bool = False) -> Tensor:
     """Sample image [B or 1,C,H,W], which spans `extent` px a side, at pixel + flow [B,2,h,w] px.
 
@@ -126,6 +170,12 @@ def region(tensor: Tensor, corners: list[tuple[int, int]], size: tuple[int, int]
     return torch.stack([row[:, y : y + height, x : x + width] for row, (y, x) in zip(tensor, corners, strict=True)])
 
 
+def patches(frames: Tensor, corners: Tensor, size: tuple[int, int]) -> tuple:
+    """The index of rectangles of (height, width) cells of [B,C,H,W], at (y, x) [N,2] of frames [N]: picks [N,h,w,C]."""
+    rows, columns = (corners[:, k, None] + torch.arange(size[k], device=corners.device) for k in (0, 1))
+    return frames[:, None, None], slice(None), rows[:, :, None], columns[:, None]
+
+
 def _part(tensor: Tensor, scale: int, corners: list[tuple[int, int]], size: tuple[int, int]) -> Tensor:
     """The rectangles of `region`, given in px, of a tensor whose cells are `scale` px."""
     return region(tensor, [(y // scale, x // scale) for y, x in corners], (size[0] // scale, size[1] // scale))
@@ -150,7 +200,7 @@ def halved(tensor: Tensor) -> Tensor:
 
 def smaller(geometry: Geometry) -> Geometry:
     """The geometry at half size; its flow is in px of the portrait crop as ever."""
-    whole = {"lids", "inside", "place"}
+    whole = {"lids", "inside", "place", "regions"}
     maps = {f.name: halved(getattr(geometry, f.name)) for f in dataclasses.fields(geometry) if f.name not in whole}
     colour, cover = geometry.lids.split([3, 1], 1)
     seen = cover.amax((0, 1, 3)).nonzero()[:, 0]
@@ -159,7 +209,8 @@ def smaller(geometry: Geometry) -> Geometry:
     part = lids[:, :, rows.start // 2 : rows.stop // 2]
     part[:, 3:] = halved(cover[:, :, rows])  # a colour counts as far as it covers
     part[:, :3] = halved(colour[:, :, rows] * cover[:, :, rows]) / part[:, 3:].clamp_min(1e-4)
-    return Geometry(**maps, lids=lids, inside=geometry.inside, place=geometry.place / 2)
+    placed = {"inside": geometry.inside, "place": geometry.place / 2, "regions": geometry.regions / 2}
+    return Geometry(**maps, lids=lids, **placed)
 
 
 def stacked(maps: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
@@ -237,7 +288,7 @@ class HEF(nn.Module):
         super().__init__()
         self.dims = d = dims or HEFDims()
         self.engine = "eager"
-        self.fast: dict[int, Steady] = {}  # by the side of the drive: compiled or captured blocks
+        self.fast: Steady | None = None  # compiled or captured blocks
         self.identity_size = N_IDENTITY + N_TEXTURE + N_ILLUMINATION
         self.style = nn.Linear(self.identity_size + N_EXPRESSION + N_POSE + d.sigma, d.code)
         nn.init.normal_(self.style.weight, std=0.05)
@@ -278,17 +329,17 @@ class HEF(nn.Module):
         return self
 
     def accelerate(self, engine: str) -> HEF:
-        """Run the blocks by `engine` from now on, on the whole window: shapes must stay. Raises UsageError."""
+        """Run all blocks but the last by `engine` from now on. Raises UsageError."""
         check(engine, self.start.device)
-
-        def whole(flow: Tensor, shown: Tensor, driven: Tensor, code: Tensor, *pyramid: Tensor) -> tuple[Tensor, ...]:
-            made, coarse, _ = self.blocks(list(pyramid), flow, shown, driven, code)
-            return *made, coarse
-
-        sides = () if engine == "eager" else (self.dims.window, self.dims.window // 2)
         self.engine = engine
-        self.fast = {side: steady(engine, whole) for side in sides}
+        self.fast = None if engine == "eager" else steady(engine, self.arithmetic)
         return self
+
+    def arithmetic(
+        self, flow: Tensor, shown: Tensor, driven: Tensor, code: Tensor, *pyramid: Tensor
+    ) -> tuple[Tensor, ...]:
+        """All blocks but the last on the whole window at half size, as `Fields`: what engines run, in steady shapes."""
+        return tuple(self.blocks(list(pyramid), flow, shown, driven, code)[0])
 
     def window(self, tensor: Tensor) -> Tensor:
         """The window of a portrait-crop tensor [B,C,512,512], or of one at half that size."""
@@ -323,9 +374,14 @@ class HEF(nn.Module):
 
     def drive(self, geometry: Geometry) -> Drive:
         """The window's part of a geometry; without the geometry start, flow 0 and ratio 1."""
-        keep = float(self.dims.geometry)
-        cut = {f.name: self.window(getattr(geometry, f.name)) for f in dataclasses.fields(Drive)}
-        return Drive(**cut | {"flow": cut["flow"] * keep, "ratio": 1 + (cut["ratio"] - 1) * keep})
+        return self._masked(
+            Drive(**{f.name: self.window(getattr(geometry, f.name)) for f in dataclasses.fields(Drive)})
+        )
+
+    def _masked(self, drive: Drive) -> Drive:
+        if self.dims.geometry:
+            return drive
+        return dataclasses.replace(drive, flow=0 * drive.flow, ratio=torch.ones_like(drive.ratio))
 
     def support(self, drive: Drive) -> Tensor:
         """[B,1,w,w]: 1 on the face and a little around it, fading to 0 before the background and the window's rim."""
@@ -354,6 +410,26 @@ class HEF(nn.Module):
         free[..., rows, columns] += hidden[..., rows, columns] * -F.max_pool2d(-teeth, 3, 1, 1)
         return free
 
+    def code(self, source: Source, beta: Tensor, pose: Tensor, sigma: Tensor | None) -> Tensor:
+        """The style code [B,code] of β [B,64], pose [B,6] and σ̂ [B,192] (None: zero)."""
+        if sigma is None:
+            sigma = beta.new_zeros(len(beta), self.dims.sigma)
+        return self.style(torch.cat([source.identity.expand(len(beta), -1), beta, pose, sigma], 1)).tanh()
+
+    def driven(self, drive: Drive, hidden: Tensor) -> Tensor:
+        """What E_rd reads: [B,8,·,·], channels last."""
+        shades = drive.rendered, drive.ratio - 1, drive.mouth, drive.eyes, drive.face, hidden
+        return stacked(shades, self.heads[0].weight.dtype)
+
+    def painted(self, image: Tensor, mask: Tensor, hidden: Tensor) -> Tensor:
+        """The residual colour [B,3,·,·] within its limits: of skin, and of teeth that the source does not show."""
+        tone = image.mean(1, keepdim=True)
+        tint, most = image - tone, SKIN_TINT + (TINT - SKIN_TINT) * hidden
+        tone = mask * tone
+        if not self.training:  # beyond a hard limit nothing could be learned
+            tone = torch.lerp(tone.clamp(*SHADE), tone.clamp(*TOOTH_SHADE), hidden)
+        return tone + mask * (tint / (1 + tint.abs() / most))
+
     def refine(
         self,
         source: Source,
@@ -374,43 +450,30 @@ class HEF(nn.Module):
         size, of all of it), `mask`, `support`, `hidden` (mouth that the source does not show); with split = 6 also
         `half` and `half_moved`, the image and `moved` of the whole window as half resolution has them.
         """
-        batch, unit = len(drive.flow), self.dims.window // drive.flow.shape[-1]
-        if sigma is None:
-            sigma = drive.flow.new_zeros(batch, self.dims.sigma)
-        code = self.style(torch.cat([source.identity.expand(batch, -1), beta, pose, sigma], 1)).tanh()
+        unit = self.dims.window // drive.flow.shape[-1]
+        code = self.code(source, beta, pose, sigma)
         hidden, support = self.hidden(drive), self.support(drive)
         free = self.free(drive, hidden)
-        shades = drive.rendered, drive.ratio - 1, drive.mouth, drive.eyes, drive.face, hidden
-        driven = stacked(shades, self.heads[0].weight.dtype)
-        inputs = drive.flow, 1 - hidden, driven, code
-        if drive.flow.shape[-1] in self.fast:
-            *made, coarse = self.fast[drive.flow.shape[-1]](*inputs, *source.pyramid)
-            small = None
-        else:
-            made, coarse, small = self.blocks(source.pyramid, *inputs, corners, size, split)
+        inputs = drive.flow, 1 - hidden, self.driven(drive, hidden), code
+        made, coarse, small = self.blocks(source.pyramid, *inputs, corners, size, split)
         origin = None if corners is None else drive.flow.new_tensor([[x, y] for y, x in corners])
 
-        def finish(scale: int, psi: Tensor, image: Tensor, blend: Tensor, cut: bool) -> dict[str, Tensor]:
+        def finish(scale: int, fields: Fields, cut: bool) -> dict[str, Tensor]:
             maps = drive.flow, drive.ratio, drive.interior, drive.mouth, support, hidden, free
             maps = tuple(halved(t) for t in maps) if scale > unit else maps
             maps = tuple(_part(t, scale, corners, size) for t in maps) if cut else maps
             base, ratio, interior, mouth, near, unseen, where = maps
-            psi = psi * near
+            psi = fields.psi * near
             pixels = source.image if scale == 1 else source.small
             shaded = warp(pixels, base + psi, self.dims.window, origin if cut else None, sharp=True)
             moved = torch.lerp(relight(shaded, ratio).clamp(0, 1), interior, mouth)
-            tone = image.mean(1, keepdim=True)
-            tint, most = image - tone, SKIN_TINT + (TINT - SKIN_TINT) * unseen
-            mask = near * where * blend.sigmoid()
-            tone = mask * tone
-            if not self.training:  # beyond a hard limit nothing could be learned
-                tone = torch.lerp(tone.clamp(*SHADE), tone.clamp(*TOOTH_SHADE), unseen)
-            image = moved + tone + mask * (tint / (1 + tint.abs() / most))
+            mask = near * where * fields.blend.sigmoid()
+            image = moved + self.painted(fields.image, mask, unseen)
             return {"image": image, "moved": moved, "flow": psi, "mask": mask, "support": near, "hidden": unseen}
 
-        parts = finish(unit, *made, corners is not None) | {"coarse": coarse}
+        parts = finish(unit, made, corners is not None) | {"coarse": coarse}
         if small is not None:
-            whole = finish(2, *small, False)
+            whole = finish(2, small, False)
             parts |= {"half": whole["image"], "half_moved": whole["moved"]}
         return parts["image"], parts
 
@@ -424,16 +487,15 @@ class HEF(nn.Module):
         corners: list[tuple[int, int]] | None = None,
         size: tuple[int, int] | None = None,
         split: int = SPLIT + 1,
-    ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, tuple[Tensor, Tensor, Tensor] | None]:
+    ) -> tuple[Fields, Tensor, Fields | None]:
         """The blocks of eq. 7-10: arithmetic alone, so that it can be compiled or captured.
 
         pyramid: F^s; flow: φ_geo [B,2,w,w] px; shown [B,1,w,w]: what the source shows; driven [B,8,w,w]: what E_rd
-        reads (or all three at half size); code [B,code]; the others as in `refine`. Returns (ψ px, residual image,
-        logits of the mask) of the last block, ψ at an eighth of the window's size, and with split = 6 the same of
-        block 5.
+        reads (or all three at half size, without the last block); code [B,code]; the others as in `refine`. Returns
+        what the last block leaves, ψ at an eighth of the window's size, and with split = 6 what block 5 leaves.
         """
-        d, batch = self.dims, len(flow)
-        precision, half = self.heads[0].weight.dtype, flow.shape[-1] < self.dims.window
+        batch, precision = len(flow), self.heads[0].weight.dtype
+        half = flow.shape[-1] < self.dims.window
         encode = self.encode_rendered.forward_half if half else self.encode_rendered
         rendered = encode(driven)
         flows, shows = [flow], [shown]
@@ -441,34 +503,54 @@ class HEF(nn.Module):
             flows.append(halved(flows[-1]))
             shows.append(halved(shows[-1]))
         flows, shows = flows[::-1], shows[::-1]
-        features, psi, image = self.start.to(precision).expand(batch, -1, -1, -1), None, None
-        origin, blend, coarse, small = None, None, None, None
-        for i, (conv, head, guide) in enumerate(zip(self.convs, self.heads, rendered, strict=False)):
+        fields = Fields(self.start.to(precision).expand(batch, -1, -1, -1), None, None, None)
+        origin, coarse, small = None, None, None
+        for i, guide in enumerate(rendered):
             scale = 2 ** (BLOCKS - 1 - i)
             if corners is not None and i == split:
-                features, psi, image = (_part(t, scale * 2, corners, size) for t in (features, psi, image))
-                blend = None if blend is None else _part(blend, scale * 2, corners, size)
+                fields = Fields(*(None if t is None else _part(t, scale * 2, corners, size) for t in fields))
                 origin = flow.new_tensor([[x, y] for y, x in corners])
             base, show = flows[i], shows[i]
             if origin is not None:
                 base, show, guide = (_part(t, scale, corners, size) for t in (base, show, guide))
-            psi = torch.zeros_like(base) if psi is None else upsample(psi)
-            warped = warp(pyramid[i], base + psi, d.window, origin) * show
-            warped = warped.to(precision, memory_format=torch.channels_last)
-            features = torch.cat([warped, conv(features, code), guide], 1)
-            out = head(features).contiguous().to(psi.dtype)  # planes: what follows is arithmetic on a few channels
-            step = out[:, :2] * FLOW_UNIT if d.hierarchy or i == SPLIT else torch.zeros_like(psi)
-            previous = 0 if image is None else upsample(image)
-            psi = psi + step if d.residual or not d.hierarchy and i != SPLIT else step
+            fields = self.block(i, fields, pyramid[i], base, show, guide, code, origin)
             if i == SPLIT:
-                coarse = psi
-            color = soften(out[:, 2:5]) if i == BLOCKS - 1 else out[:, 2:5]
-            image = previous + color if d.residual else color
-            if i >= BLOCKS - 2:
-                blend = out[:, 5:] if blend is None else upsample(blend) + out[:, 5:]
+                coarse = fields.psi
             if i == BLOCKS - 2 and split == BLOCKS - 1:
-                small = psi, image, blend
-        return (psi, image, blend), coarse, small
+                small = fields
+        return fields, coarse, small
+
+    def block(
+        self,
+        i: int,
+        before: Fields,
+        source: Tensor,
+        base: Tensor,
+        show: Tensor,
+        guide: Tensor,
+        code: Tensor,
+        origin: Tensor | None = None,
+    ) -> Fields:
+        """Block i of eq. 8-10 on what block i-1 left at half this grid.
+
+        source: F^s_i of the window; base, show, guide: φ_geo, what the source shows, F^rd_i on this grid, which spans
+        the window, or with origin [B,2] (x, y px of the window) a part of it.
+        """
+        d, precision = self.dims, self.heads[0].weight.dtype
+        psi = torch.zeros_like(base) if before.psi is None else upsample(before.psi)
+        warped = warp(source, base + psi, d.window, origin) * show
+        warped = warped.to(precision, memory_format=torch.channels_last)
+        features = torch.cat([warped, self.convs[i](before.features, code), guide], 1)
+        out = self.heads[i](features).contiguous().to(psi.dtype)  # planes: arithmetic on a few channels follows
+        step = out[:, :2] * FLOW_UNIT if d.hierarchy or i == SPLIT else torch.zeros_like(psi)
+        previous = 0 if before.image is None else upsample(before.image)
+        psi = psi + step if d.residual or not d.hierarchy and i != SPLIT else step
+        color = soften(out[:, 2:5]) if i == BLOCKS - 1 else out[:, 2:5]
+        image = previous + color if d.residual else color
+        blend = None
+        if i >= BLOCKS - 2:
+            blend = out[:, 5:] if before.blend is None else upsample(before.blend) + out[:, 5:]
+        return Fields(features, psi, image, blend)
 
     @torch.inference_mode()
     def forward(
@@ -480,30 +562,123 @@ class HEF(nn.Module):
         sigma: Tensor | None = None,
         half: bool = False,
     ) -> Tensor:
-        """Frames [B,3,512,512] in 0..1; with `half`, [B,3,256,256] without the last block, twice as fast.
+        """Frames [B,3,512,512] in 0..1; with `half`, [B,3,256,256].
 
         beta [B,64] driving expression, pose [B,6] relative to the portrait's, sigma [B,192] the updated
         intensity token of eq. 3 (None: zero). Outside the neighbourhood of the face the geometry's frame is kept.
+        The last block runs at eyes and lips alone: elsewhere skin is smooth, and what block 5 paints is enlarged.
         """
-        unit = 2 if half else 1
-        geometry = smaller(geometry) if half else geometry
+        small = smaller(geometry) if half else None
+        drive = self.drive(small) if half else self.half_drive(geometry)
+        hidden, near, code = self.hidden(drive), self.support(drive), self.code(source, beta, pose, sigma)
+        area = self.area(drive)
+        fields = self.coarse(source, drive, hidden, code, area)
+        near, hidden, free = (area.of(t, 2) for t in (near, hidden, self.free(drive, hidden)))
+        psi = fields.psi * near
+        painted = self.painted(fields.image, near * free * fields.blend.sigmoid(), hidden)
+        if half:
+            maps = (area.of(t, 2) for t in (drive.flow, drive.ratio, drive.interior, drive.mouth))
+            frame, box = small.composite(), area.box(self.dims, 2)
+            image = self._moved(source.small, psi, area.corner, *maps) + painted
+            frame[box] = torch.lerp(frame[box], image, near)
+            return self._mouths(small.paint(frame.clamp_(0, 1)), source, small)
+        frame, box = geometry.composite(), area.box(self.dims)
+        maps = (t[box] for t in (geometry.flow, geometry.ratio, geometry.interior, geometry.mouth))
+        image = self._moved(source.image, upsample(psi), area.corner, *maps) + upsample(painted)
+        frame[box] = torch.lerp(frame[box], image, upsample(near))
+        for frames, corners, size in self.details(geometry, area):
+            self._detail(frame, source, geometry, fields, near, code, area, frames, corners, size)
+        return self._mouths(geometry.paint(frame.clamp_(0, 1)), source, geometry)
+
+    def _mouths(self, frame: Tensor, source: Source, geometry: Geometry) -> Tensor:
+        if self.painter is None:
+            return frame
+        return self.painter.paint(frame, geometry.inside, geometry.place, source.identity)
+
+    def half_drive(self, geometry: Geometry) -> Drive:
+        """`drive` at half size."""
         drive = self.drive(geometry)
-        body = torch.maximum(geometry.face, geometry.mouth)
-        step = 4 // unit
-        rows, columns = occupied(self.window(body)[..., ::step, ::step], REGION_STEP // 4, REGION_MARGIN // 4)
-        rows, columns = (slice(4 * s.start, 4 * s.stop) for s in (rows, columns))
-        if self.fast:
-            rows = columns = slice(0, self.dims.window)
-        corners = None if self.fast else [(rows.start, columns.start)] * len(beta)
-        size = rows.stop - rows.start, columns.stop - columns.start
-        image, parts = self.refine(source, drive, beta, pose, sigma, corners, size)
-        frame = geometry.composite()
-        top, left = ((edge + s.start) // unit for edge, s in zip(self.dims.origin, (rows, columns), strict=True))
-        part = frame[..., top : top + size[0] // unit, left : left + size[1] // unit]
-        part.copy_(torch.lerp(part, image, parts["support"]))
-        frame = geometry.paint(frame.clamp_(0, 1))
-        return (
-            frame
-            if self.painter is None
-            else self.painter.paint(frame, geometry.inside, geometry.place, source.identity)
-        )
+        return Drive(**{f.name: halved(getattr(drive, f.name)) for f in dataclasses.fields(Drive)})
+
+    def area(self, drive: Drive) -> Area:
+        """The face's part of the window, and what its rim reads: all of it where that would mean to wait for the card,
+        or an engine wants steady shapes."""
+        whole = slice(0, self.dims.window)
+        if self.engine != "eager" or drive.face.device.type != "cpu":
+            return Area(whole, whole)
+        body = torch.maximum(drive.face, drive.mouth)[..., ::2, ::2]
+        return Area(*(slice(4 * s.start, 4 * s.stop) for s in occupied(body, REGION_STEP // 4, REGION_MARGIN // 4)))
+
+    def coarse(self, source: Source, drive: Drive, hidden: Tensor, code: Tensor, area: Area) -> Fields:
+        """What the last block but one leaves in the area; drive at half size."""
+        inputs = drive.flow, 1 - hidden, self.driven(drive, hidden), code
+        if self.fast is not None:
+            return Fields(*self.fast(*inputs, *source.pyramid[:-1]))
+        corners = None if area.size == (self.dims.window,) * 2 else [area.corner] * len(code)
+        return self.blocks(source.pyramid, *inputs, corners, area.size)[0]
+
+    def details(self, geometry: Geometry, area: Area) -> Iterator[tuple[Tensor, Tensor, tuple[int, int]]]:
+        """Where the last block runs, eyes and lips: frames [N], corners [N,2] (y, x px in the area, even) and size of
+        boxes. On the CPU as large as each frame wants them, elsewhere as large as any does."""
+        top, left = (o + c for o, c in zip(self.dims.origin, area.corner, strict=True))
+        frames, limit = torch.arange(len(geometry.regions)), geometry.regions.new_tensor(area.size)
+        for k, fixed in enumerate(DETAIL):
+            low, high = geometry.regions[:, k].flip(2).unbind(1)  # y, x
+            middle = (low + high) / 2 - low.new_tensor([top, left])
+
+            sizes = [(fixed, slice(None))]
+            if low.device.type == "cpu":
+                sides = (high - low + 2 * DETAIL_MARGIN).tolist()
+                sizes = [
+                    (tuple(min(8 * math.ceil(a / 8), most) for a, most in zip(side, area.size)), slice(n, n + 1))
+                    for n, side in enumerate(sides)
+                ]
+            for size, at in sizes:
+                place = limit.new_tensor(size)
+                corner = (middle[at] - place / 2).minimum(limit - place).clamp_min(0)
+                yield frames[at].to(corner.device), (corner / 2).round().long() * 2, size
+
+    def _moved(
+        self, pixels: Tensor, psi: Tensor, corner: tuple[int, int] | Tensor, flow: Tensor, ratio: Tensor, *mouth: Tensor
+    ) -> Tensor:
+        """The source's window moved and lit, with the drawn interior of the mouth, in a part of it. corner: y, x px."""
+        origin = torch.as_tensor(corner, device=psi.device).to(psi).expand(len(psi), 2).flip(1)
+        shaded = warp(pixels, flow + psi, self.dims.window, origin, sharp=True)
+        return torch.lerp(relight(shaded, ratio).clamp(0, 1), *mouth)
+
+    def _detail(
+        self,
+        frame: Tensor,
+        source: Source,
+        geometry: Geometry,
+        fields: Fields,
+        near: Tensor,
+        code: Tensor,
+        area: Area,
+        frames: Tensor,
+        corners: Tensor,
+        size: tuple[int, int],
+    ) -> None:
+        """The last block, in boxes of `details`, painted into `frame`."""
+        shift = [o + c for o, c in zip(self.dims.origin, area.corner)]
+        places = patches(frames, corners + corners.new_tensor(shift), size)
+        maps = {f.name: getattr(geometry, f.name)[places].movedim(-1, 1) for f in dataclasses.fields(Drive)}
+        drive = self._masked(Drive(**maps))
+        hidden = self.hidden(drive)
+        inner = patches(frames, corners // 2, (size[0] // 2, size[1] // 2))
+        before = Fields(*(t[inner].movedim(-1, 1) for t in fields))
+        near = upsample(near[inner].movedim(-1, 1))
+        window = corners + corners.new_tensor(area.corner)
+        driven = self.driven(drive, hidden)
+        origin = window.flip(1).to(near)
+        fine = self.block(BLOCKS - 1, before, source.pyramid[-1], drive.flow, 1 - hidden, driven, code[frames], origin)
+        mask = near * self.free(drive, hidden) * fine.blend.sigmoid()
+        lit = drive.ratio, drive.interior, drive.mouth
+        image = self._moved(source.image, fine.psi * near, window, drive.flow, *lit)
+        image = image + self.painted(fine.image, mask, hidden)
+        still = relight(geometry.warped[places].movedim(-1, 1), drive.ratio).clamp(0, 1)
+        image = torch.lerp(torch.lerp(still, drive.interior, drive.mouth), image, near)
+        rims = [torch.arange(n, device=frame.device) for n in size]
+        rims = [(torch.minimum(r, n - 1 - r) / DETAIL_RIM).clamp(0, 1) for r, n in zip(rims, size)]
+        mixed = torch.lerp(frame[places].movedim(-1, 1), image, rims[0][:, None] * rims[1])
+        frame[places] = mixed.movedim(1, -1)

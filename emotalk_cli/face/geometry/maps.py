@@ -20,8 +20,9 @@ class Geometry:
     own: the part of the mouth where the portrait's own teeth show, soft 0..1;
     lids: [B,4,512,512], eyeballs and bare lids: colour, and how much of the warped picture they cover.
 
-    Only these lie on the mouth's own crop: inside [B,14,112,128], its maps (see `mouth.Mouth.inside`); place [B,2,3],
-    affine from its px to those of the others.
+    These lie on the mouth's own crop: inside [B,14,112,128], its maps (see `mouth.Mouth.inside`); place [B,2,3],
+    affine from its px to those of the others. regions [B,3,2,2],
+    px: (left, top) and (right, bottom) of the left eye, the right eye and the outer lips as driven.
     """
 
     flow: Tensor
@@ -36,6 +37,7 @@ class Geometry:
     lids: Tensor
     inside: Tensor
     place: Tensor
+    regions: Tensor
 
     def composite(self) -> Tensor:
         """The animated face without a learned generator: warp x shading ratio, with the drawn mouth and eyes. 0..1."""
@@ -60,6 +62,9 @@ def relight(skin: Tensor, ratio: Tensor) -> Tensor:
 
 
 def _extent(line: Tensor) -> slice:
-    """From the first to the last element above 0; empty where there is none."""
+    """From the first to the last element above 0, empty where there is none; all where that would mean to wait for the
+    card."""
+    if line.device.type != "cpu":
+        return slice(None)
     hit = line.nonzero()[:, 0]
     return slice(int(hit[0]), int(hit[-1]) + 1) if len(hit) else slice(0, 0)

@@ -92,7 +92,13 @@ class FaceMotion:
         ratio, rendered, soft = maps.split([1, 3, 1], 1)
         ratio[box] = torch.lerp(ratio[box], torch.ones_like(part[:, :1]), eyes[box]) * (1 - LASH_DARK * lashes[box])
         rendered[box] = torch.lerp(rendered[box], interior[box], mouth[box])
-        return Geometry(flow, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids, inside, place)
+        regions = self._regions(points)
+        return Geometry(flow, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids, inside, place, regions)
+
+    @staticmethod
+    def _regions(points: Tensor) -> Tensor:
+        rings = [points[:, ring, :2] for ring in (LEFT_EYE, RIGHT_EYE, OUTER_LIPS)]
+        return torch.stack([torch.stack([r.amin(1), r.amax(1)], 1) for r in rings], 1)
 
     def _sharpen(self, flow: Tensor, mesh: Tensor, points: Tensor) -> Tensor:
         """Full resolution at lids and lips: between two that touch, an average would point into the eye or mouth."""
