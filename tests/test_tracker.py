@@ -14,9 +14,10 @@ from PIL import Image
 
 from emotalk_cli.errors import WeightsError
 from emotalk_cli.face.alignment import IBUG, AlignmentTracker, complete
+from emotalk_cli.face.landmarker import crop_frames, cut
 from emotalk_cli.face.model import FaceModel, rotation_matrix
 from emotalk_cli.face.topology import EXPRESSION_NAMES
-from emotalk_cli.face.tracker import RIGID, FaceTracker, crop_frames, cut, head_rotations
+from emotalk_cli.face.tracker import RIGID, FaceTracker, head_rotations
 from emotalk_cli.models import checkpoints
 from emotalk_cli.training.data.faces import Labelled, MeshWarp
 

@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 import torch
 
+from ..face.landmarker import LEFT_CORNER, RIGHT_CORNER, crop_frames
 from ..face.topology import INNER_LIPS, LEFT_EYE, N_SKIN, N_VERTICES, OUTER_LIPS, RIGHT_EYE
-from ..face.tracker import LEFT_CORNER, RIGHT_CORNER, Face, FaceTracker, crop_frames, overlap
+from ..face.tracker import Face, FaceTracker, overlap
 from ..media.ffmpeg import read_frames
 from ..training.data.faces import Labelled, MeshWarp, load_faces
 from ..training.tasks.tracker import BROWS, moved

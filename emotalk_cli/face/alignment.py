@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, WeightsError
+from .landmarker import SCORES
 from .model import FaceModel, rotation_vector
-from .tracker import SCORES, Face
+from .tracker import Face
 
 # The mesh vertex of each of the 68 iBUG points (jaw, brows, nose, eyes, outer lips, inner lips).
 IBUG = (

@@ -23,37 +23,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..models import checkpoints
+from .landmarker import (
+    Block,
+    Landmarker,
+    MouthLandmarker,
+    TrackerDims,
+    crop_frames,
+    cut,
+    mouth_frames,
+    placed,
+    stem,
+)
 from .model import rotation_vector
-from .topology import ARKIT_NAMES, N_VERTICES, OUTER_EYE_CORNERS
 
-LANDMARKS, SCORES = N_VERTICES, len(ARKIT_NAMES)
-RIGHT_CORNER, LEFT_CORNER = OUTER_EYE_CORNERS  # the subject's right eye is on the image's left
 # Points that facial expression moves least; their rigid fit gives the head's rotation.
 RIGID = (1, 2, 4, 5, 6, 8, 9, 10, 33, 50, 93, 98, 101, 127, 133, 151, 168, 195, 197, 234, 263, 280, 323, 327, 330, 356,
          362, 454)  # fmt: skip
-# Landmarks at which `Landmarker` samples features for its correction.
-ANCHORS = (
-    0, 13, 14, 17, 37, 267, 39, 269, 61, 291, 78, 308, 80, 310, 82, 312, 87, 317, 88, 318, 84, 314, 91, 321, 40, 270,
-    33, 263, 133, 362, 145, 374, 153, 380, 159, 386, 160, 385, 144, 373, 158, 387, 161, 388, 468, 473, 469, 476, 471,
-    474, 46, 276, 52, 282, 55, 285, 65, 295, 70, 300, 105, 334, 107, 336, 1, 2, 4, 6, 168, 48, 278, 98, 327, 197,
-    10, 54, 284, 67, 297, 127, 356, 234, 454, 93, 323, 132, 361, 58, 288, 172, 397, 136, 365, 150, 379, 176, 400, 152,
-    50, 280, 151, 199,
-)  # fmt: skip
 LEVELS = (64, 160, 320)  # longer side of the reductions that the detector sees
 STRIDE = 8
 SIZE_UNIT = 32.0  # px: the detector's size output is log(size / SIZE_UNIT)
-
-
-@dataclasses.dataclass(frozen=True)
-class TrackerDims:
-    """What rebuilds the networks from a checkpoint. crop: px; margin: crop side / face size."""
-
-    crop: int = 128
-    margin: float = 1.3
-    components: int = 128
-    hidden: int = 256
-    detector: tuple[int, ...] = (16, 24, 48)
-    widths: tuple[int, ...] = (16, 24, 48, 96, 160)
 
 
 @dataclasses.dataclass
@@ -87,74 +75,6 @@ class Face:
         return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
 
 
-def crop_frames(landmarks: Tensor) -> Tensor:
-    """The upright square of each face: [B,N>=468,2+] image px -> [B,4] (centre x, centre y, size, roll in rad).
-
-    roll is the angle of the line through the outer eye corners; size the longer side of the bounds in that frame.
-    """
-    points = landmarks[..., :2]
-    across = points[:, LEFT_CORNER] - points[:, RIGHT_CORNER]
-    roll = torch.atan2(across[:, 1], across[:, 0])
-    cos, sin = roll.cos(), roll.sin()
-    x = points[..., 0] * cos[:, None] + points[..., 1] * sin[:, None]
-    y = points[..., 1] * cos[:, None] - points[..., 0] * sin[:, None]
-    low, high = torch.stack([x.amin(1), y.amin(1)], 1), torch.stack([x.amax(1), y.amax(1)], 1)
-    middle, size = (low + high) / 2, (high - low).amax(1)
-    centre_x = middle[:, 0] * cos - middle[:, 1] * sin
-    centre_y = middle[:, 0] * sin + middle[:, 1] * cos
-    return torch.stack([centre_x, centre_y, size, roll], 1)
-
-
-def cut(image: Tensor, frame: Sequence[float], pixels: int, margin: float) -> Tensor:
-    """Upright square crop of one face: uint8 [3,H,W] -> float [1,3,pixels,pixels] in -1..1, edges replicated.
-
-    frame: (centre x, centre y, size, roll) in image px; the crop's side is size x margin.
-    """
-    x, y, size, roll = (float(v) for v in frame)
-    half = size * margin / 2
-    reach = half * (abs(math.cos(roll)) + abs(math.sin(roll))) + 2
-    height, width = image.shape[-2:]
-    left, top = (int(min(max(c - reach, 0), n - 1)) for c, n in ((x, width), (y, height)))
-    right, bottom = (int(min(max(math.ceil(c + reach), i + 1), n)) for c, n, i in ((x, width, left), (y, height, top)))
-    part = image[None, :, top:bottom, left:right].float()
-    x, y = x - left, y - top
-    while 2 * half / pixels > 1.5 and min(part.shape[-2:]) > 1:  # halve first: bilinear sampling alone would alias
-        part = F.avg_pool2d(part, 2)
-        x, y, half = x / 2, y / 2, half / 2
-    unit = (torch.arange(pixels, device=image.device) + 0.5) * (2 / pixels) - 1
-    v, u = torch.meshgrid(unit * half, unit * half, indexing="ij")
-    cos, sin = math.cos(roll), math.sin(roll)
-    grid_x = (x + u * cos - v * sin) * (2 / part.shape[-1]) - 1
-    grid_y = (y + u * sin + v * cos) * (2 / part.shape[-2]) - 1
-    grid = torch.stack([grid_x, grid_y], -1)[None]
-    return F.grid_sample(part, grid, padding_mode="border", align_corners=False) / 127.5 - 1
-
-
-class Block(nn.Module):
-    """Two 3x3 convolutions around a shortcut; batch-normalised."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1):
-        super().__init__()
-        self.first = nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False)
-        self.first_norm = nn.BatchNorm2d(outputs)
-        self.second = nn.Conv2d(outputs, outputs, 3, 1, dilation, dilation, bias=False)
-        self.second_norm = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            pool = nn.AvgPool2d(stride) if stride != 1 else nn.Identity()
-            project = nn.Conv2d(inputs, outputs, 1, bias=False)
-            self.shortcut = nn.Sequential(pool, project, nn.BatchNorm2d(outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        inner = self.second_norm(self.second(F.relu(self.first_norm(self.first(x)))))
-        return F.relu(inner + self.shortcut(x))
-
-
-def stem(outputs: int) -> nn.Sequential:
-    """Picture -> features at half its size."""
-    return nn.Sequential(nn.Conv2d(3, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
-
-
 class Detector(nn.Module):
     """Anchor-free face detector for faces 16 to 64 px high, |roll| up to 60 degrees."""
 
@@ -177,59 +97,6 @@ class Detector(nn.Module):
         return out[:, 0], out[:, 1:]
 
 
-class Landmarker(nn.Module):
-    """Face crop -> landmarks, expression scores, confidence."""
-
-    def __init__(self, dims: TrackerDims):
-        super().__init__()
-        a, b, c, d, e = dims.widths
-        self.early = nn.Sequential(stem(a), Block(a, b, 2), Block(b, b))
-        self.middle = nn.Sequential(Block(b, c, 2), Block(c, c))
-        self.late = nn.Sequential(Block(c, d, 2), Block(d, d), Block(d, e, 2), nn.Conv2d(e, 96, 1), nn.ReLU())
-        cells = (dims.crop // 32) ** 2
-        self.summary = nn.Sequential(nn.Flatten(), nn.Linear(96 * cells, dims.hidden), nn.ReLU())
-        self.shape = nn.Linear(dims.hidden, 4 + dims.components)
-        self.scores = nn.Linear(dims.hidden, SCORES)
-        self.confidence = nn.Linear(dims.hidden, 1)
-        self.fine = nn.Conv2d(b, b, 1)
-        self.coarse = nn.Conv2d(c, b, 1)
-        self.local = nn.Sequential(nn.Linear(b * len(ANCHORS) + dims.hidden, 192), nn.ReLU())
-        self.correction = nn.Linear(192, 4 + dims.components)
-        self.score_correction = nn.Linear(192, SCORES)
-        self.mean = nn.Parameter(torch.zeros(LANDMARKS, 3))
-        self.basis = nn.Parameter(torch.zeros(dims.components, LANDMARKS, 3))
-        self.register_buffer("anchors", torch.tensor(ANCHORS), persistent=False)
-        for layer in (self.shape, self.correction):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
-
-    def points(self, shape: Tensor) -> Tensor:
-        """[B,4+K] similarity (log-free scale-rotation a-1, b; shift x, y) and PCA weights -> [B,478,3] crop units."""
-        local = self.mean + torch.einsum("bk,kni->bni", shape[:, 4:], self.basis)
-        a, b = 1 + shape[:, 0, None], shape[:, 1, None]
-        x = local[..., 0] * a - local[..., 1] * b + shape[:, 2, None]
-        y = local[..., 0] * b + local[..., 1] * a + shape[:, 3, None]
-        return torch.stack([x, y, local[..., 2] * (a * a + b * b).sqrt()], -1)
-
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """[B,3,crop,crop] in -1..1 -> final and first landmarks [B,478,3], score logits [B,51], confidence logit [B].
-
-        Landmarks are in crop units: x, y in -1..1 across the crop, z on the same scale.
-        """
-        early = self.early(crops)
-        middle = self.middle(early)
-        summary = self.summary(self.late(middle)).float()
-        shape = self.shape(summary).float()
-        first = self.points(shape)
-        maps = self.fine(early) + F.interpolate(self.coarse(middle), scale_factor=2, mode="nearest")
-        places = first[:, self.anchors, None, :2].detach()
-        samples = F.grid_sample(maps.float(), places, padding_mode="border", align_corners=False)
-        local = self.local(torch.cat([samples.flatten(1), summary], 1)).float()
-        final = self.points(shape + self.correction(local).float())
-        scores = self.scores(summary).float() + self.score_correction(local).float()
-        return final, first, scores, self.confidence(summary).float()[:, 0]
-
-
 class FaceTracker(nn.Module):
     """Detector and landmarker behind one call."""
 
@@ -242,6 +109,7 @@ class FaceTracker(nn.Module):
         self.dims = dims or TrackerDims()
         self.detector = Detector(self.dims)
         self.landmarker = Landmarker(self.dims)
+        self.mouth = MouthLandmarker(self.dims) if self.dims.mouth_points else None
         self.register_buffer("rigid", torch.zeros(len(RIGID), 3))  # cm, camera axes
 
     @classmethod
@@ -291,25 +159,38 @@ class FaceTracker(nn.Module):
         kept = _distinct([_square(frame) for frame in found], [frame[4] for frame in found])
         return [found[i] for i in kept[:32]]
 
-    def align(self, images: Sequence[Tensor], frames: Tensor, passes: int) -> tuple[Tensor, Tensor, Tensor]:
+    def align(
+        self, images: Sequence[Tensor], frames: Tensor, passes: int, closer: bool = True
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Landmarks [B,478,3] px, scores [B,51] and confidence [B] in 0..1 for one crop of each uint8 image [3,H,W].
 
         frames: [B,4] as `crop_frames` gives them; each further pass reads the crop that the one before found.
+        closer: look at the mouth once more, at a resolution of its own.
         """
         confidence = scores = points = None
         for _ in range(passes):
             frames = frames.float()
-            rows = frames.tolist()
-            crops = [cut(image, row, self.dims.crop, self.dims.margin) for image, row in zip(images, rows, strict=True)]
-            batch = torch.cat(crops).to(memory_format=torch.channels_last)
-            local, _, scores, logit = self.landmarker(batch)
-            half, roll = frames[:, 2, None] * self.dims.margin / 2, frames[:, 3, None]
-            x = frames[:, 0, None] + half * (local[..., 0] * roll.cos() - local[..., 1] * roll.sin())
-            y = frames[:, 1, None] + half * (local[..., 0] * roll.sin() + local[..., 1] * roll.cos())
-            points = torch.stack([x, y, local[..., 2] * half], -1)
+            crops = self._crops(images, frames, self.dims.crop, self.dims.margin)
+            local, _, scores, logit = self.landmarker(crops)
+            points = placed(local, frames, self.dims.margin)
             confidence = logit.sigmoid()
             frames = crop_frames(points)
+        if closer and self.mouth is not None:
+            points = self._closer(images, points)
         return points, scores.sigmoid(), confidence
+
+    def _closer(self, images: Sequence[Tensor], points: Tensor) -> Tensor:
+        """Landmarks [B,478,3] px with those of mouth and chin as the mouth's own network sees them."""
+        frames, mouth, margin = mouth_frames(points), self.mouth, self.dims.mouth_margin
+        seen = placed(mouth(self._crops(images, frames, self.dims.mouth_crop, margin))[0], frames, margin)
+        points = points.clone()
+        points[:, mouth.vertices] = torch.lerp(points[:, mouth.vertices], seen, mouth.share[:, None])
+        return points
+
+    @staticmethod
+    def _crops(images: Sequence[Tensor], frames: Tensor, pixels: int, margin: float) -> Tensor:
+        crops = [cut(image, row, pixels, margin) for image, row in zip(images, frames.tolist(), strict=True)]
+        return torch.cat(crops).to(memory_format=torch.channels_last)
 
     def _faces(self, points: Tensor, scores: Tensor, confidence: Tensor) -> list[Face]:
         rotations = head_rotations(points[:, list(RIGID)], self.rigid).cpu().numpy()
@@ -328,7 +209,7 @@ class FaceTracker(nn.Module):
             return []
         frames = torch.tensor([c[:4] for c in candidates], device=self.device)
         heat = torch.tensor([c[4] for c in candidates], device=self.device)
-        points, _, confidence = self.align([tensor] * len(frames), frames, 1)
+        points, _, confidence = self.align([tensor] * len(frames), frames, 1, closer=False)
         score = _score(confidence, heat)
         kept = [i for i in _distinct(_bounds(points), score.tolist()) if score[i] >= self.threshold / 2]
         if not kept:

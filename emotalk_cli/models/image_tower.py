@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..face.landmarker import crop_frames, cut
 from ..face.topology import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
-from ..face.tracker import crop_frames, cut
 from .tower import _Tower
 from .transformer import Transformer
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from ...face.landmarker import LEFT_CORNER, RIGHT_CORNER
 from ...face.topology import FACE_OVAL, INNER_LIPS, LEFT_LID_PAIRS, LIP_PAIRS, N_SKIN, RIGHT_LID_PAIRS
-from ...face.tracker import LEFT_CORNER, RIGHT_CORNER
 
 PAIRS = LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS
 AXES = np.diag([1.0, -1.0, -1.0]).astype(np.float32)  # model (y up, z forward) -> camera (y down, z away)
@@ -26,10 +28,20 @@ class Labelled:
     blendshapes: np.ndarray
 
 
-def load_faces(data: Path, test: bool, side: int = 0) -> list[Labelled]:
-    """The labelled photos of the data pack: the held-out ones (`test`) or all others; `side` px if not 0."""
-    labels = np.load(data / "faces/labels.npz")
-    held_out = set(json.loads((data / "splits.json").read_text())["faces"])
+SETS = {"faces": "labels", "faces_more": "labels_more"}  # names in splits.json -> files of labels
+
+
+def load_faces(data: Path, test: bool, side: int = 0, sets: Sequence[str] = ("faces",)) -> list[Labelled]:
+    """The labelled photos of the data pack: the held-out ones (`test`) or all others; `side` px if not 0.
+
+    sets: of `SETS`.
+    """
+    return [face for name in sets for face in _load_set(data, name, test, side)]
+
+
+def _load_set(data: Path, name: str, test: bool, side: int) -> list[Labelled]:
+    labels = np.load(data / f"faces/{SETS[name]}.npz")
+    held_out = set(json.loads((data / "splits.json").read_text())[name])
     order = [str(name) for name in labels["blendshape_names"]]
     assert order[0] == "_neutral" and len(order) == 52
     faces = []
@@ -42,6 +54,28 @@ def load_faces(data: Path, test: bool, side: int = 0) -> list[Labelled]:
             image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
         faces.append(Labelled(str(name), image, landmarks.astype(np.float32), scores[1:].astype(np.float32)))
     return faces
+
+
+def upright(image: np.ndarray, frame: np.ndarray, pixels: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Crop [pixels,pixels,3] around `frame` (see crop_frames) and the affine [2,3] from image px to crop px."""
+    x, y, size, roll = (float(v) for v in frame)
+    scale = pixels / (size * margin)
+    cos, sin = math.cos(roll) * scale, math.sin(roll) * scale
+    affine = np.array([[cos, sin, pixels / 2 - cos * x - sin * y], [-sin, cos, pixels / 2 + sin * x - cos * y]])
+    reduce = int(1 / scale)
+    if reduce > 1:
+        image = cv2.blur(image, (reduce, reduce))
+    shifted = affine.copy()  # cv2 puts pixel centres at integers
+    shifted[:, 2] += affine[:, :2] @ (0.5, 0.5) - 0.5
+    return cv2.warpAffine(
+        image, shifted, (pixels, pixels), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    ), affine
+
+
+def moved(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Landmarks [N,3] under a similarity [2,3]; z scales along."""
+    scale = math.hypot(affine[0, 0], affine[1, 0])
+    return np.concatenate([points[:, :2] @ affine[:, :2].T + affine[:, 2], points[:, 2:] * scale], 1).astype(np.float32)
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
@@ -173,23 +207,16 @@ class MeshWarp:
         return out, target
 
     def _open_mouth(self, image, landmarks, target, owner, rng) -> None:
-        """Paint a cavity (and sometimes teeth) where the target opens a mouth that the source shows closed."""
+        """Paint what is seen between lips that the target opens much wider than the source shows them."""
         eyes = np.linalg.norm(target[RIGHT_CORNER, :2] - target[LEFT_CORNER, :2])
-        if np.linalg.norm(landmarks[13, :2] - landmarks[14, :2]) > 0.06 * eyes:
-            return
+        gap = np.linalg.norm(target[13, :2] - target[14, :2])
+        own = np.linalg.norm(landmarks[13, :2] - landmarks[14, :2])
         inside = self.mouth[owner.clip(0)] & (owner >= 0)
-        if np.linalg.norm(target[13, :2] - target[14, :2]) < 0.05 * eyes or not inside.any():
+        if own > max(0.06 * eyes, 0.4 * gap) or gap < 0.03 * eyes or not inside.any():
             return
-        colour = rng.uniform((30, 10, 10), (110, 60, 60)) * rng.uniform(0.3, 1)
-        paint = np.broadcast_to(colour, image.shape).astype(np.float32).copy()
-        if rng.random() < 0.6:
-            upper = target[INNER_LIPS[:11], :2]
-            shift = (target[14, :2] - target[13, :2]) * rng.uniform(0.2, 0.6)
-            band = np.concatenate([upper, (upper + shift)[::-1]])
-            tooth = rng.uniform(110, 235) * np.array([1, 0.95, 0.85])
-            cv2.fillPoly(paint, [np.round(band * 16).astype(np.int32)], tooth.tolist(), shift=4)
-        paint = cv2.GaussianBlur(paint, (3, 3), 0.8)
-        mask = cv2.GaussianBlur(inside.astype(np.float32), (3, 3), 0.7)[..., None] * rng.uniform(0.75, 1)
+        skin = image[tuple(target[[50, 280, 199], 1::-1].round().astype(int).clip(0, len(image) - 1).T)].mean()
+        paint = mouth_interior(image.shape[0], target[:, :2], skin / 160, rng)
+        mask = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), rng.uniform(0.4, 1))[..., None]
         image[:] = np.clip(image * (1 - mask) + paint * mask, 0, 255).astype(np.uint8)
 
     def _carried(self, points: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -219,3 +246,46 @@ def _affine(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     linear = goals @ (inverse / det[:, None, None])
     shift = target[:, 0] - np.einsum("tij,tj->ti", linear, source[:, 0])
     return np.concatenate([linear, shift[..., None]], 2).astype(np.float32)
+
+
+def mouth_interior(side: int, points: np.ndarray, light: float, rng: np.random.Generator) -> np.ndarray:
+    """What an open mouth may show: [side,side,3] 0..255 of dark, both rows of teeth, tongue, as chance has them.
+
+    points: landmarks [478,2] px. light: of the face, 1 for an ordinary photo.
+    """
+    across = points[308] - points[78]
+    width = float(np.linalg.norm(across)) + 1e-3
+    across = across / width
+    down = np.array([-across[1], across[0]])
+    gap = float((points[14] - points[13]) @ down)
+    paint = np.empty((side, side, 3), np.float32)
+    paint[:] = rng.uniform((15, 5, 5), (110, 60, 60)) * rng.uniform(0.2, 1)
+
+    def fill(outline: np.ndarray, colour: np.ndarray) -> None:
+        cv2.fillPoly(paint, [np.round(outline * 16).astype(np.int32)], colour.tolist(), shift=4)
+
+    upper, lower = points[INNER_LIPS[:11]], points[[INNER_LIPS[0], *INNER_LIPS[:9:-1]]]
+    teeth = rng.uniform(90, 235) * np.array([1, rng.uniform(0.9, 1), rng.uniform(0.75, 0.98)]) * light
+    bow = np.linspace(-1, 1, 11)[:, None] ** 2
+    if rng.random() < 0.45:  # lower teeth, mostly behind the tongue
+        height = width * rng.uniform(0.03, 0.16)
+        fill(np.concatenate([lower, (lower - (height * (1 - 0.7 * bow)) * down)[::-1]]), teeth * rng.uniform(0.6, 1))
+    if rng.random() < 0.5:
+        centre = points[14] + down * width * rng.uniform(-0.2, 0.15) + across * width * rng.uniform(-0.05, 0.05)
+        axes = width * np.array([rng.uniform(0.2, 0.42), rng.uniform(0.08, 0.25)])
+        angle = np.linspace(0, 2 * np.pi, 40)
+        tongue = centre + np.cos(angle)[:, None] * axes[0] * across + np.sin(angle)[:, None] * axes[1] * down
+        fill(tongue, rng.uniform((120, 50, 50), (225, 130, 130)) * rng.uniform(0.5, 1) * light)
+    if rng.random() < 0.7:  # upper teeth, with the gaps between them
+        height = min(width * rng.uniform(0.06, 0.22), gap * rng.uniform(0.4, 1.1))
+        fill(np.concatenate([upper, (upper + (height * (1 - rng.uniform(0, 0.8) * bow)) * down)[::-1]]), teeth)
+        if rng.random() < 0.7:
+            middle, step, dark = points[13], width * rng.uniform(0.09, 0.13), rng.uniform(0.4, 0.9)
+            for k in range(-4, 5):
+                top = middle + across * step * k - down * height
+                ends = np.round(np.stack([top, top + 2 * height * down]) * 16).astype(int)
+                cv2.line(paint, ends[0].tolist(), ends[1].tolist(), (teeth * dark).tolist(), 1, cv2.LINE_AA, shift=4)
+    ys, xs = np.mgrid[:side, :side] + 0.5
+    off = np.abs((xs - points[13, 0]) * across[0] + (ys - points[13, 1]) * across[1]) / (0.5 * width)
+    shadow = 1 - rng.uniform(0, 0.8) * np.clip(off, 0, 1) ** 2  # the corners lie deeper
+    return cv2.GaussianBlur(paint * shadow[..., None].astype(np.float32), (0, 0), rng.uniform(0.4, 1.2))

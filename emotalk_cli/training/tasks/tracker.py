@@ -19,24 +19,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...errors import UsageError
-from ...face.topology import INNER_LIPS, LEFT_EYE, N_SKIN, OUTER_LIPS, RIGHT_EYE
-from ...face.tracker import (
+from ...face.landmarker import (
     LANDMARKS,
     LEFT_CORNER,
+    LIPS,
     RIGHT_CORNER,
-    RIGID,
     SCORES,
-    SIZE_UNIT,
-    STRIDE,
-    FaceTracker,
     TrackerDims,
     crop_frames,
+    cut,
+    mouth_frames,
+    placed,
 )
+from ...face.topology import INNER_LIPS, LEFT_EYE, LIP_PAIRS, N_SKIN, OUTER_LIPS, RIGHT_EYE
+from ...face.tracker import RIGID, SIZE_UNIT, STRIDE, FaceTracker
 from ...media.ffmpeg import read_frames
 from ...models import checkpoints
 from .. import config as configs
 from ..config import Config
-from ..data.faces import AXES, Labelled, MeshWarp, load_faces, similarity
+from ..data.faces import AXES, SETS, Labelled, MeshWarp, load_faces, moved, similarity, upright
+from ..data.mouths import MouthBank, openings
 
 BANK = 192  # px, side of a bank crop
 BANK_MARGIN = 1.9  # bank crop side / face size
@@ -57,28 +59,6 @@ def landmark_weights() -> Tensor:
         weights[list(group)] = weight
     weights[N_SKIN:] = 2.0
     return weights / weights.mean()
-
-
-def upright(image: np.ndarray, frame: np.ndarray, pixels: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """Crop [pixels,pixels,3] around `frame` (see crop_frames) and the affine [2,3] from image px to crop px."""
-    x, y, size, roll = (float(v) for v in frame)
-    scale = pixels / (size * margin)
-    cos, sin = math.cos(roll) * scale, math.sin(roll) * scale
-    affine = np.array([[cos, sin, pixels / 2 - cos * x - sin * y], [-sin, cos, pixels / 2 + sin * x - cos * y]])
-    reduce = int(1 / scale)
-    if reduce > 1:
-        image = cv2.blur(image, (reduce, reduce))
-    shifted = affine.copy()  # cv2 puts pixel centres at integers
-    shifted[:, 2] += affine[:, :2] @ (0.5, 0.5) - 0.5
-    return cv2.warpAffine(
-        image, shifted, (pixels, pixels), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    ), affine
-
-
-def moved(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Landmarks [N,3] under a similarity [2,3]; z scales along."""
-    scale = math.hypot(affine[0, 0], affine[1, 0])
-    return np.concatenate([points[:, :2] @ affine[:, :2].T + affine[:, 2], points[:, 2:] * scale], 1).astype(np.float32)
 
 
 def object_pictures() -> list[np.ndarray]:
@@ -139,15 +119,15 @@ def patch(rng: np.random.Generator, pictures: list[np.ndarray]) -> np.ndarray:
     return np.rot90(picture[y : y + side, x : x + side], int(rng.integers(4)))[:, :: int(rng.choice([-1, 1]))]
 
 
-def grid_frames(
-    data: Path, mean: np.ndarray, every: int
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Bank crops of GRID frames: (picture, landmarks with NaN where unlabelled, frame landmarks, blendshapes)."""
+def grid_frames(data: Path, mean: np.ndarray, every: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """Frames of GRID's clips: (picture, landmarks with NaN where unlabelled, landmarks completed, blendshapes).
+
+    mean: [478,3] a face's shape in camera axes, which completes what is not labelled.
+    """
     tracks = np.load(data / "grid/tracks.npz")
     held_out = set(json.loads((data / "splits.json").read_text())["grid"])
     index, starts = tracks["landmark_index"], np.cumsum(tracks["length"]) - tracks["length"]
     offsets = {str(n): int(s) for n, s in zip(tracks["name"], starts, strict=True)}
-    out = []
     labels, scores = tracks["landmarks"], tracks["blendshapes"]
     for path in sorted((data / "grid/clips").glob("*.mpg")):
         if path.stem in held_out or path.stem not in offsets:
@@ -162,10 +142,7 @@ def grid_frames(
             whole[index] = known
             guess = np.concatenate([scale * mean[:, :2] @ rotation.T + shift, scale * mean[:, 2:]], 1)
             guess[index] = known
-            frame = crop_frames(torch.from_numpy(guess[None].astype(np.float32)))[0].numpy()
-            crop, affine = upright(image, frame, BANK, BANK_MARGIN)
-            out.append((crop, moved(whole, affine), moved(guess, affine), scores[row][1:].astype(np.float32)))
-    return out
+            yield image, whole, guess.astype(np.float32), scores[row][1:].astype(np.float32)
 
 
 class Bank:
@@ -198,10 +175,12 @@ class Bank:
                 scores.append(values)
         self.photo_rows, self.stride = len(pictures), variants + 1
         mean = np.mean([f.landmarks for f in small], 0)
-        for picture, known, guess, values in grid_frames(data, mean, 5):
+        for image, known, guess, values in grid_frames(data, mean, 5):
+            frame = crop_frames(torch.from_numpy(guess[None]))[0].numpy()
+            picture, affine = upright(image, frame, BANK, BANK_MARGIN)
             pictures.append(picture)
-            landmarks.append(known)
-            guesses.append(guess)
+            landmarks.append(moved(known, affine))
+            guesses.append(moved(guess, affine))
             scores.append(values)
         objects = object_pictures()
         negatives = [cv2.resize(patch(rng, objects), (BANK, BANK), interpolation=cv2.INTER_AREA) for _ in range(500)]
@@ -228,23 +207,24 @@ class Bank:
         self.mirror = torch.from_numpy(basis["mirror"].astype(np.int64))
         self.rigid = torch.from_numpy((basis["mean"][list(RIGID)] @ AXES).astype(np.float32))
 
-    def shape_basis(self, components: int, margin: float) -> tuple[Tensor, Tensor]:
-        """Mean [478,3] and scaled principal shapes [K,478,3] of the upright crops, in crop units."""
-        half = self.frames[: self.photo_rows, 2, None, None] * margin / 2
-        points = self.landmarks[: self.photo_rows].clone()
-        points[..., :2] -= self.frames[: self.photo_rows, None, :2]
-        points /= half
-        flipped = points[:, self.mirror] * torch.tensor([-1.0, 1.0, 1.0])
-        everything = torch.cat([points, flipped]).flatten(1)
-        mean = everything.mean(0)
-        picked = everything[torch.randperm(len(everything), generator=torch.Generator().manual_seed(0))[:6000]]
-        _, s, v = torch.linalg.svd(picked - mean, full_matrices=False)
-        basis = v[:components] * (s[:components, None] / math.sqrt(len(picked)))
-        return mean.view(LANDMARKS, 3), basis.view(components, LANDMARKS, 3)
+
+def shape_basis(bank: Bank | MouthBank, mirror: Tensor, components: int, margin: float) -> tuple[Tensor, Tensor]:
+    """Mean [P,3] and scaled principal shapes [K,P,3] of a bank's upright crops of photos, in crop units."""
+    half = bank.frames[: bank.photo_rows, 2, None, None] * margin / 2
+    points = bank.landmarks[: bank.photo_rows].clone()
+    points[..., :2] -= bank.frames[: bank.photo_rows, None, :2]
+    points /= half
+    flipped = points[:, mirror] * torch.tensor([-1.0, 1.0, 1.0])
+    everything = torch.cat([points, flipped]).flatten(1)
+    mean = everything.mean(0)
+    picked = everything[torch.randperm(len(everything), generator=torch.Generator().manual_seed(0))[:6000]]
+    _, s, v = torch.linalg.svd(picked - mean, full_matrices=False)
+    basis = v[:components] * (s[:components, None] / math.sqrt(len(picked)))
+    return mean.view(-1, 3), basis.view(components, -1, 3)
 
 
-def photometric(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """Random light, colour, blur, JPEG, noise and occlusion of pictures [B,3,S,S] in 0..1."""
+def photometric(x: Tensor, rng: np.random.Generator, covered: float = 0.25) -> Tensor:
+    """Random light, colour, blur, JPEG, noise of pictures [B,3,S,S] in 0..1, and something before a share `covered`."""
     b, _, side, _ = x.shape
 
     def draw(*shape, low=0.0, high=1.0):
@@ -267,7 +247,7 @@ def photometric(x: Tensor, rng: np.random.Generator) -> Tensor:
     x = ((x - 0.45) * contrast + 0.45 + level).clamp(0, 1)
     if len(i := chosen(0.4)):
         x[i] = x[i].clamp_min(1e-3) ** (2 ** draw(len(i), 1, 1, 1, low=-1, high=1))
-    if len(i := chosen(0.25)):  # something in front: boxes and discs of flat colour or of another picture
+    if len(i := chosen(covered)):  # something in front: boxes and discs of flat colour or of another picture
         other = x[torch.from_numpy(rng.permutation(b))[: len(i)]]
         flat = (draw(len(i), 1, 1, 1) < 0.5).float()
         other = other * (1 - flat) + draw(len(i), 3, 1, 1) * flat
@@ -297,6 +277,49 @@ def photometric(x: Tensor, rng: np.random.Generator) -> Tensor:
     return x
 
 
+def random_crops(
+    bank: Bank | MouthBank,
+    rows: Tensor,
+    pixels: int,
+    margin: float,
+    reach: tuple[float, float, float],
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Crops [B,3,pixels,pixels] 0..1 of a bank's rows, their landmarks in crop units, and which [B] are mirrored.
+
+    reach: half of them are turned by up to so many rad, scaled by so much (log) and shifted by this part of the face's
+    size; the others by a quarter to a third of it. Landmarks are mirrored, but not renumbered.
+    """
+    count, side = len(rows), bank.pictures.shape[1]
+    frame = bank.frames[rows]
+    wide = torch.from_numpy((rng.random(count) < 0.5).astype(np.float32))
+
+    def jitter(broad):
+        return torch.from_numpy(rng.uniform(-1, 1, count).astype(np.float32)) * broad * (wide + (1 - wide) * 0.3)
+
+    turn, scale, shift = reach
+    roll = frame[:, 3] + jitter(turn)
+    half = frame[:, 2] * margin / 2 * torch.exp(jitter(scale))
+    cx, cy = frame[:, 0] + jitter(shift) * frame[:, 2], frame[:, 1] + jitter(shift) * frame[:, 2]
+    sign = torch.from_numpy(rng.choice([-1.0, 1.0], count).astype(np.float32))
+    cos, sin = roll.cos(), roll.sin()
+    unit = (torch.arange(pixels) + 0.5) * (2 / pixels) - 1
+    u, v = unit[None, None, :] * (sign * half)[:, None, None], unit[None, :, None] * half[:, None, None]
+    x = cx[:, None, None] + u * cos[:, None, None] - v * sin[:, None, None]
+    y = cy[:, None, None] + u * sin[:, None, None] + v * cos[:, None, None]
+    pictures = bank.pictures[rows].permute(0, 3, 1, 2).float() / 255
+    grid = torch.stack([x, y], -1) * (2 / side) - 1
+    crops = F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    points = bank.landmarks[rows]
+    dx, dy = points[..., 0] - cx[:, None], points[..., 1] - cy[:, None]
+    local = torch.stack([
+        (dx * cos[:, None] + dy * sin[:, None]) / half[:, None] * sign[:, None],
+        (dy * cos[:, None] - dx * sin[:, None]) / half[:, None],
+        points[..., 2] / half[:, None],
+    ], -1)  # fmt: skip
+    return crops, local, sign < 0
+
+
 def landmark_batch(
     bank: Bank, size: int, dims: TrackerDims, rng: np.random.Generator, warped: float
 ) -> dict[str, Tensor]:
@@ -310,34 +333,9 @@ def landmark_batch(
     video = rng.random(faces) < 0.07
     rows[video] = rng.integers(photos, len(bank.pictures), int(video.sum()))
     rows = torch.from_numpy(rows)
-    frame = bank.frames[rows]
-    wide = torch.from_numpy((rng.random(faces) < 0.5).astype(np.float32))
-
-    def jitter(broad, narrow):
-        return torch.from_numpy(rng.uniform(-1, 1, faces).astype(np.float32)) * (wide * broad + (1 - wide) * narrow)
-
-    roll = frame[:, 3] + jitter(0.45, 0.12)
-    half = frame[:, 2] * dims.margin / 2 * torch.exp(jitter(0.25, 0.08))
-    cx, cy = frame[:, 0] + jitter(0.13, 0.04) * frame[:, 2], frame[:, 1] + jitter(0.13, 0.04) * frame[:, 2]
-    sign = torch.from_numpy(rng.choice([-1.0, 1.0], faces).astype(np.float32))
-    cos, sin = roll.cos(), roll.sin()
-    unit = (torch.arange(dims.crop) + 0.5) * (2 / dims.crop) - 1
-    u, v = unit[None, None, :] * (sign * half)[:, None, None], unit[None, :, None] * half[:, None, None]
-    x = cx[:, None, None] + u * cos[:, None, None] - v * sin[:, None, None]
-    y = cy[:, None, None] + u * sin[:, None, None] + v * cos[:, None, None]
-    grid = torch.stack([x, y], -1) * (2 / BANK) - 1
-    pictures = bank.pictures[rows].permute(0, 3, 1, 2).float() / 255
-    crops = F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
-    points = bank.landmarks[rows]
-    dx, dy = points[..., 0] - cx[:, None], points[..., 1] - cy[:, None]
-    local = torch.stack([
-        (dx * cos[:, None] + dy * sin[:, None]) / half[:, None] * sign[:, None],
-        (dy * cos[:, None] - dx * sin[:, None]) / half[:, None],
-        points[..., 2] / half[:, None],
-    ], -1)  # fmt: skip
-    scores = bank.scores[rows]
-    flipped = sign < 0
+    crops, local, flipped = random_crops(bank, rows, dims.crop, dims.margin, (0.45, 0.25, 0.13), rng)
     local[flipped] = local[flipped][:, bank.mirror]
+    scores = bank.scores[rows]
     scores[flipped] = scores[flipped][:, bank.score_mirror]
 
     count = size - faces
@@ -393,6 +391,73 @@ def landmark_loss(outputs: tuple[Tensor, ...], batch: dict[str, Tensor], weights
         "first": distance(first),
         "scores": (scores[shown].sigmoid() - batch["scores"][shown]).abs().mean(),
         "confidence": F.binary_cross_entropy_with_logits(confidence, batch["is_face"]),
+    }
+
+
+def mouth_batch(bank: MouthBank, size: int, dims: TrackerDims, rng: np.random.Generator) -> dict[str, Tensor]:
+    """One augmented batch of mouths. Labels in crop units, NaN where there are none; eyes: crop units between them."""
+    rows = bank.draw(size, 0.45, 0.08, rng)
+    mouths, points, flipped = random_crops(bank, rows, dims.mouth_crop, dims.mouth_margin, (0.25, 0.18, 0.06), rng)
+    points[flipped] = points[flipped][:, bank.mirror]
+    for scale in (3, 4, 6):  # faces of a few dozen pixels
+        small = torch.from_numpy(np.nonzero(rng.random(size) < 0.05)[0])
+        if len(small):
+            low = F.avg_pool2d(mouths[small], scale)
+            mouths[small] = F.interpolate(low, mouths.shape[2:], mode="bilinear")
+    mouths = photometric(mouths, rng, 0.08) * 2 - 1
+    eyes = bank.eyes[rows] / (bank.frames[rows, 2] * dims.mouth_margin / 2)
+    return {"mouths": mouths, "mouth_points": points, "eyes": eyes}
+
+
+def mouth_loss(outputs: tuple[Tensor, Tensor], batch: dict[str, Tensor], weights: Tensor) -> dict[str, Tensor]:
+    """Error / outer-eye distance of both stages' points, and of the distances between lips that meet."""
+    goal, eyes = batch["mouth_points"], batch["eyes"][:, None, None]
+    known = goal[..., :1].isfinite().float() * weights[:, None]
+    goal = goal.nan_to_num(0)
+    axes = goal.new_tensor([1.0, 1.0, 0.3])
+    pairs = torch.tensor([[LIPS.index(v) for v in pair] for pair in LIP_PAIRS], device=goal.device)
+
+    def distance(points):
+        error = F.smooth_l1_loss(points, goal, reduction="none", beta=0.004) / eyes * axes
+        return (error * known).sum() / known.sum()
+
+    def gaps(points):
+        return points[:, pairs[:, 1], 1] - points[:, pairs[:, 0], 1]
+
+    final, first = outputs
+    opening = F.smooth_l1_loss(gaps(final), gaps(goal), reduction="none", beta=0.004) / eyes[..., 0]
+    return {"mouth": distance(final), "mouth first": distance(first), "opening": opening.mean()}
+
+
+@torch.inference_mode()
+def validate_mouth(tracker: FaceTracker, photos: list[Labelled]) -> dict[str, float]:
+    """Lips' error (% of the outer-eye distance) over photos, r and slope of the opening where lips are apart."""
+    errors, found, true = [], [], []
+    vertices = tracker.mouth.vertices.numpy()
+    for i, photo in enumerate(photos):
+        frame = mouth_frames(torch.from_numpy(photo.landmarks[None]))
+        size, side = frame[0, 2].item(), 1 - 2 * (i % 2)
+        frame = frame * torch.tensor([1, 1, 1 + 0.06 * side, 1]) + torch.tensor(
+            [0.02 * size, 0.02 * side * size, 0, 0.05]
+        )
+        crop = cut(torch.from_numpy(photo.image).permute(2, 0, 1), frame[0].tolist(), tracker.dims.mouth_crop,
+                   tracker.dims.mouth_margin)  # fmt: skip
+        points = photo.landmarks.copy()
+        points[vertices] = placed(tracker.mouth(crop)[0], frame, tracker.dims.mouth_margin)[0].numpy()
+        eyes = np.linalg.norm(photo.landmarks[RIGHT_CORNER, :2] - photo.landmarks[LEFT_CORNER, :2])
+        lips = list(LIPS)
+        errors.append(100 * np.linalg.norm(points[lips, :2] - photo.landmarks[lips, :2], axis=1).mean() / eyes)
+        found.append(openings(points))
+        true.append(openings(photo.landmarks))
+    found, true = np.array(found), np.array(true)
+    apart = true > 5
+    slope = float(np.polyfit(true[apart], found[apart], 1)[0])
+    return {
+        "lips": float(np.mean(errors)),
+        "lips apart": float(np.mean(np.array(errors)[apart])),
+        "r": float(np.corrcoef(true[apart], found[apart])[0, 1]),
+        "slope": slope,
+        "shut": float(np.abs(found - true)[true < 2].mean()),
     }
 
 
@@ -526,12 +591,16 @@ def detector_loss(heat: Tensor, geometry: Tensor, batch: dict[str, Tensor]) -> d
     }
 
 
+PARTS = ("detector", "landmarks", "mouth")
+
+
 @dataclasses.dataclass
 class Options:
-    """part: landmarks | detector | both. variants: mesh-warped copies of each photo; warped: their share."""
+    """part: detector | landmarks | mouth | all. variants, mouth_variants: mesh-warped copies of each photo; warped: their share in the landmarks' batches."""
 
-    part: str = "both"
+    part: str = "all"
     variants: int = 10
+    mouth_variants: int = 6
     warped: float = 0.7
 
 
@@ -542,50 +611,76 @@ class TrackerTask:
 
     def __init__(self, data: Path, config: Config) -> None:
         options = configs.build(Options, config.task)
-        if options.part not in ("landmarks", "detector", "both"):
-            raise UsageError(f"task.part={options.part} is unknown; choose landmarks, detector or both.")
-        self.rate, self.warped, self.dims = config.rate, options.warped, TrackerDims()
-        self.parts = ("detector", "landmarks") if options.part == "both" else (options.part,)
-        fresh, known = FaceTracker(self.dims), FaceTracker.load()
-        self.model, self.helpers, self.seed = fresh, {}, config.seed
+        if options.part not in (*PARTS, "all"):
+            raise UsageError(f"task.part={options.part} is unknown; choose {', '.join(PARTS)} or all.")
+        self.rate, self.warped = config.rate, options.warped
+        self.parts = PARTS if options.part == "all" else (options.part,)
+        self.helpers, self.seed = {}, config.seed
+        known = FaceTracker.load()
+        if "mouth" in self.parts:
+            photos = load_faces(data, test=False, sets=tuple(SETS))
+            self.mouths = photos[7::30]
+            warp = MeshWarp(dict(np.load(data / "face_basis_478.npz")))
+            frames = (frame[:3] for frame in grid_frames(data, warp.basis["mean"] @ AXES, 5))
+            photos = [photo for i, photo in enumerate(photos) if i % 30 != 7]
+            self.mouth_bank = MouthBank(
+                photos, frames, warp, options.mouth_variants, np.random.default_rng(config.seed)
+            )
+        points = len(self.mouth_bank.vertices) if "mouth" in self.parts else known.dims.mouth_points
+        self.dims = TrackerDims(mouth_points=points)
+        self.model = fresh = FaceTracker(self.dims)
+        fresh.rigid.copy_(known.rigid)
         if "detector" in self.parts:
             self.scenes = Scenes(data, config.seed)
         else:
-            self.model.detector = known.detector
+            fresh.detector = known.detector
         if "landmarks" in self.parts:
             self.bank = Bank(data, config.seed, options.variants, known)
-            mean, basis = self.bank.shape_basis(self.dims.components, self.dims.margin)
-            self.model.landmarker.mean.data.copy_(mean)
-            self.model.landmarker.basis.data.copy_(basis)
-            self.model.rigid.copy_(self.bank.rigid)
+            mean, basis = shape_basis(self.bank, self.bank.mirror, self.dims.components, self.dims.margin)
+            fresh.landmarker.mean.data.copy_(mean)
+            fresh.landmarker.basis.data.copy_(basis)
+            fresh.rigid.copy_(self.bank.rigid)
             self.weights = landmark_weights()
         else:
-            self.model.landmarker = known.landmarker
-            self.model.rigid.copy_(known.rigid)
-        self.model.to(memory_format=torch.channels_last)
+            fresh.landmarker = known.landmarker
+        if "mouth" in self.parts:
+            bank = self.mouth_bank
+            mean, basis = shape_basis(bank, bank.mirror, self.dims.mouth_components, self.dims.mouth_margin)
+            fresh.mouth.mean.data.copy_(mean)
+            fresh.mouth.basis.data.copy_(basis)
+            fresh.mouth.vertices.copy_(torch.from_numpy(bank.vertices))
+            fresh.mouth.share.copy_(torch.from_numpy(bank.share))
+            self.mouth_weights = landmark_weights()[bank.vertices] * (0.4 + 0.6 * torch.from_numpy(bank.share))
+        else:
+            fresh.mouth = known.mouth
+        fresh.to(memory_format=torch.channels_last)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One a network; the shape basis learns at a twentieth of the rate, without decay."""
         found = {}
-        for part, net in (("detector", self.model.detector), ("landmarks", self.model.landmarker)):
+        nets = (self.model.detector, self.model.landmarker, self.model.mouth)
+        for part, net in zip(PARTS, nets, strict=True):
+            if part not in self.parts:
+                continue
             slow = [p for n, p in net.named_parameters() if n in ("mean", "basis")]
             fast = [p for n, p in net.named_parameters() if n not in ("mean", "basis")]
             groups = [{"params": fast, "weight_decay": 0.02}]
             if slow:
                 groups.append({"params": slow, "weight_decay": 0.0, "lr": self.rate * 0.05})
-            if part in self.parts:
-                found[part] = torch.optim.AdamW(groups, self.rate, betas=(0.9, 0.98))
+            found[part] = torch.optim.AdamW(groups, self.rate, betas=(0.9, 0.98))
         return found
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
-        """`Scenes.batch` and `landmark_batch` side by side."""
+        """`Scenes.batch`, `landmark_batch` and `mouth_batch` side by side."""
         found = self.scenes.batch(size, rng) if "detector" in self.parts else {}
         if "landmarks" in self.parts:
             found |= landmark_batch(self.bank, size, self.dims, rng, self.warped)
+        if "mouth" in self.parts:
+            found |= mouth_batch(self.mouth_bank, size, self.dims, rng)
         return found
 
     def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
-        """The detector's loss, then the landmarker's."""
+        """The detector's loss, then the landmarker's, then the mouth's."""
         if "detector" in self.parts:
             terms = detector_loss(*self.model.detector(batch["images"]), batch)
             yield "detector", terms["heat"] + 2 * terms["geometry"], terms
@@ -593,14 +688,20 @@ class TrackerTask:
             terms = landmark_loss(self.model.landmarker(batch["crops"]), batch, self.weights)
             loss = terms["final"] + 0.5 * terms["first"] + 0.3 * terms["scores"] + 0.1 * terms["confidence"]
             yield "landmarks", loss, terms
+        if "mouth" in self.parts:
+            terms = mouth_loss(self.model.mouth(batch["mouths"]), batch, self.mouth_weights.to(batch["eyes"]))
+            yield "mouth", terms["mouth"] + 0.5 * terms["mouth first"] + terms["opening"], terms
 
     def validate(self, model: FaceTracker) -> dict[str, float]:
-        """Landmark error on photos kept back."""
-        return {"validation": validate(model, self.bank.validation)} if "landmarks" in self.parts else {}
+        """Landmark error, and what is measured of mouths, on photos kept back."""
+        found = {"validation": validate(model, self.bank.validation)} if "landmarks" in self.parts else {}
+        return found | (validate_mouth(model, self.mouths) if "mouth" in self.parts else {})
 
     def samples(self, model: FaceTracker) -> np.ndarray | None:
         """Photos kept back with the landmarks that the tracker finds."""
-        photos = self.bank.validation if "landmarks" in self.parts else self.scenes.faces[::3]
+        kept = {"landmarks": lambda: self.bank.validation, "mouth": lambda: self.mouths}
+        kept |= {"detector": lambda: self.scenes.faces[::3]}
+        photos = kept[self.parts[-1]]()
         tiles = []
         for photo in photos[:8]:
             picture = photo.image.copy()
