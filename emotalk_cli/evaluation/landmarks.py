@@ -4,6 +4,8 @@
 
 Errors are mean 2D distances to the labels, in percent of the distance between the outer eye corners. A face counts as
 found when a detected box overlaps the labelled one (IoU > 0.4). The labels were made by the MediaPipe Face Landmarker.
+`--only mouths` measures how far lips are seen to be apart: on all held-out photos, and on the same with their mouths
+opened and closed by mesh warps.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ import cv2
 import numpy as np
 import torch
 
+from ..face.detector import overlap
 from ..face.landmarker import LEFT_CORNER, RIGHT_CORNER, crop_frames
 from ..face.topology import INNER_LIPS, LEFT_EYE, N_SKIN, N_VERTICES, OUTER_LIPS, RIGHT_EYE
-from ..face.tracker import Face, FaceTracker, overlap
+from ..face.tracker import Face, FaceTracker
 from ..media.ffmpeg import read_frames
-from ..training.data.faces import Labelled, MeshWarp, load_faces
-from ..training.tasks.tracker import BROWS, moved
+from ..training.data.faces import SETS, Labelled, MeshWarp, load_faces, moved
+from ..training.data.mouths import openings, random_mouth
+from ..training.tasks.tracker import BROWS
 
 REGIONS = {
     "lips": np.array(INNER_LIPS + OUTER_LIPS),
@@ -32,6 +36,7 @@ REGIONS = {
     "irises": np.arange(N_SKIN, N_VERTICES),
     "brows": np.array(BROWS),
 }
+APART, SHUT = 5.0, 2.0  # % of the outer eye distance
 FACELESS = ("coffee", "rocket", "chelsea")  # skimage pictures that the tracker never saw
 Variant = Callable[[Labelled, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
@@ -148,6 +153,39 @@ def measure(tracker: FaceTracker, faces: list[Labelled], variant: Variant, seed:
     return result
 
 
+def mouths(tracker: FaceTracker, faces: list[Labelled], variant: Variant, seed: int = 0) -> dict[str, float]:
+    """How well the inner lips' distance is seen (% of that of the outer eye corners).
+
+    apart: faces whose lips are labelled as more than `APART` apart, with r, slope and bias of the distance there;
+    shut: those below `SHUT`; lips: error of the 40 points of both contours.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for face in faces:
+        image, landmarks = variant(face, rng)
+        best = matched(tracker(image), landmarks)
+        if best is not None:
+            eyes = np.linalg.norm(landmarks[RIGHT_CORNER, :2] - landmarks[LEFT_CORNER, :2])
+            lips = np.linalg.norm((best.landmarks - landmarks)[REGIONS["lips"], :2], axis=1)
+            gap = np.linalg.norm((best.landmarks[13] - best.landmarks[14])[:2])
+            rows.append((openings(landmarks), 100 * gap / eyes, 100 * lips.mean() / eyes))
+    true, seen, error = np.array(rows).T
+    apart, shut = true > APART, true < SHUT
+    return {
+        "found": len(rows) / len(faces),
+        "apart": float(apart.sum()),
+        "r": float(np.corrcoef(true[apart], seen[apart])[0, 1]),
+        "slope": float(np.polyfit(true[apart], seen[apart], 1)[0]),
+        "bias": float((seen - true)[apart].mean()),
+        "lips apart": float(error[apart].mean()),
+        "lips of the widest tenth": float(error[true >= np.quantile(true, 0.9)].mean()),
+        "shut": float(shut.sum()),
+        "opening of shut": float(seen[shut].mean()),
+        "lips shut": float(error[shut].mean()),
+        "lips": float(error.mean()),
+    }
+
+
 def rotation_error(tracker: FaceTracker, data: Path, faces: list[Labelled]) -> float:
     """Mean angle (degrees) between the tracker's head rotation and the labelled transform."""
     labels = np.load(data / "faces/labels.npz")
@@ -213,6 +251,18 @@ def main() -> None:
             continue
         table[name] = result = measure(tracker, faces, variant)
         print(f"{name:12s}", "  ".join(f"{k} {v:.3f}" for k, v in result.items()), flush=True)
+    if not args.only or "mouths" in args.only.split(","):
+        everybody = load_faces(args.data, test=True, sets=tuple(SETS))
+        warp = MeshWarp(dict(np.load(args.data / "face_basis_478.npz")))
+
+        def reshaped(face: Labelled, rng: np.random.Generator):
+            return warp.move(face.image, face.landmarks, random_mouth(warp, face, rng), rng)
+
+        for name, variant in (("mouths", variants(args.data)["still"]), ("mouths made", reshaped)):
+            table[name] = result = mouths(tracker, everybody, variant)
+            print(f"{name:12s}", "  ".join(f"{k} {v:.3f}" for k, v in result.items()), flush=True)
+    if args.only:
+        return
     table["rotation degrees"] = rotation_error(tracker, args.data, faces)
     table["faces in faceless pictures"] = {n: len(tracker(getattr(skimage.data, n)())) for n in FACELESS}
     table["video"] = video_errors(tracker, args.data)

@@ -1,11 +1,12 @@
 """Face tracker: any picture -> 478 landmarks, 51 expression scores and a head rotation per face.
 
-Two small networks of the project's own, both in `weights/tracker.safetensors`:
+Three small networks of the project's own, all in `weights/tracker.safetensors`:
 
-- `Detector`, a fully convolutional heat-map net. It finds faces 16 to 64 px high and is run on three
-  reductions of the picture, so that faces from about 6 % to 100 % of its longer side are found.
-- `Landmarker`, which regresses a shape (similarity x PCA) from a face crop, then corrects it once from
-  features sampled at the landmarks. It is run twice, the second time on the crop of its own first result.
+- `Detector`, a fully convolutional heat-map net. It finds faces 16 to 64 px high and is run on three reductions of the
+  picture, so that faces from about 5 % to 100 % of its longer side are found; where there is none, on finer ones.
+- `Landmarker`, which regresses a shape (similarity x PCA) from a face crop, then corrects it once from features sampled
+  at the landmarks. It is run twice, the second time on the crop of its own first result.
+- `MouthLandmarker`, the same on a crop of mouth and chin, at a resolution that shows how far lips are apart.
 
 Landmarks are in MediaPipe's order. A pixel i covers [i, i+1).
 """
@@ -13,44 +14,22 @@ Landmarks are in MediaPipe's order. A pixel i covers [i, i+1).
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..models import checkpoints
-from .landmarker import (
-    Block,
-    Landmarker,
-    MouthLandmarker,
-    TrackerDims,
-    crop_frames,
-    cut,
-    mouth_frames,
-    placed,
-    stem,
-)
+from .detector import FINE_LEVELS, LEVELS, Detection, Detector, distinct
+from .landmarker import Landmarker, MouthLandmarker, TrackerDims, crop_frames, cut, mouth_frames, placed
 from .model import rotation_vector
 
 # Points that facial expression moves least; their rigid fit gives the head's rotation.
 RIGID = (1, 2, 4, 5, 6, 8, 9, 10, 33, 50, 93, 98, 101, 127, 133, 151, 168, 195, 197, 234, 263, 280, 323, 327, 330, 356,
          362, 454)  # fmt: skip
-LEVELS = (64, 160, 320)  # longer side of the reductions that the detector sees
-STRIDE = 8
-SIZE_UNIT = 32.0  # px: the detector's size output is log(size / SIZE_UNIT)
-
-
-@dataclasses.dataclass
-class Detection:
-    """box: (x0, y0, x1, y1) image px, the square around the upright face; score 0..1; roll: rad, clockwise."""
-
-    box: tuple[float, float, float, float]
-    score: float
-    roll: float
+TURNS = (0, 1, 3, 2)  # quarter turns counter-clockwise, the likeliest first
 
 
 @dataclasses.dataclass
@@ -73,28 +52,6 @@ class Face:
     def area(self) -> float:
         """Area of the box in square px."""
         return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
-
-
-class Detector(nn.Module):
-    """Anchor-free face detector for faces 16 to 64 px high, |roll| up to 60 degrees."""
-
-    def __init__(self, dims: TrackerDims):
-        super().__init__()
-        a, b, c = dims.detector
-        self.body = nn.Sequential(
-            stem(a), Block(a, b, 2), Block(b, c, 2), Block(c, c, dilation=2), Block(c, c, dilation=2)
-        )
-        self.head = nn.Conv2d(c, 6, 1)
-        nn.init.constant_(self.head.bias, 0.0)
-        nn.init.constant_(self.head.bias[:1], -3.0)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """[B,3,H,W] in -1..1, sides multiples of 8 -> heat logits [B,H/8,W/8] and geometry [B,5,H/8,W/8].
-
-        Geometry: centre offset x, y (cells, from the cell's middle), log(size / 32 px), cos and sin of the roll.
-        """
-        out = self.head(self.body(images))
-        return out[:, 0], out[:, 1:]
 
 
 class FaceTracker(nn.Module):
@@ -130,34 +87,7 @@ class FaceTracker(nn.Module):
     @torch.inference_mode()
     def detect(self, image: np.ndarray) -> list[Detection]:
         """Candidate faces of a uint8 [H,W,3] picture, best first, overlaps removed."""
-        return [
-            Detection(_square(candidate), candidate[4], candidate[3])
-            for candidate in self._candidates(self._tensor(image))
-        ]
-
-    def _candidates(self, image: Tensor) -> list[tuple[float, ...]]:
-        """uint8 [3,H,W] -> (centre x, centre y, size, roll, score), best first."""
-        found = []
-        height, width = image.shape[-2:]
-        step = max(1, max(height, width) // (5 * LEVELS[-1]))  # the antialiased reduction below averages 5 x 5 of these
-        source = image[None, :, ::step, ::step].float()
-        for level in sorted(LEVELS, reverse=True):
-            ratio = level / max(height, width)
-            rows, columns = (max(8, round(n * ratio)) for n in (height, width))
-            source = F.interpolate(source, (rows, columns), mode="bilinear", antialias=True)
-            # A grey rim lets the net see faces that the picture's edge cuts.
-            pad = [STRIDE, STRIDE + -columns % STRIDE, STRIDE, STRIDE + -rows % STRIDE]
-            heat, geometry = self.detector(F.pad(source / 127.5 - 1, pad))
-            heat, geometry = heat[0].sigmoid(), geometry[0]
-            peaks = (heat == F.max_pool2d(heat[None], 3, 1, 1)[0]) & (heat > self.candidate)
-            for i, j in peaks.nonzero().tolist():
-                dx, dy, size, cos, sin = geometry[:, i, j].tolist()
-                x = ((j + 0.5 + dx) * STRIDE - STRIDE) * width / columns
-                y = ((i + 0.5 + dy) * STRIDE - STRIDE) * height / rows
-                size = SIZE_UNIT * math.exp(min(max(size, -1.5), 1.5)) / ratio
-                found.append((x, y, size, math.atan2(sin, cos), heat[i, j].item()))
-        kept = _distinct([_square(frame) for frame in found], [frame[4] for frame in found])
-        return [found[i] for i in kept[:32]]
+        return self.detector.find(self._tensor(image), LEVELS, self.candidate)
 
     def align(
         self, images: Sequence[Tensor], frames: Tensor, passes: int, closer: bool = True
@@ -202,21 +132,45 @@ class FaceTracker(nn.Module):
 
     @torch.inference_mode()
     def forward(self, image: np.ndarray) -> list[Face]:
-        """All faces of a uint8 [H,W,3] picture, the largest first; [] when there is none."""
+        """All upright faces of a uint8 [H,W,3] picture, the largest first; [] when there is none.
+
+        Faces below a twentieth of the picture's longer side are looked for where there are no larger ones.
+        """
+        return self._found(self._tensor(image), (LEVELS, FINE_LEVELS))
+
+    @torch.inference_mode()
+    def upright(self, image: np.ndarray) -> tuple[int, list[Face]]:
+        """The quarter turns (np.rot90) that a uint8 [H,W,3] picture needs, and the faces that it then shows."""
         tensor = self._tensor(image)
-        candidates = self._candidates(tensor)
+        for levels in (LEVELS, FINE_LEVELS):
+            for turns in TURNS:
+                faces = self._found(torch.rot90(tensor, turns, (1, 2)), (levels,))
+                if faces:
+                    return turns, faces
+        return 0, []
+
+    def _found(self, image: Tensor, searches: Sequence[Sequence[int]]) -> list[Face]:
+        """Faces of a uint8 picture [3,H,W], the largest first, by the first of the searches (levels) that finds any."""
+        for levels in searches:
+            levels = [level for level in levels if level <= max(LEVELS[-1], *image.shape[1:])]
+            if levels and (faces := self._verified(image, self.detector.find(image, levels, self.candidate))):
+                return faces
+        return []
+
+    def _verified(self, image: Tensor, candidates: list[Detection]) -> list[Face]:
+        """Those of the candidates in which the landmarker sees a face, the largest first."""
         if not candidates:
             return []
-        frames = torch.tensor([c[:4] for c in candidates], device=self.device)
-        heat = torch.tensor([c[4] for c in candidates], device=self.device)
-        points, _, confidence = self.align([tensor] * len(frames), frames, 1, closer=False)
+        frames = torch.tensor([candidate.frame for candidate in candidates], device=self.device)
+        heat = torch.tensor([candidate.score for candidate in candidates], device=self.device)
+        points, _, confidence = self.align([image] * len(frames), frames, 1, closer=False)
         score = _score(confidence, heat)
-        kept = [i for i in _distinct(_bounds(points), score.tolist()) if score[i] >= self.threshold / 2]
+        kept = [i for i in distinct(_bounds(points), score.tolist()) if score[i] >= self.threshold / 2]
         if not kept:
             return []
-        points, scores, confidence = self.align([tensor] * len(kept), crop_frames(points[kept]), 2)
+        points, scores, confidence = self.align([image] * len(kept), crop_frames(points[kept]), 2)
         faces = self._faces(points, scores, _score(confidence, heat[kept]))
-        kept = _distinct([face.box for face in faces], [face.score for face in faces])
+        kept = distinct([face.box for face in faces], [face.score for face in faces])
         faces = [faces[i] for i in kept if faces[i].score >= self.threshold]
         return sorted(faces, key=lambda face: -face.area)
 
@@ -255,11 +209,6 @@ def head_rotations(points: Tensor, rigid: Tensor) -> Tensor:
     return rotation_vector(rotation)
 
 
-def _square(frame: Sequence[float]) -> tuple[float, float, float, float]:
-    x, y, half = frame[0], frame[1], frame[2] / 2
-    return x - half, y - half, x + half, y + half
-
-
 def _bounds(points: Tensor) -> list[tuple[float, ...]]:
     return torch.cat([points[..., :2].amin(1), points[..., :2].amax(1)], 1).tolist()
 
@@ -267,19 +216,3 @@ def _bounds(points: Tensor) -> list[tuple[float, ...]]:
 def _score(confidence: Tensor, heat: Tensor) -> Tensor:
     """How surely a candidate is a face: the landmarker, which sees more pixels, counts most."""
     return confidence.square() * heat.sqrt()
-
-
-def _distinct(boxes: Sequence[Sequence[float]], scores: Sequence[float]) -> list[int]:
-    """Indices of the boxes, best score first, without those that overlap a better one (IoU > 0.4)."""
-    kept: list[int] = []
-    for i in sorted(range(len(boxes)), key=lambda i: -scores[i]):
-        if all(overlap(boxes[i], boxes[k]) < 0.4 for k in kept):
-            kept.append(i)
-    return kept
-
-
-def overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two boxes (x0, y0, x1, y1)."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    inner = max(width, 0.0) * max(height, 0.0)
-    return inner / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inner)

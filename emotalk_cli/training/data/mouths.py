@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ SIDE = 160  # px of a bank crop
 MARGIN = 1.02  # its side / face size
 WIDE = 1.35  # a warp works on a crop larger by this
 REACH_UP, REACH_DOWN, SURE = 2.2, 4.5, 1.0  # cm from the lips: where the mouth's word ends, and where it is the last
+TONGUES, TONGUE_FROM = 0.15, 8.0  # share of mouths open wider than this (%) from which a tongue hangs out
 BINS = (2.0, 6.0, 12.0, 20.0, 35.0)  # % of the outer eye distance: openings that are drawn about equally often
 
 
@@ -79,6 +81,34 @@ MOVES = (
 )  # fmt: skip
 
 
+def stick_out_tongue(image: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> None:
+    """Paint a tongue that lies over the lower lip into a crop [S,S,3], in place. points: landmarks [478,2] px."""
+    across = points[308] - points[78]
+    width = float(np.linalg.norm(across)) + 1e-3
+    across = across / width
+    down = np.array([-across[1], across[0]])
+    gap = float((points[14] - points[13]) @ down)
+    root = points[13] + down * gap * rng.uniform(0.2, 0.6) + across * width * rng.uniform(-0.08, 0.08)
+    length = (points[14] - root) @ down + width * rng.uniform(-0.02, 0.5)
+    half = width * rng.uniform(0.22, 0.44)
+    t = np.linspace(-1, 1, 41)[:, None]  # along the rim, from the root on one side around the tip to the other
+    side, depth = np.clip(1.6 * t, -1, 1), 1 - np.clip(np.abs(t) * 1.3 - 0.3, 0, 1) ** 2
+    rim = root + half * side * (1 - 0.25 * (1 - np.abs(t))) * across + length * depth * down
+    mask = np.zeros(image.shape[:2], np.float32)
+    cv2.fillPoly(mask, [np.round(rim * 16).astype(np.int32)], 1.0, shift=4)
+    ys, xs = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
+    u = ((xs - root[0]) * across[0] + (ys - root[1]) * across[1]) / half
+    v = ((xs - root[0]) * down[0] + (ys - root[1]) * down[1]) / max(length, 1.0)
+    light = float(image[tuple(points[[50, 280, 199], ::-1].round().astype(int).clip(0, len(image) - 1).T)].mean()) / 160
+    shade = 0.65 + 0.35 * np.clip(v, 0, 1) - rng.uniform(0, 0.3) * np.exp(-((u / 0.12) ** 2)) - 0.2 * np.abs(u) ** 3
+    pink = rng.uniform(0.42, 0.7)
+    colour = rng.uniform(120, 240) * light * np.array([1, pink, pink * rng.uniform(0.9, 1.15)])
+    noise = light * cv2.GaussianBlur(rng.normal(0, 20, image.shape[:2]).astype(np.float32), (0, 0), 1)
+    paint = colour * shade[..., None] + noise[..., None]
+    mask = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.5, 1.2))[..., None]
+    image[:] = np.clip(image * (1 - mask) + paint * mask, 0, 255).astype(np.uint8)
+
+
 class MouthBank:
     """Mouth crops in memory: pictures [N,160,160,3] uint8; landmarks [N,P,3] and frames [N,4] in their px, eyes [N].
 
@@ -106,6 +136,8 @@ class MouthBank:
             rows.append(cropped(photo.image, photo.landmarks, photo.landmarks, MARGIN, SIDE))
             for _ in range(variants):
                 image, shown = warp.move(crop, points, random_mouth(warp, face, rng), rng)
+                if openings(shown) > TONGUE_FROM and rng.random() < TONGUES:
+                    stick_out_tongue(image, shown[:, :2], rng)
                 rows.append(cropped(image, shown, shown, MARGIN, SIDE))
         self.photo_rows, self.stride = len(rows), variants + 1
         rows += [cropped(image, known, guess, MARGIN, SIDE) for image, known, guess in frames]

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...errors import UsageError
+from ...face.detector import SIZE_UNIT, STRIDE
 from ...face.landmarker import (
     LANDMARKS,
     LEFT_CORNER,
@@ -32,7 +33,7 @@ from ...face.landmarker import (
     placed,
 )
 from ...face.topology import INNER_LIPS, LEFT_EYE, LIP_PAIRS, N_SKIN, OUTER_LIPS, RIGHT_EYE
-from ...face.tracker import RIGID, SIZE_UNIT, STRIDE, FaceTracker
+from ...face.tracker import RIGID, FaceTracker
 from ...media.ffmpeg import read_frames
 from ...models import checkpoints
 from .. import config as configs
@@ -596,12 +597,16 @@ PARTS = ("detector", "landmarks", "mouth")
 
 @dataclasses.dataclass
 class Options:
-    """part: detector | landmarks | mouth | all. variants, mouth_variants: mesh-warped copies of each photo; warped: their share in the landmarks' batches."""
+    """part: detector | landmarks | mouth | all. variants, mouth_variants: mesh-warped copies of each photo for the
+    landmarks and for the mouth; warped: their share in the landmarks' batches. resumed: go on from the shipped
+    networks instead of random ones.
+    """
 
     part: str = "all"
     variants: int = 10
-    mouth_variants: int = 6
+    mouth_variants: int = 4
     warped: float = 0.7
+    resumed: bool = False
 
 
 class TrackerTask:
@@ -653,6 +658,8 @@ class TrackerTask:
             self.mouth_weights = landmark_weights()[bank.vertices] * (0.4 + 0.6 * torch.from_numpy(bank.share))
         else:
             fresh.mouth = known.mouth
+        if options.resumed:
+            fresh.load_state_dict(known.state_dict(), strict=known.mouth is not None)
         fresh.to(memory_format=torch.channels_last)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -690,7 +697,7 @@ class TrackerTask:
             yield "landmarks", loss, terms
         if "mouth" in self.parts:
             terms = mouth_loss(self.model.mouth(batch["mouths"]), batch, self.mouth_weights.to(batch["eyes"]))
-            yield "mouth", terms["mouth"] + 0.5 * terms["mouth first"] + terms["opening"], terms
+            yield "mouth", terms["mouth"] + 0.5 * terms["mouth first"] + 1.5 * terms["opening"], terms
 
     def validate(self, model: FaceTracker) -> dict[str, float]:
         """Landmark error, and what is measured of mouths, on photos kept back."""
