@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .constants import FPS, SAMPLE_RATE
 from .emotions.emotion import Emotion
+from .emotions.notes import notes_on_emotion
 from .face.fit import PortraitFit
 from .face.geometry import FaceMotion
 from .face.model import N_EXPRESSION
 from .media import label
-from .media.audio import FPS, SAMPLE_RATE, Recording, log_mel, loudness, pitch
+from .media.audio import Recording, log_mel, loudness, pitch
 from .media.framing import CropFraming, FullFraming
 from .media.samples import SoundFile
 from .models.eac import EAC
@@ -29,6 +31,7 @@ from .motion import life
 from .motion.take import Take
 from .settings import Settings
 
+SOUND_BLOCK = 0.06  # s; AAC's largest, and what decoders add at both ends
 BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at once
 
 
@@ -48,7 +51,16 @@ class Performance:
     @property
     def seconds(self) -> float:
         """Length of the speech; without any, of the take."""
-        return self.recording.seconds if self.recording is not None else self.take.seconds
+        if self.recording is None or (self.take is not None and self._padded):
+            assert self.take is not None  # `EmoTalk.performance` sees to it
+            return self.take.seconds
+        return self.recording.seconds
+
+    @property
+    def _padded(self) -> bool:
+        """Whether a take's sound goes on after it only because coded sound comes in blocks."""
+        assert self.recording is not None and self.take is not None
+        return 0 < self.recording.seconds - self.take.seconds < SOUND_BLOCK
 
 
 class Stopwatch:
@@ -58,7 +70,7 @@ class Stopwatch:
         self.stages: dict[str, float] = {}
 
     @contextlib.contextmanager
-    def __call__(self, stage: str):
+    def __call__(self, stage: str) -> Iterator[None]:
         begin = time.perf_counter()
         try:
             yield
@@ -144,10 +156,11 @@ class Animator:
             rows, blinks = performance.take.rows(fps, total), performance.take.blinks
             style = self.plain_style()
         else:
+            assert performance.recording is not None and performance.emotion is not None
             felt = performance.emotion.during(settings.intensity, performance.seconds)
             rows = resample(self.speech(performance.recording, felt, watch), fps, total)
-        while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
-            chunk = torch.stack(chunk).to(self.device)
+        while block := list(itertools.islice(rows, BATCH[self.device.type])):
+            chunk = torch.stack(block).to(self.device)
             if performance.take is None:
                 beta, sigma, heard = chunk.split([N_EXPRESSION, self.eac.dims.width, 3], 1)
                 heard = heard.cpu().numpy()
@@ -217,9 +230,7 @@ def frame_count(seconds: float, fps: float) -> int:
 
 def notes_on(performance: Performance, nearest: Mapping[str, float]) -> list[str]:
     """What the user should know of what drives the face."""
-    notes = []
-    if next(iter(nearest), "") == "unrelated":
-        notes.append(f"'{performance.emotion.label}' names no emotion that EmoTalk knows; the face stays near neutral.")
+    notes = notes_on_emotion(performance.emotion, nearest) if performance.emotion is not None else []
     if any(take is not None and take.limited for take in (performance.take, performance.head)):
         notes.append("The recorded head turns further than a single picture can follow; it is held there.")
     return notes

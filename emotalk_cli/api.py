@@ -265,10 +265,14 @@ class EmoTalk:
         return filmed(read_frames(video, FPS), FPS, self.tracker, self.face_model, str(video))
 
     def blendshapes(
-        self, performance: Performance, fps: float, settings: Settings | None = None, **options: Unpack[SettingsOptions]
+        self,
+        performance: Performance,
+        rate: float,
+        settings: Settings | None = None,
+        **options: Unpack[SettingsOptions],
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """All motion at `fps`, blinks and head included: β [64] and pose [6] (see `Take`) of each frame."""
-        return self.animator.motion(performance, choose(settings, None, options)[0], fps)
+        """All motion at `rate` frames/s, blinks and head included: β [64] and pose [6] (see `Take`) of each frame."""
+        return self.animator.motion(performance, choose(settings, None, options)[0], rate)
 
     def generate(
         self,
@@ -371,13 +375,13 @@ def _target(out: FilePath, face: Face, sound: Audio | None, emotion: str | Emoti
     if not Path(out).is_dir():
         return Path(out)
     source = face.path if isinstance(face, Portrait) else face
-    names = [Path(given if isinstance(given, str | os.PathLike) else other) for given, other in
-             ((source, "portrait"), (sound, "speech"))]  # fmt: skip
+    shown = Path(source) if isinstance(source, str | os.PathLike) else Path("portrait")
+    heard = Path(sound) if isinstance(sound, str | os.PathLike) else Path("speech")
     if isinstance(emotion, Emotion):
         felt = emotion.label if emotion.origin is None or emotion.origin[0] == "text" else Path(emotion.label).stem
     else:
         felt = emotion if emotion is not None else AS_RECORDED if recorded else AS_SPOKEN
-    return Path(out) / default_name(*names, felt)
+    return Path(out) / default_name(shown, heard, felt)
 
 
 def _recorded(

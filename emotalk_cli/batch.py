@@ -22,7 +22,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -63,7 +63,7 @@ Outcome = dict[str, Any]  # a line of the results file
 
 
 def read_manifest(
-    path: str | os.PathLike, defaults: dict[str, Any] | None = None, stdin: IO | None = None
+    path: str | os.PathLike[str], defaults: dict[str, Any] | None = None, stdin: IO | None = None
 ) -> list[Row]:
     """Rows of a CSV, TSV or JSONL file; "-" is standard input. Columns are options of `emotalk generate`.
 
@@ -91,7 +91,7 @@ def read_manifest(
 
 
 def product(
-    faces: str | os.PathLike, audios: str | os.PathLike, emotions: str, defaults: dict[str, Any] | None = None
+    faces: str | os.PathLike[str], audios: str | os.PathLike[str], emotions: str, defaults: dict[str, Any] | None = None
 ) -> list[Row]:
     """A row for every portrait in a folder with every recording in a folder with every emotion ("happy,sad").
 
@@ -161,7 +161,7 @@ def _check_columns(columns: Iterable[str], where: str) -> None:
             )
 
 
-def _found(place: str | os.PathLike, suffixes: tuple[str, ...], option: str) -> list[Path]:
+def _found(place: str | os.PathLike[str], suffixes: tuple[str, ...], option: str) -> list[Path]:
     folder = Path(place)
     if not folder.is_dir():
         return [check_input(folder, f"folder of --{option}")]
@@ -213,7 +213,7 @@ def _with_names(rows: list[Row]) -> list[Row]:
 class Results:
     """The results file: appended to while rows finish, read on resuming."""
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raises UsageError if it cannot be written."""
         self.path = Path(path)
         self._hashes: dict[Path, str] = {}
@@ -311,7 +311,7 @@ def run(
     ray: str | None = None,
     fail_fast: bool = False,
     progress: Progress | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Make all rows; yields their outcomes as they finish, each already in `results`.
 
     workers: processes of their own if more than 1. ray: address of a cluster ("auto", "local" or "host:port") to which

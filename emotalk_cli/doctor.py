@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from .api import EmoTalk
+from .constants import SAMPLE_RATE
 from .errors import EmoTalkError
+from .examples import example
 from .media import ffmpeg
-from .media.audio import SAMPLE_RATE
 from .media.ffmpeg import read_frames
 from .media.files import sha256
 from .models import checkpoints
@@ -39,7 +40,7 @@ class Finding:
 
 
 def examine(
-    weights: str | os.PathLike | None = None, device: str = "auto", generator: str = "hef", selftest: bool = True
+    weights: str | os.PathLike[str] | None = None, device: str = "auto", generator: str = "hef", selftest: bool = True
 ) -> Iterator[Finding]:
     """All findings, while they are made. weights, device, generator: as in `EmoTalk.load`."""
     yield Finding(
@@ -96,7 +97,7 @@ def _disk() -> str:
     return f"{free / 2**30:.1f} GiB free in {folder}"
 
 
-def _weights(override: str | os.PathLike | None) -> Iterator[Finding]:
+def _weights(override: str | os.PathLike[str] | None) -> Iterator[Finding]:
     try:
         folder = checkpoints.weights_dir(override)
         listed = checkpoints.index(folder)
@@ -115,7 +116,7 @@ def _weights(override: str | os.PathLike | None) -> Iterator[Finding]:
             yield Finding(file, True, f"{path.stat().st_size / 1e6:.1f} MB, {listed[file][:12]}")
 
 
-def _selftest(weights: str | os.PathLike | None, device: str, generator: str) -> str:
+def _selftest(weights: str | os.PathLike[str] | None, device: str, generator: str) -> str:
     """One second of a made-up voice in the mouth of the example portrait."""
     talker = EmoTalk.load(weights, device, generator)
     with tempfile.TemporaryDirectory() as name:
@@ -127,7 +128,7 @@ def _selftest(weights: str | os.PathLike | None, device: str, generator: str) ->
             file.setsampwidth(2)
             file.setframerate(SAMPLE_RATE)
             file.writeframes((8000 * voice).astype("<i2").tobytes())
-        result = talker.generate(_portrait(), folder / "a.wav", "happy", folder / "a.mp4", sidecar=False)
+        result = talker.generate(example("portrait.png"), folder / "a.wav", "happy", folder / "a.mp4", sidecar=False)
         frames = np.stack(list(read_frames(folder / "a.mp4", 25)))
     if len(frames) != result.frames:
         raise EmoTalkError(
@@ -141,11 +142,3 @@ def _selftest(weights: str | os.PathLike | None, device: str, generator: str) ->
     speed = result.frames / result.elapsed
     made = f"{result.frames} frames of {result.size[0]} px in {result.elapsed:.1f} s"
     return f"{made}, {speed:.1f} frames/s (ms a frame: {busy})"
-
-
-def _portrait() -> Path:
-    package = Path(__file__).resolve().parent
-    for path in (package / "portrait.png", package.parent / "examples" / "portrait.png"):
-        if path.is_file():
-            return path
-    raise EmoTalkError("The example portrait is missing; reinstall emotalk.")

@@ -6,8 +6,9 @@ the library (`size 511 is odd`); the command line prints `for_command`.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 _OPTION = re.compile(r"(?<![\w/.-])--([a-z][a-z0-9-]*)(?![\w/.])")
@@ -45,6 +46,15 @@ class UsageError(EmoTalkError):
 
 class WeightsError(EmoTalkError):
     """A weight file is missing, damaged or made for another version or emotion space."""
+
+
+@contextlib.contextmanager
+def extra(name: str, purpose: str) -> Iterator[None]:
+    """Imports that only the extra `name` of the package brings. Raises UsageError where one is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(f"{purpose} needs the extra {name}; pip install 'emotalk[{name}]'. ({error})") from error
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

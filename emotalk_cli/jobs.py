@@ -131,7 +131,7 @@ class Job:
         if kind is None:
             felt = AS_RECORDED if self.motion else AS_SPOKEN
         else:
-            felt = self.emotion if kind == "text" else self.emotions[kind].stem
+            felt = str(self.emotions[kind] if kind == "text" else self.emotions[kind].stem)
         name = default_name(self.face, sound, felt)
         if self.out is None:
             return sound.parent / name

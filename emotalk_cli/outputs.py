@@ -10,7 +10,7 @@ import time
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
 from .media import provenance
@@ -57,10 +57,10 @@ def write_video(
                 rows = animator.motion(performance, settings, outputs.blendshapes_fps)
                 livelink.write(file, rows, outputs.blendshapes_fps, files.blendshapes.suffix)
         note = stack.enter_context(PartFile(files.sidecar)) if files.sidecar is not None else None
-        shared = {
+        shared: Any = {
             "overwrite": outputs.overwrite,
             "metadata": record.tags(shown_as),
-            "finish": functools.partial(record.finish, sidecar=note and note.path),
+            "finish": functools.partial(record.finish, sidecar=note.path if note is not None else None),
         }
         length = segments.piece_frames(settings.fps, BATCH[animator.device.type])
         sound = performance.sound.path if performance.sound is not None else None
@@ -74,7 +74,7 @@ def write_video(
         sheet = ContactSheet(total, settings.fps) if part is not None else None
         shown = sheet.wanted if sheet is not None else ()
         write_frames(animator.frames(shot, watch, writer.done, shown), writer, sheet, total, watch, report)
-        if sheet is not None:
+        if sheet is not None and part is not None:
             sheet.save(part, f"{' '.join(shown_as.split())}, intensity {spell_intensity(settings.intensity)}")
         made = time.perf_counter()
     watch.stages["encoding"] = watch.stages.get("encoding", 0.0) + time.perf_counter() - made

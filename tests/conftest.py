@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import wave
 from pathlib import Path
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PORTRAIT = ROOT / "examples" / "portrait.png"
 SPEECH = ROOT / "examples" / "speech.wav"
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup it is ignored, by children too
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # so that times do not depend on the machine's size
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # of commands run
 
@@ -62,6 +64,22 @@ def streams(path: Path) -> str:
 def leftovers(folder: Path) -> list[str]:
     """Temporary files of ours in a folder, and children that still run."""
     return [p.name for p in folder.iterdir() if p.name.startswith(".emotalk-") or p.suffix == ".part"]
+
+
+# Tests that load models, start commands or train are slow, unless they say that they are fast.
+SLOW_FIXTURES = {"talker", "talking_clip", "prepared", "faces", "whole"}
+SLOW_FILES = {"test_batch", "test_cli", "test_doctor", "test_emotion_cli", "test_eval", "test_fuzz", "test_long"}
+SLOW_FILES |= {"test_solver"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `tests/run.sh --fast` leaves out, and what only `--soak` runs."""
+    for item in items:
+        if item.path.stem.startswith("test_soak"):
+            item.add_marker(pytest.mark.soak)
+        slow = item.path.stem in SLOW_FILES or SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
+        if slow and item.get_closest_marker("fast") is None:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,32 @@
 #!/usr/bin/env bash
-# Runs linter and tests. Arguments go to pytest. Uses .venv (VENV names another), or the python at hand if that
-# has everything already, or makes .venv and installs EmoTalk there with its extra `dev`.
+# Everything that is checked before a change is kept: linter, format, types, imports, tests, in this order.
+#   bash tests/run.sh [--fast|--soak] [arguments of pytest]
+# --fast leaves out tests that load models, start commands or train (about a minute); --soak runs only the long ones
+# that look for leaks and rare failures. Uses .venv (VENV names another), or the python at hand if that has everything
+# already, or makes .venv and installs EmoTalk there with its extra `dev`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-venv=${VENV:-.venv}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE} PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 
+marked="not soak"
+case "${1:-}" in
+--fast) marked="not slow and not soak" && shift ;;
+--soak) marked="soak" && shift ;;
+esac
+
 complete() {
-  "$1" -c 'import face_alignment, hypothesis, imageio_ffmpeg, librosa, open_clip, pytest, rich, safetensors, torch, typer' \
-    2>/dev/null && "$1" -m ruff --version >/dev/null 2>&1
+  "$1" -c 'import c2pa, face_alignment, hypothesis, imageio_ffmpeg, librosa, matplotlib, mypy, open_clip, pytest, regex, rich, ruff, safetensors, torch, torchmetrics, typer' \
+    2>/dev/null
 }
 
-python=$(command -v python3 || command -v python)
-if [ -x "$venv/bin/python" ] || ! complete "$python"; then
-  [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-  python=$venv/bin/python
-  complete "$python" || "$python" -m pip install --quiet '.[dev]'
+python=$(command -v python3 || command -v python || true)
+if [ -n "${VENV:-}" ] || [ -x .venv/bin/python ] || ! complete "$python"; then
+  # shellcheck source=tools/install.sh
+  source tools/install.sh
+  installed "${VENV:-.venv}" dev
 fi
 "$python" -m ruff check .
-exec "$python" -m pytest -q --durations=10 "$@"
+"$python" -m ruff format --check .
+[ "$marked" = soak ] || "$python" tools/check_types.py
+"$python" tools/check_layers.py
+exec "$python" -m pytest -q --durations=10 -m "$marked" "$@"

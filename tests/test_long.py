@@ -17,6 +17,7 @@ from emotalk_cli.animate import Shot, Stopwatch
 from emotalk_cli.cli import main
 from emotalk_cli.errors import EmoTalkError, UsageError
 from emotalk_cli.media import segments
+from emotalk_cli.media.framing import CropFraming
 from emotalk_cli.media.segments import SegmentedWriter
 from emotalk_cli.settings import Settings
 
@@ -177,7 +178,7 @@ def test_four_minutes_take_no_more_memory_than_one(talker, tmp_path):
     """All that grows with the sound: decoding, EAC, blinks and head motion. Frames are skipped, as on resuming."""
     peaks, settings = [], Settings(fps=1, size=64)
     subject = talker.portrait(PORTRAIT)
-    framing = talker._framing(subject, settings)
+    framing = CropFraming(subject.fit, settings.size, talker.device)
     for minutes in (1, 4):
         ffmpeg("-f", "lavfi", "-i", f"anoisesrc=r=16000:a=0.2:d={60 * minutes}", tmp_path / f"{minutes}.wav")
         performance = talker.performance(tmp_path / f"{minutes}.wav", "happy")

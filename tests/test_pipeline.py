@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from conftest import PORTRAIT, SPEECH, ffmpeg, leftovers, sound, video_frames, w
 from PIL import Image
 
 from emotalk_cli import EmoTalk
-from emotalk_cli.animate import frame_count, resample
+from emotalk_cli.animate import BATCH, frame_count, resample
 from emotalk_cli.errors import EmoTalkError, InputError, UsageError
 from emotalk_cli.models import checkpoints
 from emotalk_cli.models.acceleration import find_device
@@ -55,7 +55,7 @@ def test_three_lines(talker, short_speech, tmp_path):
     frames = video_frames(tmp_path / "a.mp4", (512, 512))
     assert result.frames == len(frames) == 30 and result.size == (512, 512)
     assert abs(len(sound(tmp_path / "a.mp4")) / 16000 - 1.2) <= 1 / 25 + 0.03
-    assert result.seconds == pytest.approx(1.2) and 0 < result.elapsed < 600
+    assert result.seconds == pytest.approx(1.2) and result.elapsed > 0
     assert {"portrait", "sound", "motion", "geometry", "framing", "encoding"} <= set(result.stages)
     assert sum(result.stages.values()) <= result.elapsed * 1.05
     assert {"face_model.safetensors", "tracker.safetensors"} <= set(result.weights)
@@ -69,15 +69,26 @@ def test_the_video_shows_the_person_of_the_picture(talker, short_speech):
     assert np.abs(first - source).mean() < 12  # of 255: hair, clothes and background stay
 
 
+class Counted:
+    """A `FaceMotion` that counts the frames it makes."""
+
+    def __init__(self, motion):
+        self.frames, self._motion = 0, motion
+
+    def frame(self, beta, pose):
+        self.frames += len(beta)
+        return self._motion.frame(beta, pose)
+
+
 def test_frames_stream_and_repeat(talker, short_speech):
     portrait = talker.portrait(PORTRAIT)
-    begin = time.perf_counter()
-    stream = talker.frames(portrait, short_speech, "happy", seed=3)
+    made, motion = [], dataclasses.replace(portrait, motion=Counted(portrait.motion))
+    stream = talker.frames(motion, short_speech, "happy", seed=3)
     first = next(stream)
-    one = time.perf_counter() - begin
+    made.append(motion.motion.frames)
     rest = list(stream)
+    assert made[0] <= 2 * BATCH["cpu"] < 30 == motion.motion.frames  # the first comes before the last is made
     assert first.shape == (512, 512, 3) and first.dtype == np.uint8 and len(rest) == 29
-    assert one < time.perf_counter() - begin
     again = np.stack(list(talker.frames(portrait, short_speech, "happy", seed=3)))
     assert (again == np.stack([first, *rest])).all()
     other = np.stack(list(talker.frames(portrait, short_speech, "happy", seed=4)))
@@ -152,7 +163,7 @@ def test_nonsense_is_said_to_be(talker, short_speech, tmp_path):
 def test_the_whole_picture(talker, short_speech, tmp_path, portrait_picture):
     odd = portrait_picture[:487, :511]
     result = talker.generate(odd, short_speech, "happy", out=tmp_path / "a.mp4", framing="full", fps=5)
-    assert result.size == (512, 488) or result.size == (510, 488) or result.size == (512, 486)
+    assert result.size == (512, 488)  # the next even numbers
     frames = video_frames(tmp_path / "a.mp4", result.size).astype(int)
     still = np.asarray(Image.fromarray(odd).resize(result.size, Image.Resampling.LANCZOS)).astype(int)
     change = np.abs(frames - still).mean(axis=(0, 3))

@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("Not enough memory; use a smaller picture or --size.", 1, "--debug" in arguments)
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own, about options; its class moved between versions
-            return _fail(usage_message(error), error.exit_code)
+            return _fail(usage_message(error), getattr(error, "exit_code", 2))
         message = f"Internal error ({type(error).__name__}: {error}); please report it, with the output of --debug."
         return _fail(message, 1, "--debug" in arguments)
     finally:
@@ -102,7 +102,7 @@ class _Terminated(BaseException):
     """SIGTERM, as an exception, so that temporary files are removed on the way out."""
 
 
-def _terminate(number, frame) -> None:
+def _terminate(number: int, frame: object) -> None:
     raise _Terminated
 
 

@@ -8,37 +8,37 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import typer
 
 from ..errors import UsageError
-from ..settings import JOB_OPTIONS
+from ..settings import JOB_OPTIONS, Progress
 from .options import given, with_options
 
 SOME_FAILED = 3  # exit code
+Outcome = dict[str, Any]
+Show = Callable[[Outcome], None]
 _ROWS_OWN = ("face", "audio", "out", "preview", "resume")
 
 
 @with_options(*(name for name in JOB_OPTIONS if name not in _ROWS_OWN))
 def batch(
-    manifest: Optional[Path] = typer.Argument(  # noqa: UP045
+    manifest: Path | None = typer.Argument(
         None, help="CSV, TSV or JSON lines; columns are options of emotalk generate. - is standard input."
     ),
-    faces: Optional[Path] = typer.Option(None, help="Folder of portraits, instead of a manifest."),  # noqa: UP045
-    audios: Optional[Path] = typer.Option(None, help="Folder of recordings: each with each portrait."),  # noqa: UP045
-    emotions: Optional[str] = typer.Option(None, help="Emotions, each with each of those: 'happy,sad'."),  # noqa: UP045
-    out: Optional[Path] = typer.Option(  # noqa: UP045
+    faces: Path | None = typer.Option(None, help="Folder of portraits, instead of a manifest."),
+    audios: Path | None = typer.Option(None, help="Folder of recordings: each with each portrait."),
+    emotions: str | None = typer.Option(None, help="Emotions, each with each of those: 'happy,sad'."),
+    out: Path | None = typer.Option(
         None, "--out", "-o", help="Folder for videos that no row names.  [default: beside the audio]"
     ),
-    results: Optional[Path] = typer.Option(  # noqa: UP045
-        None, help="Log and archive, JSON lines.  [default: <manifest>.results.jsonl]"
-    ),
+    results: Path | None = typer.Option(None, help="Log and archive, JSON lines.  [default: <manifest>.results.jsonl]"),
     workers: int = typer.Option(1, help="Processes, each with its own models in memory."),
     resume: bool = typer.Option(False, "--resume", help="Skip rows that are done; go on with interrupted videos."),
     fail_fast: bool = typer.Option(False, "--fail-fast", help="Stop after the first row that fails."),
-    part: Optional[str] = typer.Option(None, "--shard", help="Make only the I-th of N parts, I/N."),  # noqa: UP045
-    ray: Optional[str] = typer.Option(  # noqa: UP045
+    part: str | None = typer.Option(None, "--shard", help="Make only the I-th of N parts, I/N."),
+    ray: str | None = typer.Option(
         None, help="Spread rows over a Ray cluster: auto (also without a value), local, or its address."
     ),
     as_json: bool = typer.Option(False, "--json", help="Count the rows as one JSON object on stdout."),
@@ -62,6 +62,7 @@ def batch(
     if manifest is not None:
         rows = engine.read_manifest(manifest, defaults)
     else:
+        assert faces is not None and audios is not None and emotions is not None
         rows = engine.product(faces, audios, emotions, defaults)
     if part is not None:
         rows = engine.shard(rows, part)
@@ -99,7 +100,7 @@ def _results_name(manifest: Path | None, out: Path | None, part: str | None) -> 
 
 
 @contextlib.contextmanager
-def _display(total: int, skipped: int, quiet: bool) -> Iterator[tuple[Callable, Callable | None]]:
+def _display(total: int, skipped: int, quiet: bool) -> Iterator[tuple[Show, Progress | None]]:
     """Functions that show an outcome, and the progress of the row in work, on stderr."""
     if quiet:
         yield lambda outcome: None, None
@@ -112,7 +113,7 @@ def _display(total: int, skipped: int, quiet: bool) -> Iterator[tuple[Callable, 
         return
     begin, count = time.monotonic(), 0
 
-    def show(outcome: dict) -> None:
+    def show(outcome: Outcome) -> None:
         nonlocal count
         count += 1
         left = (time.monotonic() - begin) / count * (total - count)
@@ -122,22 +123,22 @@ def _display(total: int, skipped: int, quiet: bool) -> Iterator[tuple[Callable, 
 
 
 @contextlib.contextmanager
-def _bars(total: int) -> Iterator[tuple[Callable, Callable]]:
+def _bars(total: int) -> Iterator[tuple[Show, Progress]]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
-        Progress,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.progress import Progress as Bars
 
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         rows, frames = bar.add_task("Videos", total=total), bar.add_task("Frames", total=None)
 
-        def show(outcome: dict) -> None:
+        def show(outcome: Outcome) -> None:
             bar.console.print(_said(outcome), markup=False, highlight=False)
             bar.advance(rows)
 
@@ -148,7 +149,7 @@ def _bars(total: int) -> Iterator[tuple[Callable, Callable]]:
         yield show, progress
 
 
-def _said(outcome: dict) -> str:
+def _said(outcome: Outcome) -> str:
     if outcome["status"] == "done":
         text = (
             f"row {outcome['row']}: {outcome['out']} ({outcome['seconds']:.1f} s, made in {outcome['elapsed']:.1f} s)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Optional
 
 import typer
 
@@ -14,7 +13,7 @@ MARKS = {True: "ok", False: "BROKEN", None: ""}
 def doctor(
     device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
     generator: str = typer.Option("hef", help="Of the self-test: hef or geometry."),
-    weights: Optional[Path] = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),  # noqa: UP045
+    weights: Path | None = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),
     selftest: bool = typer.Option(True, help="Make one second of video and time it."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> int:

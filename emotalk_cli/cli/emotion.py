@@ -7,14 +7,20 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import InputError, UsageError
+from ..constants import BASICS
+from ..errors import InputError, UsageError, extra
+from ..settings import OPTIONS, parse_intensity
 from .help import Command, Group
+from .options import option, with_parameters
+from .progress import loading
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..api import EmoTalk
     from ..emotions.emotion import Emotion
 
@@ -34,146 +40,104 @@ UNSEEN = (
 )
 UNRELATED = "a red car, a wooden table, the Eiffel tower, a bowl of soup, forty-two, a photo of a dog, keyboard, Paris"
 
-Face = typer.Option(None, "--face", "-f", help="Portrait for a preview.")
-Out = typer.Option(None, "--out", "-o", help="Sheet of previews with that portrait, .png.")
-Save = typer.Option(None, help="Write the emotion, .safetensors, for generate --emotion-file.")
-Intensity = typer.Option("2", help="From 1 to 3, for the blendshapes.")
-AsJson = typer.Option(False, "--json", help="Describe it as one JSON object on stdout.")
-Clip = typer.Option(None, help="An upstream open_clip model instead of the shipped towers: NAME[/PRETRAINED].")
-Generator = typer.Option("hef", help="For previews: hef or geometry.")
-Device = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps.")
-Weights = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]")
-Debug = typer.Option(False, "--debug", help="Show the traceback of an error.")
+_PREVIEW = {  # of every command but the map
+    "face": (Path | None, option("face", help="Portrait for a preview.")),
+    "out": (
+        Path | None,
+        typer.Option(None, "--out", "-o", metavar="PNG", help="Sheet of previews with that portrait."),
+    ),
+    "save": (
+        Path | None,
+        typer.Option(None, metavar="FILE", help="Write the emotion, .safetensors, for generate --emotion-file."),
+    ),
+    "json": (bool, option("json", False, "Describe it as one JSON object on stdout.")),
+    "clip": (str | None, option("clip")),
+    "generator": (str, option("generator", "hef", "For previews: hef or geometry.")),
+    "device": (str, option("device", "auto")),
+    "weights": (Path | None, option("weights")),
+    "debug": (bool, option("debug", False)),
+}
+_STRENGTH = {"intensity": (str, option("intensity", "2", "From 1 to 3, for the blendshapes."))}
+Pictures = Sequence[tuple[str, Callable[[Any], "np.ndarray"]]]  # captions and their makers: portrait -> picture
 
 
 @app.command(cls=Command)
+@with_parameters(_STRENGTH | _PREVIEW)
 def text(
-    prompt: str = typer.Argument(..., help="Words, or a blend such as happy:0.5+surprised:0.5."),
-    intensity: str = Intensity,
-    face: Optional[Path] = Face,  # noqa: UP045
-    out: Optional[Path] = Out,  # noqa: UP045
-    save: Optional[Path] = Save,  # noqa: UP045
-    as_json: bool = AsJson,
-    clip: Optional[str] = Clip,  # noqa: UP045
-    generator: str = Generator,
-    device: str = Device,
-    weights: Optional[Path] = Weights,  # noqa: UP045
-    debug: bool = Debug,
+    prompt: str = typer.Argument(..., help="Words, or a blend such as happy:0.5+surprised:0.5."), **how: Any
 ) -> None:
     """What words mean."""
-    talker = _talker(face, out, save, generator, device, weights, clip)
-    _show(talker, talker.emotion(prompt), intensity, face, out, save, as_json)
+    talker = _talker(how)
+    _show(talker, talker.emotion(prompt), how)
 
 
 @app.command(cls=Command)
-def image(
-    picture: Path = typer.Argument(..., help="A picture of a face."),
-    intensity: str = Intensity,
-    face: Optional[Path] = Face,  # noqa: UP045
-    out: Optional[Path] = Out,  # noqa: UP045
-    save: Optional[Path] = Save,  # noqa: UP045
-    as_json: bool = AsJson,
-    clip: Optional[str] = Clip,  # noqa: UP045
-    generator: str = Generator,
-    device: str = Device,
-    weights: Optional[Path] = Weights,  # noqa: UP045
-    debug: bool = Debug,
-) -> None:
+@with_parameters(_STRENGTH | _PREVIEW)
+def image(picture: Path = typer.Argument(..., help="A picture of a face."), **how: Any) -> None:
     """What a face shows."""
-    talker = _talker(face, out, save, generator, device, weights, clip, picture)
-    before = [("emotion of", lambda _: talker.still(picture, None))]
-    _show(talker, talker.emotion(image=picture), intensity, face, out, save, as_json, before)
+    talker = _talker(how, picture)
+    _show(talker, talker.emotion(image=picture), how, [("emotion of", lambda _: talker.still(picture, None))])
 
 
 @app.command(cls=Command)
-def audio(
-    recording: Path = typer.Argument(..., help="A recording of a voice."),
-    intensity: str = Intensity,
-    face: Optional[Path] = Face,  # noqa: UP045
-    out: Optional[Path] = Out,  # noqa: UP045
-    save: Optional[Path] = Save,  # noqa: UP045
-    as_json: bool = AsJson,
-    clip: Optional[str] = Clip,  # noqa: UP045
-    generator: str = Generator,
-    device: str = Device,
-    weights: Optional[Path] = Weights,  # noqa: UP045
-    debug: bool = Debug,
-) -> None:
+@with_parameters(_STRENGTH | _PREVIEW)
+def audio(recording: Path = typer.Argument(..., help="A recording of a voice."), **how: Any) -> None:
     """What a voice says."""
-    talker = _talker(face, out, save, generator, device, weights, clip, recording)
-    _show(talker, talker.emotion(audio=recording), intensity, face, out, save, as_json)
+    talker = _talker(how, recording)
+    _show(talker, talker.emotion(audio=recording), how)
 
 
 @app.command(cls=Command)
+@with_parameters(_STRENGTH | _PREVIEW)
 def compound(
     parts: list[str] = typer.Argument(
         ..., metavar="PROMPT...", help="Two or more emotions: 'happily disgusted' angry."
     ),
-    intensity: str = Intensity,
-    face: Optional[Path] = Face,  # noqa: UP045
-    out: Optional[Path] = Out,  # noqa: UP045
-    save: Optional[Path] = Save,  # noqa: UP045
-    as_json: bool = AsJson,
-    clip: Optional[str] = Clip,  # noqa: UP045
-    generator: str = Generator,
-    device: str = Device,
-    weights: Optional[Path] = Weights,  # noqa: UP045
-    debug: bool = Debug,
+    **how: Any,
 ) -> None:
     """The average of several emotions' embeddings, beside its parts; each may have a weight, happy:0.7."""
     if len(parts) < 2:
         raise UsageError("Give at least two emotions to mix, for example: emotalk emotion compound happy surprised.")
-    talker = _talker(face, out, save, generator, device, weights, clip)
-    strong = _steady(intensity)
+    talker, strong = _talker(how), _constant(how["intensity"])
     names = [re.sub(r":[\d.]+$", "", part) for part in parts]
-    before = [(name, lambda subject, name=name: talker.still(subject, name, strong)) for name in names]
-    _show(talker, talker.emotion(" + ".join(parts)), intensity, face, out, save, as_json, before)
+    before = [(name, lambda portrait, name=name: talker.still(portrait, name, strong)) for name in names]
+    _show(talker, talker.emotion(" + ".join(parts)), how, before)
 
 
 @app.command(cls=Command)
-def intensity(
-    prompt: str = typer.Argument(..., help="Words, or a blend."),
-    face: Optional[Path] = Face,  # noqa: UP045
-    out: Optional[Path] = Out,  # noqa: UP045
-    save: Optional[Path] = Save,  # noqa: UP045
-    as_json: bool = AsJson,
-    clip: Optional[str] = Clip,  # noqa: UP045
-    generator: str = Generator,
-    device: str = Device,
-    weights: Optional[Path] = Weights,  # noqa: UP045
-    debug: bool = Debug,
-) -> None:
+@with_parameters(_PREVIEW)
+def intensity(prompt: str = typer.Argument(..., help="Words, or a blend."), **how: Any) -> None:
     """How an emotion grows from 1 to 3."""
-    talker = _talker(face, out, save, generator, device, weights, clip)
-    _show(talker, talker.emotion(prompt), "3", face, out, save, as_json, steps=RAMP)
+    talker = _talker(how)
+    _show(talker, talker.emotion(prompt), how | {"intensity": "3"}, steps=RAMP)
 
 
 @app.command(name="map", cls=Command)
 def draw_map(
-    out: Path = typer.Option(..., "--out", "-o", help="The map, .png."),
-    prompts: Optional[Path] = typer.Option(None, help="Text file of prompts of your own, one a line."),  # noqa: UP045
-    as_json: bool = typer.Option(False, "--json", help="The points as one JSON object on stdout."),
-    seed: int = typer.Option(0, help="Of the t-SNE."),
-    device: str = Device,
-    weights: Optional[Path] = Weights,  # noqa: UP045
-    clip: Optional[str] = Clip,  # noqa: UP045
-    debug: bool = Debug,
+    out: Path = typer.Option(..., "--out", "-o", metavar="PNG", help="The map."),
+    prompts: Path | None = typer.Option(None, metavar="FILE", help="Text file of prompts of your own, one a line."),
+    as_json: bool = option("json", False, "The points as one JSON object on stdout."),
+    seed: int = typer.Option(0, metavar="N", help="Of the t-SNE."),
+    device: str = option("device", "auto"),
+    weights: Path | None = option("weights"),
+    clip: str | None = option("clip"),
+    debug: bool = option("debug", False),
 ) -> None:
     """t-SNE of the style code of basic, unseen and unrelated prompts at five intensities, as in the paper's Fig. 8."""
-    own = _lines(prompts) if prompts else None
-    talker = _talker(None, out, None, "geometry", device, weights, clip)
-    from ..emotions.prototypes import BASICS
     from ..media.files import PartFile, check_output
-    from .map import styles
 
+    own = _lines(prompts) if prompts else None
+    path = check_output(out, suffixes=(".png",))
+    with extra("eval", "emotalk emotion map"):
+        from .map import draw, styles
+
+    how = {"face": None, "out": None, "save": None, "generator": "geometry", "device": device, "weights": weights}
+    talker = _talker(how | {"clip": clip})
     groups = {"basic": list(BASICS), "unseen": UNSEEN.split(", "), "unrelated": UNRELATED.split(", ")}
     if own is not None:
         groups = {"basic": list(BASICS), "yours": own}
-    path = check_output(out, suffixes=(".png",))
     points = styles(talker, groups, RAMP, seed)
     with PartFile(path) as part:
-        from .map import draw
-
         draw(points, part)
     if as_json:
         print(json.dumps({"out": str(path), "points": points}))
@@ -181,26 +145,32 @@ def draw_map(
         print(f"{path}: {len(points)} points of {sum(map(len, groups.values()))} prompts", file=sys.stderr)
 
 
-def _talker(face, out, save, generator: str, device: str, weights, clip, *inputs: Path) -> EmoTalk:
+def _talker(how: dict[str, Any], *inputs: Path) -> EmoTalk:
     """The loaded models, after what can be checked without them."""
-    for path in (*inputs, face):
-        if path is not None and not path.exists():
-            raise InputError(f"{path} does not exist; check the name.")
-    if face is not None and out is None:
-        raise UsageError("--face without --out shows nothing; add --out sheet.png.")
-    from ..media.files import check_output
+    from ..media.files import check_input, check_output
 
-    for path, suffix in ((out, ".png"), (save, ".safetensors")):
+    for path in (*inputs, how["face"]):
+        if path is not None:
+            check_input(path, "file")
+    if how["face"] is not None and how["out"] is None:
+        raise UsageError("--face without --out shows nothing; add --out sheet.png.")
+    if how["out"] is not None and how["face"] is None:
+        raise UsageError("--out draws previews of a portrait; add --face FILE.")
+    if "intensity" in how:
+        _constant(how["intensity"])
+    for path, suffix in ((how["out"], ".png"), (how["save"], ".safetensors")):
         if path is not None:
             check_output(path, suffixes=(suffix,))
-    from ..api import EmoTalk
+    for name in ("generator", "device"):
+        OPTIONS[name].parse(how[name])
+    with loading(quiet=how.get("json", False)):
+        from ..api import EmoTalk  # late: it imports torch
 
-    return EmoTalk.load(weights, device, "geometry" if face is None else generator, clip=clip)
+        generator = "geometry" if how["face"] is None else how["generator"]
+        return EmoTalk.load(how["weights"], how["device"], generator, clip=how["clip"])
 
 
-def _steady(intensity: str) -> float:
-    from ..settings import parse_intensity
-
+def _constant(intensity: str) -> float:
     value = parse_intensity(intensity)
     if isinstance(value, tuple):
         raise UsageError(f"--intensity {intensity} is a range; give one number here, or use emotalk emotion intensity.")
@@ -210,28 +180,20 @@ def _steady(intensity: str) -> float:
 def _show(
     talker: EmoTalk,
     emotion: Emotion,
-    intensity: str,
-    face: Path | None,
-    out: Path | None,
-    save: Path | None,
-    as_json: bool,
-    before: Sequence[tuple[str, Callable]] = (),
+    how: dict[str, Any],
+    before: Pictures = (),
     steps: Sequence[float] = STEPS,
 ) -> None:
-    """Tables or JSON on stdout, and the files that are asked for.
-
-    before: captions and makers (portrait -> picture) of pictures that precede the previews on the sheet.
-    """
-    from ..emotions.prototypes import COMPONENTS
+    """Tables or JSON on stdout, and the files that are asked for. before: pictures that precede the previews."""
+    from ..emotions.notes import notes_on_emotion
+    from ..face.topology import EXPRESSION_NAMES
     from ..media.files import PartFile, check_output
 
-    strength = _steady(intensity)
-    if out is not None and face is None:
-        raise UsageError("--out draws previews of a portrait; add --face FILE.")
+    strength, face, out, save = _constant(how["intensity"]), how["face"], how["out"], how["save"]
     nearest = talker.nearest(emotion)
     beta = talker.expression(emotion, strength)[0].tolist()
     order = sorted(range(len(beta)), key=lambda i: -abs(beta[i]))[:SHAPES]
-    shapes = {COMPONENTS[i]: round(beta[i], 3) for i in order if abs(beta[i]) >= LEAST}
+    shapes = {EXPRESSION_NAMES[i]: round(beta[i], 3) for i in order if abs(beta[i]) >= LEAST}
     if save is not None:
         with PartFile(check_output(save, suffixes=(".safetensors",))) as part:
             emotion.save(part.path)
@@ -239,13 +201,13 @@ def _show(
         from ..media.preview import save as save_sheet
         from ..media.preview import sheet
 
-        subject = talker.portrait(face)
-        tiles = [("portrait", talker.still(subject, None))]
-        tiles += [(caption, make(subject)) for caption, make in before]
-        tiles += [(f"intensity {mu:g}", talker.still(subject, emotion, mu)) for mu in steps]
+        portrait = talker.portrait(face)
+        tiles = [("portrait", talker.still(portrait, None))]
+        tiles += [(caption, make(portrait)) for caption, make in before]
+        tiles += [(f"intensity {mu:g}", talker.still(portrait, emotion, mu)) for mu in steps]
         with PartFile(check_output(out, suffixes=(".png",))) as part:
             save_sheet(part, sheet(" ".join(emotion.label.split()), tiles, len(tiles)))
-    if as_json:
+    if how["json"]:
         described = {"emotion": emotion.label, "space": emotion.space, "intensity": strength, "nearest": nearest}
         described |= {"blendshapes": shapes, "save": save and str(save), "out": out and str(out)}
         if steps is RAMP:
@@ -255,11 +217,8 @@ def _show(
     _tables(emotion.label, strength, nearest, shapes)
     for path in filter(None, (save, out)):
         print(f"{path}", file=sys.stderr)
-    if next(iter(nearest)) == "unrelated":
-        print(
-            f"Note: '{emotion.label}' names no emotion that EmoTalk knows; the face stays near neutral.",
-            file=sys.stderr,
-        )
+    for note in notes_on_emotion(emotion, nearest):
+        print(f"Note: {note}", file=sys.stderr)
 
 
 def _tables(label: str, strength: float, nearest: dict[str, float], shapes: dict[str, float]) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import tempfile
 from pathlib import Path
-from typing import Optional
+from typing import Any
 
 import typer
 
@@ -14,17 +14,15 @@ from ..errors import UsageError
 from .help import Command, Group
 from .train import _progress
 
-EXAMPLES = Path(__file__).parents[2] / "examples"  # of a checkout
-
 app = typer.Typer(help="Measure quality and speed.", cls=Group, rich_markup_mode=None, invoke_without_command=True)
 
 
 @app.callback()
 def evaluate(
     context: typer.Context,
-    generated: Optional[Path] = typer.Option(None, help="A generated video, or a folder of them."),  # noqa: UP045
-    reference: Optional[Path] = typer.Option(None, help="The real video, or a folder of the same names."),  # noqa: UP045
-    data: Optional[Path] = typer.Option(  # noqa: UP045
+    generated: Path | None = typer.Option(None, help="A generated video, or a folder of them."),
+    reference: Path | None = typer.Option(None, help="The real video, or a folder of the same names."),
+    data: Path | None = typer.Option(
         None, help="Instead: clips of emotalk train prepare, whose test split is generated again."
     ),
     metrics: str = typer.Option(
@@ -33,12 +31,12 @@ def evaluate(
     emotion: str = typer.Option("text,image,audio", help="With --data: where emotions come from."),
     clips: int = typer.Option(0, help="With --data: at most so many clips; 0: all."),
     generator: str = typer.Option("hef", help="With --data: hef or geometry."),
-    videos: Optional[Path] = typer.Option(None, help="With --data: keep the videos here."),  # noqa: UP045
-    as_json: Optional[Path] = typer.Option(None, "--json", help="Write the figures to a .json file."),  # noqa: UP045
-    as_csv: Optional[Path] = typer.Option(None, "--csv", help="Write the figures to a .csv file."),  # noqa: UP045
-    report: Optional[Path] = typer.Option(None, help="Write a page with tables, plots and frames, .html."),  # noqa: UP045
+    videos: Path | None = typer.Option(None, help="With --data: keep the videos here."),
+    as_json: Path | None = typer.Option(None, "--json", help="Write the figures to a .json file."),
+    as_csv: Path | None = typer.Option(None, "--csv", help="Write the figures to a .csv file."),
+    report: Path | None = typer.Option(None, help="Write a page with tables, plots and frames, .html."),
     device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
-    weights: Optional[Path] = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),  # noqa: UP045
+    weights: Path | None = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),
     seed: int = typer.Option(0, help="With --data: of the random frame, blinks."),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
@@ -63,6 +61,7 @@ def evaluate(
     about = {"generated": str(generated or data), "weights": str(weights or "shipped"), "device": place}
     with contextlib.ExitStack() as stack:
         if data is None:
+            assert generated is not None and reference is not None
             rows = {"generated": evaluation.pairs(generated, reference)}
         else:
             from ..evaluation import protocol
@@ -77,7 +76,7 @@ def evaluate(
                     talker, tests, kinds, folder, seed, lambda done, total: show(done, total, {})
                 )
             notes += more
-            about |= {"clips": len(tests), "generator": generator}
+            about |= {"clips": str(len(tests)), "generator": generator}
         judges = evaluation.Judges(names, weights, place)
         results = {}
         for row, pairs in rows.items():
@@ -97,7 +96,7 @@ def evaluate(
         _print(results)
 
 
-def _print(results) -> None:
+def _print(results: dict[str, Any]) -> None:
     """The table on stdout."""
     from rich.console import Console
     from rich.table import Table
@@ -117,14 +116,14 @@ def _print(results) -> None:
 
 @app.command(cls=Command)
 def bench(
-    face: Path = typer.Option(EXAMPLES / "portrait.png", help="Portrait."),
-    audio: Path = typer.Option(EXAMPLES / "speech.wav", help="Speech."),
+    face: Path | None = typer.Option(None, help="Portrait.  [default: the example]"),
+    audio: Path | None = typer.Option(None, help="Speech.  [default: the example]"),
     generator: str = typer.Option("hef,geometry", help="Separated by commas; hef:compile is another engine."),
     size: int = typer.Option(512, help="Side of the video in px."),
     repeats: int = typer.Option(1, min=1, help="Runs after the first, which warms up; the best counts."),
     device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
-    weights: Optional[Path] = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),  # noqa: UP045
-    as_json: Optional[Path] = typer.Option(None, "--json", help="Write the figures to a .json file."),  # noqa: UP045
+    weights: Path | None = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),
+    as_json: Path | None = typer.Option(None, "--json", help="Write the figures to a .json file."),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
     """Speed from files to file and by stage, memory, parameters."""
@@ -135,11 +134,12 @@ def bench(
     from rich.table import Table
 
     from ..evaluation import bench as benches
+    from ..examples import example
     from ..media.files import PartFile, check_input, check_output
     from ..models.acceleration import find_device
 
-    check_input(face, "picture")
-    check_input(audio, "audio file")
+    face = check_input(face or example("portrait.png"), "picture")
+    audio = check_input(audio or example("speech.wav"), "audio file")
     if as_json is not None:
         check_output(as_json, suffixes=(".json",))
     place = str(find_device(device))

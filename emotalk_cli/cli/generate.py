@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @with_options(*OPTIONS)
 def generate(
-    portrait: Optional[Path] = typer.Argument(None, metavar="FACE", help="The same as --face."),  # noqa: UP045
-    speech: Optional[Path] = typer.Argument(None, metavar="AUDIO", help="The same as --audio."),  # noqa: UP045
-    feeling: Optional[list[str]] = typer.Argument(  # noqa: UP045
-        None, metavar="EMOTION...", help="The same as --emotion; several words need no quotes."
+    portrait: Path | None = typer.Argument(None, metavar="FACE", show_default=False, help="The same as --face."),
+    speech: Path | None = typer.Argument(None, metavar="AUDIO", show_default=False, help="The same as --audio."),
+    feeling: list[str] | None = typer.Argument(
+        None, metavar="EMOTION...", show_default=False, help="The same as --emotion; several words need no quotes."
     ),
     **values: Any,
 ) -> None:

@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from ..errors import did_you_mean
 
 WIDEST, NARROW = 100, 60  # columns; below the second, descriptions stand under the names
+_KIND = re.compile(r" <(\w+)[^>]*>")  # as some versions of typer write the type of a value
 _NAMES = 34  # columns at most for names
 
 
@@ -23,6 +24,10 @@ def width() -> int:
 class Command(TyperCommand):
     """A command whose help shows options by group."""
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The same plain text with every version of typer; some would draw boxes."""
+        _write_help(self, ctx, formatter)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Called by the help of typer's base."""
         _write_parameters(self, ctx, formatter)
@@ -30,6 +35,14 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A command with subcommands, in the order in which they were added."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names, in that order."""
+        return list(self.commands)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """As for a `Command`."""
+        _write_help(self, ctx, formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Called by the help of typer's base."""
@@ -40,13 +53,20 @@ class Group(TyperGroup):
         )
 
 
+def _write_help(command: Any, ctx: Any, formatter: Any) -> None:
+    command.format_usage(ctx, formatter)
+    command.format_help_text(ctx, formatter)
+    command.format_options(ctx, formatter)
+
+
 def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
     groups: dict[str, list[tuple[str, str]]] = {}
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
         if record is not None:
             kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
-            groups.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
+            name = _KIND.sub("" if kind == "Arguments" else lambda found: f" {found[1].upper()}", record[0])
+            groups.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append((name, record[1]))
     for title, rows in groups.items():
         _write(formatter, title, rows)
 
@@ -70,7 +90,9 @@ def _write(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
 
 def usage_message(error: Any) -> str:
     """One sentence or two for an error of typer's own, with the command whose help to see."""
-    message = str(error.format_message()).replace("\n", " ")
+    message = (
+        str(error.format_message()).replace("\n", " ").replace(" Did you mean", ". Did you mean").replace("..", ".")
+    )
     message = re.sub(r" \(Possible options: (\S+?)[,)].*", r". Did you mean \1?", message)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "emotalk"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +23,13 @@ COLOURS = {
 MARKERS = {"basic": "o", "unseen": "^", "unrelated": "x", "yours": "^"}
 
 
-def styles(talker: EmoTalk, groups: Mapping[str, Sequence[str]], intensities: Sequence[float], seed: int) -> list[dict]:
-    """Points of the map: {prompt, group, emotion (the nearest basic), intensity, x, y}."""
+Point = dict[str, Any]  # prompt, group, emotion (the nearest basic), intensity, x, y
+
+
+def styles(
+    talker: EmoTalk, groups: Mapping[str, Sequence[str]], intensities: Sequence[float], seed: int
+) -> list[Point]:
+    """Points of the map."""
     from sklearn.manifold import TSNE
 
     points, codes = [], []
@@ -40,7 +46,7 @@ def styles(talker: EmoTalk, groups: Mapping[str, Sequence[str]], intensities: Se
     return [point | {"x": float(x), "y": float(y)} for point, (x, y) in zip(points, places, strict=True)]
 
 
-def draw(points: Sequence[dict], part: PartFile) -> None:
+def draw(points: Sequence[Point], part: PartFile) -> None:
     """The map as PNG into a temporary file: colour is the nearest basic, size the intensity. Raises EmoTalkError."""
     import matplotlib
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional, TypeVar
+from typing import Any, TypeVar
 
 import typer
 
@@ -29,7 +29,7 @@ def option(name: str, default: Any = None, help: str | None = None) -> Any:
         default,
         switch,
         *entry.flags,
-        help=(help or entry.help) + _shown_default(entry),
+        help=(help or entry.help) + (_shown_default(entry) if default is None else f"  [default: {default}]"),
         metavar=None if entry.kind is bool else metavar(entry),
         show_default=False,
         rich_help_panel=entry.group,
@@ -37,26 +37,26 @@ def option(name: str, default: Any = None, help: str | None = None) -> Any:
     )
 
 
-def with_options(*names: str) -> Callable[[C], C]:
-    """Give a command these options of the table in place of its **keywords, where they are None unless given."""
+def with_parameters(added: Mapping[str, tuple[Any, Any]]) -> Callable[[C], C]:
+    """Give a command more parameters in place of its **keywords: name -> (type, what `option` or typer.Option made)."""
 
     def add(command: C) -> C:
-        signature = inspect.signature(command)
+        signature = inspect.signature(command, eval_str=True)
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        added = [
-            inspect.Parameter(
-                _identifier(name),
-                inspect.Parameter.KEYWORD_ONLY,
-                default=option(name),
-                annotation=Optional[_typed(OPTIONS[name])],  # noqa: UP045
-            )
-            for name in names
+        more = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=kind)
+            for name, (kind, info) in added.items()
         ]
-        command.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in own + added}
+        command.__signature__ = signature.replace(parameters=own + more)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in own + more}
         return command
 
     return add
+
+
+def with_options(*names: str) -> Callable[[C], C]:
+    """Give a command these options of the table in place of its **keywords, where they are None unless given."""
+    return with_parameters({_identifier(n): (_typed(OPTIONS[n]) | None, option(n)) for n in names})
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def metavar(entry: Option) -> str:
         return entry.metavar
     if entry.choices:
         return "|".join(map(str, entry.choices))
-    return {Path: "FILE", str: "TEXT"}.get(entry.kind, "N")
+    return "FILE" if entry.kind is Path else "TEXT" if entry.kind is str else "N"
 
 
 def default_in_words(entry: Option) -> str:
@@ -88,7 +88,7 @@ def _identifier(name: str) -> str:
     return f"{name}_" if name == "from" else name
 
 
-def _typed(entry: Option) -> type:
+def _typed(entry: Option) -> Any:
     return entry.kind if entry.kind in (bool, Path) else str  # numbers are text here: the table judges them
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +32,16 @@ def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
             yield bar
     else:
         yield _Lines()
+
+
+@contextlib.contextmanager
+def loading(quiet: bool = False) -> Iterator[None]:
+    """A spinner on a terminal while models load, which takes seconds."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(LABELS["models"]):
+        yield
 
 
 class _Stage(ProgressColumn):
@@ -59,7 +69,7 @@ class _Speed(ProgressColumn):
 @contextlib.contextmanager
 def _bar() -> Iterator[Callable[[str, int, int], None]]:
     with Progress(_Stage(), _Speed(), console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, total: int) -> None:
             if stage == "kept":

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Optional
 
 import typer
 
@@ -40,19 +39,19 @@ prepare_app = typer.Typer(help="Make a filmed data set ready.", cls=Group, rich_
 app.add_typer(prepare_app, name="prepare")
 
 
-def _trainer(task: str) -> Callable:
+def _trainer(task: str) -> Callable[..., None]:
     def command(
-        overrides: Optional[list[str]] = typer.Argument(  # noqa: UP045
+        overrides: list[str] | None = typer.Argument(
             None, metavar="[KEY=VALUE]...", help="Changes to the configuration: batch=8, task.window=32."
         ),
-        data: Optional[Path] = typer.Option(None, help="Training data: the data pack, or a prepared folder."),  # noqa: UP045
-        out: Optional[Path] = typer.Option(None, "--out", "-o", help="Folder of the weights.  [default: runs/TASK]"),  # noqa: UP045
-        config: Optional[str] = typer.Option(  # noqa: UP045
+        data: Path | None = typer.Option(None, help="Training data: the data pack, or a prepared folder."),
+        out: Path | None = typer.Option(None, "--out", "-o", help="Folder of the weights.  [default: runs/TASK]"),
+        config: str | None = typer.Option(
             None, help="A .toml file, or a shipped configuration: paper or TASK.  [default: TASK, or video]"
         ),
-        steps: Optional[int] = typer.Option(None, help="Optimizer steps."),  # noqa: UP045
-        seed: Optional[int] = typer.Option(None, help="Of everything random."),  # noqa: UP045
-        amp: Optional[str] = typer.Option(None, help="Mixed precision: off, bf16 or fp16."),  # noqa: UP045
+        steps: int | None = typer.Option(None, help="Optimizer steps."),
+        seed: int | None = typer.Option(None, help="Of everything random."),
+        amp: str | None = typer.Option(None, help="Mixed precision: off, bf16 or fp16."),
         device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
         resume: bool = typer.Option(False, "--resume", help="Go on from the checkpoint in --out."),
         quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
@@ -115,16 +114,16 @@ def face_model(
         print(f"{path}: {path.stat().st_size / 2**20:.1f} MB", file=sys.stderr)
 
 
-def _preparer(dataset: str) -> Callable:
+def _preparer(dataset: str) -> Callable[..., None]:
     def command(
         data: Path = typer.Option(..., help="Root of the data set as it is distributed."),
         out: Path = typer.Option(..., "--out", "-o", help="Folder of the prepared clips."),
         size: int = typer.Option(512, help="Side of the face crops in px."),
         jobs: int = typer.Option(0, help="Processes; 0: as many as cores."),
-        labels: Optional[Path] = typer.Option(  # noqa: UP045
+        labels: Path | None = typer.Option(
             None, help="folder: CSV with the columns file and any of subject, emotion, intensity, split."
         ),
-        weights: Optional[Path] = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),  # noqa: UP045
+        weights: Path | None = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),
         quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
         debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
     ) -> None:
@@ -136,7 +135,12 @@ def _preparer(dataset: str) -> Callable:
 
             sources = prepare.LAYOUTS[dataset](data, *([labels] if labels else []))
             made = prepare.prepare(
-                sources, out, size, jobs, weights and str(weights), lambda done, total: report(done, total, {})
+                sources,
+                out,
+                size,
+                jobs,
+                str(weights) if weights is not None else None,
+                lambda done, total: report(done, total, {}),
             )
         if not quiet:
             print(
@@ -182,7 +186,8 @@ def _progress(quiet: bool, unit: str = "steps") -> Iterator[Callable[[int, int, 
 
 class _Lines:
     def __init__(self, unit: str) -> None:
-        self._unit, self._last, self._begin, self._first = unit, 0.0, None, 0
+        self._unit, self._last, self._first = unit, 0.0, 0
+        self._begin: float | None = None
 
     def __call__(self, done: int, total: int, row: dict[str, float]) -> None:
         now = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Optional
+from typing import Any
 
 import typer
 
@@ -19,7 +19,7 @@ DEBUG = typer.Option(False, "--debug", help="Show the traceback of an error.")
 
 
 @app.command("list", cls=Command)
-def list_weights(weights: Optional[Path] = WEIGHTS, as_json: bool = JSON, debug: bool = DEBUG) -> None:  # noqa: UP045
+def list_weights(weights: Path | None = WEIGHTS, as_json: bool = JSON, debug: bool = DEBUG) -> None:
     """The models, and the judges that `emotalk eval` can use."""
     from ..evaluation import published
     from ..models import checkpoints
@@ -38,7 +38,7 @@ def list_weights(weights: Optional[Path] = WEIGHTS, as_json: bool = JSON, debug:
 
 
 @app.command(cls=Command)
-def verify(weights: Optional[Path] = WEIGHTS, as_json: bool = JSON, debug: bool = DEBUG) -> None:  # noqa: UP045
+def verify(weights: Path | None = WEIGHTS, as_json: bool = JSON, debug: bool = DEBUG) -> None:
     """Read every file and compare its hash with the index; exit code 1 if one is damaged."""
     from ..evaluation import published
     from ..models import checkpoints
@@ -65,7 +65,7 @@ def verify(weights: Optional[Path] = WEIGHTS, as_json: bool = JSON, debug: bool 
 @app.command(cls=Command)
 def info(
     name: str = typer.Argument(..., help="A model, such as eac, or a judge."),
-    weights: Optional[Path] = WEIGHTS,  # noqa: UP045
+    weights: Path | None = WEIGHTS,
     as_json: bool = JSON,
     debug: bool = DEBUG,
 ) -> None:
@@ -116,7 +116,7 @@ def _names(folder: Path) -> list[str]:
     return sorted(name.removesuffix(".safetensors") for name in checkpoints.index(folder))
 
 
-def _row(name: str, folder: Path) -> dict:
+def _row(name: str, folder: Path) -> dict[str, Any]:
     try:
         about = _described(name, folder)
     except WeightsError:
@@ -124,7 +124,7 @@ def _row(name: str, folder: Path) -> dict:
     return {key: about.get(key, "") for key in ("name", "MB", "parameters", "steps", "sha256")}
 
 
-def _described(name: str, folder: Path) -> dict:
+def _described(name: str, folder: Path) -> dict[str, Any]:
     from ..models import checkpoints
 
     found = checkpoints.load(name, folder)
@@ -134,7 +134,7 @@ def _described(name: str, folder: Path) -> dict:
     return about | {key: value for key, value in found.metadata.items() if key != "model"} | {"sha256": found.sha256}
 
 
-def _table(title: str, columns: list[str], rows: list[dict]) -> None:
+def _table(title: str, columns: list[str], rows: list[dict[str, Any]]) -> None:
     import sys
 
     from rich.console import Console
@@ -147,5 +147,5 @@ def _table(title: str, columns: list[str], rows: list[dict]) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _text(value) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+def _text(value: object) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)

@@ -16,9 +16,10 @@ def parse_blend(text: str) -> dict[str, float]:
     Parts without a weight count 1. Raises UsageError if the text is empty or no weight is positive.
     """
     text = text.strip()
-    parts = [_BLEND.fullmatch(part) for part in text.split("+")]
+    matches = [_BLEND.fullmatch(part) for part in text.split("+")]
+    parts = [match for match in matches if match is not None]
     blend: dict[str, float] = {}
-    if all(parts) and (len(parts) > 1 or parts[0]["weight"]):
+    if len(parts) == len(matches) and (len(parts) > 1 or parts[0]["weight"]):
         for part in parts:
             weight = 1.0 if part["weight"] is None else float(part["weight"])
             blend[part["prompt"]] = blend.get(part["prompt"], 0.0) + weight

@@ -83,14 +83,14 @@ class Emotion:
         ramp = first + (last - first) * (times / max(seconds, 1e-6)).clamp(0, 1)
         return replace(self, times=times, z=z, mu=torch.where(mu.isnan(), ramp, mu))
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .safetensors file that `load` reads back exactly. The caller names a temporary file if need be."""
         described = {"format": _FORMAT, "label": self.label, "space": self.space, "emotalk": __version__}
         tensors = {"times": self.times, "z": self.z, "mu": self.mu}
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, described)
 
     @classmethod
-    def load(cls, path: str | os.PathLike, space: str) -> Emotion:
+    def load(cls, path: str | os.PathLike[str], space: str) -> Emotion:
         """Read what `save` wrote. Raises InputError, or WeightsError if it belongs to another space than `space`."""
         check_input(path, "emotion file")
         try:

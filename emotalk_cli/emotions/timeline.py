@@ -19,7 +19,7 @@ _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,3}):)?(\d+(?:\.\d*)?|\.\d+)")
 _COLUMNS = ("time", "emotion", "intensity")
 
 
-def read_timeline(path: str | os.PathLike) -> list[tuple[float, str, float]]:
+def read_timeline(path: str | os.PathLike[str]) -> list[tuple[float, str, float]]:
     """Rows (time in s, emotion, intensity or NaN) of a CSV or JSON timeline, by time.
 
     CSV: columns time, emotion and perhaps intensity, with or without that header, separated by comma, semicolon
@@ -44,7 +44,7 @@ def read_timeline(path: str | os.PathLike) -> list[tuple[float, str, float]]:
     return moments
 
 
-def _json_rows(path: str | os.PathLike, text: str) -> list[tuple[int, Mapping[str, object]]]:
+def _json_rows(path: str | os.PathLike[str], text: str) -> list[tuple[int, Mapping[str, object]]]:
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -57,7 +57,7 @@ def _json_rows(path: str | os.PathLike, text: str) -> list[tuple[int, Mapping[st
     return list(enumerate(rows, 1))
 
 
-def _csv_rows(path: str | os.PathLike, text: str) -> list[tuple[int, Mapping[str, object]]]:
+def _csv_rows(path: str | os.PathLike[str], text: str) -> list[tuple[int, Mapping[str, object]]]:
     lines = text.splitlines()
     first = next((line for line in lines if line.strip()), "")
     mark = max(",;\t", key=first.count)
@@ -79,7 +79,7 @@ def _csv_rows(path: str | os.PathLike, text: str) -> list[tuple[int, Mapping[str
     return [(i, dict(zip(columns, row, strict=False))) for i, row in table]
 
 
-def _moment(path: str | os.PathLike, number: int, row: Mapping[str, object]) -> tuple[float, str, float]:
+def _moment(path: str | os.PathLike[str], number: int, row: Mapping[str, object]) -> tuple[float, str, float]:
     where = f"{path}, row {number}"
     clock = _CLOCK.fullmatch(str(row.get("time", "")).strip())
     if not clock:

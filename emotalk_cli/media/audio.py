@@ -50,7 +50,8 @@ def mel_filters(n_mels: int = N_MELS) -> np.ndarray:
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
     area = 2 / (edges[2:] - edges[:-2])
-    return (np.maximum(0, np.minimum(rising, falling)) * area[:, None]).astype(np.float32)
+    filters: np.ndarray = np.maximum(0, np.minimum(rising, falling)) * area[:, None]
+    return filters.astype(np.float32)
 
 
 @functools.cache
@@ -59,7 +60,7 @@ def _analysis() -> tuple[Tensor, Tensor]:
 
 
 def blocks(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     seconds: float = BLOCK_SECONDS,
     longest: float = MAX_SOUND_SECONDS,
     warn: Callable[[str], None] | None = None,
@@ -78,7 +79,7 @@ def blocks(
         raise InputError(f"{path} has {count / SAMPLE_RATE:.2f} s of sound; at least {SHORTEST_SECONDS} s is needed.")
 
 
-def load(path: str | os.PathLike, seconds: float | None = None) -> np.ndarray:
+def load(path: str | os.PathLike[str], seconds: float | None = None) -> np.ndarray:
     """All samples (or the first `seconds`) of a media file as one float32 array [N]; errors as in `blocks`."""
     parts, left = [], math.inf if seconds is None else round(seconds * SAMPLE_RATE)
     for block in blocks(path):
@@ -113,7 +114,8 @@ def _mel(samples: np.ndarray, frames: int) -> Tensor:
     window, filters = _analysis()
     used = torch.from_numpy(samples[: frames * SAMPLES_PER_FRAME + 2 * _MARGIN])
     power = torch.fft.rfft(used.unfold(0, N_FFT, HOP) * window).abs().square()
-    return (filters @ power.T).clamp(min=MEL_FLOOR).log10()
+    mel: Tensor = (filters @ power.T).clamp(min=MEL_FLOOR).log10()
+    return mel
 
 
 def log_mel(wave: np.ndarray | Tensor) -> Tensor:
@@ -141,7 +143,7 @@ def syllables(seconds: float = 1.28) -> np.ndarray:
     openness = 0.5 - 0.5 * np.cos(6 * np.pi * time)
     wave = openness * through(((730, 90), (1090, 110), (2440, 170), (3400, 250)))
     wave += 0.15 * (1 - openness) * through(((300, 60), (900, 90), (2300, 150), (3300, 250)))
-    return (0.1 * wave / np.abs(wave).max()).astype(np.float32)
+    return np.asarray(0.1 * wave / np.abs(wave).max(), np.float32)
 
 
 class LevelMeter:
@@ -189,9 +191,10 @@ class Recording:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, path: str | os.PathLike, longest: float = MAX_SOUND_SECONDS) -> Recording:
+    def open(cls, path: str | os.PathLike[str], longest: float = MAX_SOUND_SECONDS) -> Recording:
         """Check and measure a file; longest: seconds that are allowed. Errors as in `blocks`."""
-        meter, notes = LevelMeter(), []
+        meter = LevelMeter()
+        notes: list[str] = []
         for block in blocks(path, longest=longest, warn=notes.append):
             meter.add(block)
         return cls(Path(path), meter.samples / SAMPLE_RATE, meter.level, tuple(notes))
@@ -206,7 +209,7 @@ class Recording:
         return mel_blocks(blocks(self.path))
 
 
-def duration(path: str | os.PathLike) -> float:
+def duration(path: str | os.PathLike[str]) -> float:
     """Seconds of sound in a file, by decoding it; errors as in `blocks`."""
     return Recording.open(path).seconds
 

@@ -20,6 +20,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def program() -> str:
     from imageio_ffmpeg import get_ffmpeg_exe
 
     try:
-        return get_ffmpeg_exe()
+        return str(get_ffmpeg_exe())
     except RuntimeError as error:
         raise _unusable("none was found") from error
 
@@ -96,7 +97,8 @@ def run(arguments: Sequence[str], data: bytes = b"") -> bytes:
 
 def packets(path: Path) -> dict[int, int]:
     """Stream number -> packets in a file, by reading all of it without decoding. Raises EmoTalkError."""
-    child, found = Child(["-nostdin", *source(path), "-map", "0", "-c", "copy", "-f", "framecrc", "-"], read=True), {}
+    child = Child(["-nostdin", *source(path), "-map", "0", "-c", "copy", "-f", "framecrc", "-"], read=True)
+    found: dict[int, int] = {}
     try:
         assert child.process.stdout is not None
         for line in child.process.stdout:
@@ -224,7 +226,7 @@ class Child:
 class _Reading:
     """A child that decodes one file to its standard output, in portions."""
 
-    def __init__(self, path: str | os.PathLike, kind: str, noun: str, arguments: Sequence[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], kind: str, noun: str, arguments: Sequence[str]) -> None:
         """noun: what the file should be, for messages."""
         self.file, self._noun = check_input(path, noun), noun
         command = ["-nostdin", "-threads", "2", *source(self.file), "-sn", "-dn", "-filter_threads", "1", *arguments]
@@ -277,7 +279,7 @@ class _Reading:
 
 
 def read_samples(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     rate: int,
     seconds: float,
     longest: float = MAX_SOUND_SECONDS,
@@ -320,7 +322,7 @@ def read_samples(
 
 
 def read_frames(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     fps: float | None = None,
     longest: float = MAX_FILM_SECONDS,
     cut: bool = False,
@@ -360,7 +362,7 @@ def read_frames(
         warn(f"{file} is damaged or was cut; what could be read of it is used.")
 
 
-def _ppm(pipe) -> np.ndarray | None:
+def _ppm(pipe: IO[bytes]) -> np.ndarray | None:
     """The next picture uint8 [H,W,3] of a stream of binary PPMs; None at its end, or where it is cut."""
     if pipe.readline(16) != b"P6\n":
         return None

@@ -13,12 +13,13 @@ import socket
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 from ..errors import EmoTalkError, InputError, UsageError
 from ..settings import VIDEO_SUFFIXES
 
 
-def check_name(path: str | os.PathLike) -> None:
+def check_name(path: str | os.PathLike[str]) -> None:
     """Raise UsageError for text that cannot name a file on this system."""
     try:
         if b"\0" not in os.fsencode(path):
@@ -28,7 +29,7 @@ def check_name(path: str | os.PathLike) -> None:
     raise UsageError(f"{os.fspath(path)!r} cannot be a file name; remove the characters that do not print.")
 
 
-def check_input(path: str | os.PathLike, kind: str) -> Path:
+def check_input(path: str | os.PathLike[str], kind: str) -> Path:
     """The path of an ordinary, readable file with something in it, or InputError saying why it is none.
 
     kind: what is expected, for the remedy: "picture", "audio file", ...
@@ -52,7 +53,7 @@ def check_input(path: str | os.PathLike, kind: str) -> Path:
     return file
 
 
-def sha256(path: str | os.PathLike) -> str:
+def sha256(path: str | os.PathLike[str]) -> str:
     """Hex digest of a file, read in blocks."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -61,7 +62,9 @@ def sha256(path: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
-def check_output(out: str | os.PathLike, overwrite: bool = True, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> Path:
+def check_output(
+    out: str | os.PathLike[str], overwrite: bool = True, suffixes: tuple[str, ...] = VIDEO_SUFFIXES
+) -> Path:
     """The absolute path of a file that is to be written, or UsageError saying why it cannot be."""
     check_name(out)
     path = Path(os.path.realpath(out))
@@ -204,14 +207,14 @@ def sweep(folder: Path, everything: bool = False, making: str | None = None) -> 
     return removed
 
 
-def _entries(folder: Path, pattern: re.Pattern) -> list[Path]:
+def _entries(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
     try:
         return [folder / name for name in os.listdir(folder) if pattern.fullmatch(name)]
     except OSError:
         return []
 
 
-def _spaces(folder: Path) -> list[tuple[Path, dict]]:
+def _spaces(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Hidden folders that are ours, with their manifests; {} for one without."""
     found = []
     for path in _entries(folder, _FOLDER):
@@ -222,7 +225,7 @@ def _spaces(folder: Path) -> list[tuple[Path, dict]]:
     return found
 
 
-def _manifest(path: Path) -> dict:
+def _manifest(path: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError, RecursionError):
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             about = os.fstat(file.fileno())
@@ -331,7 +334,7 @@ class PartFile:
     def __enter__(self) -> PartFile:
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if kind is None:
             self.commit()
         else:

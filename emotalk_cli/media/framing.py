@@ -100,11 +100,13 @@ class _Placed:
         source = (self.at + flow.permute(0, 2, 3, 1)) @ self._forth.T + self._shift
         limits = source.new_tensor([self.picture.shape[3], self.picture.shape[2]])
         detail = self._detail.expand(len(crops), -1, -1, -1)
-        moved = F.grid_sample(detail, source / limits * 2 - 1, padding_mode="zeros", align_corners=False)
-        return frames + kept * moved
+        moved: Tensor = F.grid_sample(detail, source / limits * 2 - 1, padding_mode="zeros", align_corners=False)
+        painted: Tensor = frames + kept * moved
+        return painted
 
     def _grid(self, count: int) -> Tensor:
-        return (self.at / CROP_SIZE * 2 - 1).expand(count, -1, -1, -1)
+        grid: Tensor = self.at / CROP_SIZE * 2 - 1
+        return grid.expand(count, -1, -1, -1)
 
     def _resampled(self, crops: Tensor) -> Tensor:
         if self._reduced:

@@ -10,6 +10,7 @@ import io
 import os
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
@@ -32,7 +33,7 @@ _TURNS = {  # EXIF orientation -> what makes the picture upright
 }
 
 
-def load(path: str | os.PathLike, max_side: int = MAX_SIDE) -> np.ndarray:
+def load(path: str | os.PathLike[str], max_side: int = MAX_SIDE) -> np.ndarray:
     """Read a picture as uint8 [H, W, 3] sRGB, upright, at most `max_side` px on the longer side.
 
     Raises InputError (one sentence) if there is no such file, or it is no picture, damaged, or larger
@@ -73,7 +74,7 @@ def from_memory(picture: np.ndarray | Image.Image, max_side: int = MAX_SIDE) -> 
     return np.array(_srgb(_shrunk(Image.fromarray(np.ascontiguousarray(values)), max_side)))
 
 
-def _decode(file, path: Path, max_side: int) -> np.ndarray:
+def _decode(file: BinaryIO, path: Path, max_side: int) -> np.ndarray:
     too_large = InputError(f"{path} has more than {MAX_PIXELS // 10**6} million pixels; scale it down first.")
     Image.init()
     try:
@@ -88,15 +89,15 @@ def _decode(file, path: Path, max_side: int) -> np.ndarray:
         image.draft(None, (max_side, max_side))  # lets the JPEG decoder itself skip resolution
         image.load()
         turn = _TURNS.get(_orientation(image))
-        image = _srgb(_shrunk(_eight_bits(image), max_side))
-        return np.array(image.transpose(turn) if turn is not None else image)
+        picture = _srgb(_shrunk(_eight_bits(image), max_side))
+        return np.array(picture.transpose(turn) if turn is not None else picture)
     except Exception as error:  # as above, for damage further down the file
         raise InputError(f"{path} is damaged or incomplete; {_ADVICE} that opens in a viewer.") from error
 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # nonsense in EXIF is no reason to refuse good pixels
         return 1
 
@@ -133,7 +134,8 @@ def _srgb(image: Image.Image) -> Image.Image:
     if profile and image.mode in ("RGB", "CMYK", "L"):
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            image = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            image = converted or image
         except (ImageCms.PyCMSError, OSError, ValueError):  # a profile that does not fit its picture
             pass
     return image.convert("RGB")

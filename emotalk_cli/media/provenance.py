@@ -40,7 +40,7 @@ def environment(device: str) -> dict[str, str | int]:
 
     names = ["numpy", "pillow"] + ["open_clip_torch"] * ("open_clip" in sys.modules)
     packages = {name: importlib.metadata.version(name) for name in names}
-    described = {"python": platform.python_version(), "torch": torch.__version__, **packages}
+    described: dict[str, str | int] = {"python": platform.python_version(), "torch": torch.__version__, **packages}
     described |= {"ffmpeg": ffmpeg.version(), "system": f"{sys.platform} {platform.machine()}"}
     described |= {"device": device, "threads": torch.get_num_threads()}
     if device == "cpu":
@@ -72,7 +72,7 @@ class Sidecar:
     environment: dict[str, Any]
 
     @classmethod
-    def read(cls, path: str | os.PathLike) -> Sidecar:
+    def read(cls, path: str | os.PathLike[str]) -> Sidecar:
         """Raises InputError if the file is none, or is of a later EmoTalk."""
         file = check_input(path, "sidecar")
         wrong = InputError(f"{file} is no sidecar of EmoTalk; give the .json file that was written beside a video.")
@@ -118,7 +118,9 @@ class Signer:
     certificate made on the spot, which says that it is a test and which nobody trusts. Raises UsageError, InputError.
     """
 
-    def __init__(self, certificate: str | os.PathLike | None = None, key: str | os.PathLike | None = None) -> None:
+    def __init__(
+        self, certificate: str | os.PathLike[str] | None = None, key: str | os.PathLike[str] | None = None
+    ) -> None:
         try:
             import c2pa
             from cryptography.hazmat.primitives import serialization
@@ -224,12 +226,13 @@ class Record:
         return json.dumps(held, indent=1) + "\n"
 
 
-def manifest_of(video: str | os.PathLike) -> dict[str, Any]:
+def manifest_of(video: str | os.PathLike[str]) -> dict[str, Any]:
     """The C2PA manifests in a video as plain values, with `validation_state`: Invalid | Valid | Trusted."""
     import c2pa
 
     with open(video, "rb") as file, contextlib.closing(c2pa.Reader(_mime(Path(video)), file)) as reader:
-        return json.loads(reader.json()) | {"validation_state": reader.get_validation_state()}
+        held: dict[str, Any] = json.loads(reader.json())
+        return held | {"validation_state": reader.get_validation_state()}
 
 
 def _mime(video: Path) -> str:

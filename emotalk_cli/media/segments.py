@@ -36,10 +36,10 @@ class SegmentedWriter(Writer):
 
     def __init__(
         self,
-        out: str | os.PathLike,
+        out: str | os.PathLike[str],
         size: tuple[int, int],
         fps: float,
-        audio: str | os.PathLike | None,
+        audio: str | os.PathLike[str] | None,
         total: int,
         length: int,
         key: str,

@@ -26,7 +26,12 @@ _SAMPLE_RATES = "8000|11025|12000|16000|22050|24000|32000|44100|48000"  # what A
 class Writer(abc.ABC):
     """Takes frames; as a context manager it closes at the end of the block, or aborts after an exception."""
 
-    done = kept = 0  # frames of an earlier attempt, and for a later one; see `segments`
+    done: int = 0  # frames of an earlier attempt; see `segments`
+
+    @property
+    def kept(self) -> int:
+        """Frames that a later attempt need not make."""
+        return 0
 
     @abc.abstractmethod
     def write(self, frame: np.ndarray) -> None:
@@ -43,7 +48,7 @@ class Writer(abc.ABC):
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if kind is None:
             self.close()
         else:
@@ -64,10 +69,10 @@ class VideoWriter(Writer):
 
     def __init__(
         self,
-        out: str | os.PathLike,
+        out: str | os.PathLike[str],
         size: tuple[int, int],
         fps: float = 25.0,
-        audio: str | os.PathLike | None = None,
+        audio: str | os.PathLike[str] | None = None,
         overwrite: bool = True,
         metadata: dict[str, str] | None = None,
         finish: Callable[[Path], None] | None = None,
@@ -140,6 +145,7 @@ class VideoWriter(Writer):
 
     def _feed(self) -> None:
         try:
+            assert self._child.process.stdin is not None
             with self._child.process.stdin as pipe:
                 while not self._broken.is_set():
                     try:
@@ -161,7 +167,7 @@ def join(
     fps: float,
     frames: list[int],
     out: Path,
-    audio: str | os.PathLike | None,
+    audio: str | os.PathLike[str] | None,
     metadata: dict[str, str],
 ) -> None:
     """Write to `out` the video of `pieces`, not encoded again, with the sound of `audio`, if any.
@@ -210,7 +216,7 @@ def _rate(fps: float) -> Fraction:
 
 
 def _encoding(
-    part: Path, size: tuple[int, int], fps: float, audio: str | os.PathLike | None, metadata: dict[str, str]
+    part: Path, size: tuple[int, int], fps: float, audio: str | os.PathLike[str] | None, metadata: dict[str, str]
 ) -> list[str]:
     command = ["-y", "-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{size[0]}x{size[1]}"]
     command += ["-framerate", str(_rate(fps)), "-i", "pipe:0"]
@@ -223,7 +229,7 @@ def _encoding(
     return command + _container(part, metadata)
 
 
-def _sound(audio: str | os.PathLike) -> list[str]:
+def _sound(audio: str | os.PathLike[str]) -> list[str]:
     """The second input's samples one after another, as they were heard, whatever its time stamps say."""
     command = [*source(Path(audio)), "-map", "0:v:0", "-map", "1:a:0"]
     command += ["-filter:a", f"asetpts=N/SR/TB,aformat=sample_rates={_SAMPLE_RATES}:channel_layouts=mono|stereo"]
