@@ -27,6 +27,7 @@ from ..face.topology import EXPRESSION_NAMES
 from ..media import audio
 from ..media.preview import sheet
 from ..models.emotion_space import AME
+from ..numeric import correlation
 from ..training.data.faces import load_faces
 from ..training.tasks import ame_audio
 from ..training.tasks.ame import measure
@@ -35,11 +36,6 @@ NAMED = 53  # named blendshapes; the residual components after them mean nothing
 INTENSITIES = (1.0, 1.5, 2.0, 2.5, 3.0)
 SPOKEN = {"W": "angry", "E": "disgusted", "A": "fearful", "F": "happy", "T": "sad", "N": "neutral"}
 RULED_OUT = ("Blink", "Look", "jaw", "mouthClose", "mouthFunnel", "mouthPucker")  # not the emotion's, but speech's
-
-
-def correlation(a: Tensor, b: Tensor) -> float:
-    """Pearson's r of two tensors of one shape."""
-    return float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])
 
 
 def confusion(truth: list[int], read: list[int], classes: int) -> np.ndarray:

@@ -21,8 +21,8 @@ from torch import Tensor
 from ..media import audio, ffmpeg
 from ..models.eac import EAC
 from ..models.emotion_space import AME
+from ..numeric import correlation
 from ..training.data import corpus, motion
-from .lips import correlation
 
 SNR = 5.0  # dB, of music and noise
 PERIOD = 5.0  # ms, WORLD's frames

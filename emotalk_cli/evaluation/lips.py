@@ -19,17 +19,13 @@ from ..emotions import prototypes
 from ..media import audio
 from ..models.eac import EAC
 from ..models.emotion_space import AME
+from ..numeric import correlation
 from ..training.data import corpus, motion
 
 CLOSED = 0.1  # cm: lips nearer than this count as closed
 NEAR = 0.06  # s about a phone in which it may close
 OPEN_VOWELS = ("open", "open front")
 SHORTEST = 0.03  # s, of a vowel that must be seen open
-
-
-def correlation(a: Tensor, b: Tensor) -> float:
-    """Pearson's r of two series."""
-    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
 
 
 def lag(predicted: list[Tensor], tracked: list[Tensor], most: int = 6) -> int:

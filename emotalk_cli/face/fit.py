@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ..constants import CROP_SIZE
 from .model import FaceModel, rotation_vector, sh_basis, shade
+from .procrustes import similarity
 from .raster import interpolate, rasterize
 from .topology import EXPRESSION_NAMES, INDEX, LIP_PAIRS, N_SKIN
 
@@ -90,15 +91,9 @@ class PortraitFit:
 
 
 def align(source: Tensor, target: Tensor) -> Pose:
-    """Similarity that carries model points [B,V,3] to image points [B,V,3] in least squares (Umeyama)."""
+    """Similarity that carries model points [B,V,3] to image points [B,V,3] in least squares."""
     flipped = target * target.new_tensor([1.0, -1.0, -1.0])
-    a, b = source.mean(1, keepdim=True), flipped.mean(1, keepdim=True)
-    u, s, vt = torch.linalg.svd((flipped - b).transpose(1, 2) @ (source - a))
-    sign = torch.ones_like(s)
-    sign[:, 2] = torch.det(u @ vt).sign()
-    rotation = u * sign[:, None] @ vt
-    scale = (s * sign).sum(1) / ((source - a) ** 2).sum((1, 2))
-    offset = b[:, 0] - scale[:, None] * (rotation @ a[:, 0, :, None])[..., 0]
+    scale, rotation, offset = similarity(source, flipped)
     return Pose(rotation, scale, offset * target.new_tensor([1.0, -1.0, -1.0]))
 
 

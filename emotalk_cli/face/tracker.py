@@ -25,6 +25,7 @@ from ..models import checkpoints
 from .detector import FINE_LEVELS, LEVELS, Detection, Detector, distinct
 from .landmarker import Landmarker, MouthLandmarker, TrackerDims, crop_frames, cut, mouth_frames, placed
 from .model import rotation_vector
+from .procrustes import nearest_rotation
 
 # Points that facial expression moves least; their rigid fit gives the head's rotation.
 RIGID = (1, 2, 4, 5, 6, 8, 9, 10, 33, 50, 93, 98, 101, 127, 133, 151, 168, 195, 197, 234, 263, 280, 323, 327, 330, 356,
@@ -200,13 +201,9 @@ class FaceTracker(nn.Module):
 
 
 def head_rotations(points: Tensor, rigid: Tensor) -> Tensor:
-    """Rotation vectors [B,3] (rad) that turn `rigid` [N,3] to `points` [B,N,3] (weak perspective, Kabsch)."""
+    """Rotation vectors [B,3] (rad) that turn `rigid` [N,3] to `points` [B,N,3] (weak perspective)."""
     centred, model = points - points.mean(1, keepdim=True), rigid - rigid.mean(0)
-    u, _, v = torch.linalg.svd(torch.einsum("bni,nj->bij", centred, model))
-    sign = torch.ones(len(points), 3, device=points.device)
-    sign[:, 2] = torch.det(u @ v).sign()
-    rotation = (u * sign[:, None]) @ v
-    return rotation_vector(rotation)
+    return rotation_vector(nearest_rotation(torch.einsum("bni,nj->bij", centred, model))[0])
 
 
 def _bounds(points: Tensor) -> list[tuple[float, ...]]:

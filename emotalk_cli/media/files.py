@@ -12,6 +12,7 @@ import secrets
 import socket
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +340,20 @@ class PartFile:
             self.commit()
         else:
             self.discard()
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A hidden file beside `path` to write, which takes its name at the end of the block and vanishes after an error.
+
+    For files of our own (weights, logs, caches); what users ask for goes through `PartFile`.
+    """
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_error(out: Path, reason: str | None) -> EmoTalkError:

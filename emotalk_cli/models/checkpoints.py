@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from .. import __version__
 from ..errors import InputError, WeightsError
-from ..media.files import check_input, sha256
+from ..media.files import check_input, replaced, sha256
 
 M = TypeVar("M", bound=torch.nn.Module)
 T = TypeVar("T")
@@ -167,7 +167,7 @@ def save(
     """
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    path, part = folder / f"{name}.safetensors", folder / f".{name}.part"
+    path = folder / f"{name}.safetensors"
 
     def stored(tensor: torch.Tensor) -> torch.Tensor:
         tensor = tensor.detach().cpu().contiguous()
@@ -183,9 +183,9 @@ def save(
         "emotalk": __version__,
         **extra,
     }
-    save_file({k: stored(v) for k, v in tensors.items()}, part, metadata)
-    part.chmod(0o644)  # safetensors writes for its owner alone
-    os.replace(part, path)
+    with replaced(path) as part:
+        save_file({k: stored(v) for k, v in tensors.items()}, part, metadata)
+        part.chmod(0o644)  # safetensors writes for its owner alone
     _write_index(folder, {path.name: sha256(path)})
     return path
 
@@ -199,9 +199,8 @@ def complete(directory: str | os.PathLike, source: str | os.PathLike | None = No
     folder.mkdir(parents=True, exist_ok=True)
     copies = []
     for name in sorted(set(index(origin)) - set(index(folder))):
-        part = folder / f".{name}.part"
-        shutil.copyfile(origin / name, part)
-        os.replace(part, folder / name)
+        with replaced(folder / name) as part:
+            shutil.copyfile(origin / name, part)
         copies.append(folder / name)
     if copies:
         _write_index(folder, {name: digest for name, digest in index(origin).items() if folder / name in copies})
@@ -209,6 +208,5 @@ def complete(directory: str | os.PathLike, source: str | os.PathLike | None = No
 
 
 def _write_index(folder: Path, entries: dict[str, str]) -> None:
-    part = folder / f".{INDEX}.part"
-    part.write_text(json.dumps(index(folder) | entries, indent=1, sort_keys=True) + "\n")
-    os.replace(part, folder / INDEX)
+    with replaced(folder / INDEX) as part:
+        part.write_text(json.dumps(index(folder) | entries, indent=1, sort_keys=True) + "\n")

@@ -20,7 +20,8 @@ from ..emotions.emotion import between
 from ..emotions.prototypes import COMPONENTS
 from ..errors import UsageError, WeightsError
 from ..media.audio import FPS, MELS_PER_FRAME, N_MELS
-from ..motion.lips import CONTACT, LARGEST, NAMED, PEAK, VISEMES, VOWELS, _ease, blended, close_lips, peaks, smoothed
+from ..motion.lips import CONTACT, LARGEST, NAMED, PEAK, VISEMES, VOWELS, blended, close_lips, peaks, smoothed
+from ..numeric import smoothstep
 from ..settings import INTENSITY
 from . import checkpoints
 
@@ -255,8 +256,12 @@ class EAC(nn.Module):
         jaw = COMPONENTS.index("jawOpen")
         beta[:, jaw] += (OPENING - 1) * beta[:, jaw].clamp(max=JAW)
         apart = (beta @ self.lips).clamp(min=0)
-        likely = _ease((peaks(closed) - LIKELY[0]) / (LIKELY[1] - LIKELY[0]))[:, None]
-        allowed = apart * _ease(apart.mean(1, keepdim=True) / CONTACT) * (1 - blended(likely[:, 0])[:, None])
+        likely = smoothstep(((peaks(closed) - LIKELY[0]) / (LIKELY[1] - LIKELY[0])).clamp(0, 1))[:, None]
+        allowed = (
+            apart
+            * smoothstep((apart.mean(1, keepdim=True) / CONTACT).clamp(0, 1))
+            * (1 - blended(likely[:, 0])[:, None])
+        )
         beta = smoothed(close_lips(beta, allowed, self.lips))
         return close_lips(beta, (beta @ self.lips).clamp(min=0) * (1 - likely), self.lips)
 

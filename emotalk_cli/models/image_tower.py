@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..face.landmarker import crop_frames, cut
+from ..face.procrustes import nearest_rotation
 from ..face.topology import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
 from .tower import _Tower
 from .transformer import Transformer
@@ -100,10 +101,7 @@ class ImageTower(_Tower):
         points = landmarks[:, self.index]
         points = points - points.mean(1, keepdim=True)
         points = points / points.square().sum((1, 2), keepdim=True).sqrt()
-        u, _, vt = torch.linalg.svd(points.mT @ self.mean)
-        flip = torch.ones_like(u[:, 0])
-        flip[:, 2] = torch.det(u @ vt).sign()
-        return torch.cat([(points @ ((u * flip[:, None]) @ vt)).flatten(1), scores], 1)
+        return torch.cat([(points @ nearest_rotation(points.mT @ self.mean)[0]).flatten(1), scores], 1)
 
     def forward(self, crops: Tensor, features: Tensor) -> Tensor:
         """Face crops [B,3,side,side] in -1..1 and `features` [B,N] -> unit vectors [B,512]."""

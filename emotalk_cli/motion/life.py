@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..emotions.prototypes import COMPONENTS
+from ..numeric import smoothstep
 from ..settings import OPTIONS, Settings
 
 _PAUSE = 0.8  # s at least between two blinks
@@ -64,13 +65,9 @@ class _Blink:
         if age < 0 or time >= self.end:
             return 0.0
         if age < self.closing:
-            return self.depth * _ease(age / self.closing)
+            return self.depth * smoothstep(age / self.closing)
         left = max(0.0, age - self.closing - _SHUT) / self.opening
-        return self.depth * _ease(1 - left) ** 1.3
-
-
-def _ease(x: float) -> float:
-    return x * x * (3 - 2 * x)
+        return self.depth * smoothstep(1 - left) ** 1.3
 
 
 class Life:
@@ -144,7 +141,7 @@ class Life:
             self._raises_again = time + length + 0.3
         start, length, height = self._raise
         age = (time - start) / length
-        return height * _ease(min(1.0, age / 0.4)) * _ease(min(1.0, max(0.0, (1 - age) / 0.6)))
+        return height * smoothstep(min(1.0, age / 0.4)) * smoothstep(min(1.0, max(0.0, (1 - age) / 0.6)))
 
     def _head(self, time: float, loudness: float) -> np.ndarray:
         def follow(value: float, seconds: float) -> float:

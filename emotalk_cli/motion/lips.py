@@ -22,11 +22,6 @@ BLEND = 0.3  # share of a closure that reaches the frames before and after: lips
 SMOOTH = (0.25, 0.5, 0.25)  # over video frames: a regression trembles
 
 
-def _ease(x: Tensor) -> Tensor:
-    x = x.clamp(0, 1)
-    return x * x * (3 - 2 * x)
-
-
 def peaks(closed: Tensor) -> Tensor:
     """Probabilities [n] of closed lips, kept where they peak and lowered around: a closure lasts a frame or two."""
     highest = F.max_pool1d(closed[None], 2 * PEAK + 1, 1, PEAK)[0]

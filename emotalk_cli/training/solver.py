@@ -34,6 +34,7 @@ from safetensors.torch import save_file
 from torch import Tensor, distributed, nn
 
 from ..errors import EmoTalkError, UsageError, WeightsError
+from ..media.files import replaced
 from .config import Config
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -303,9 +304,8 @@ class Solver:
             state |= {"seconds": self.seconds, "best": self.best if math.isfinite(self.best) else None}
             state |= {"rows": self.rows, "sums": self.sums, "optimizer": plain, "scaler": self.scaler.state_dict()}
             kept = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-            part = self.work / f".{CHECKPOINT}.part"
-            save_file(kept, part, {"state": json.dumps(state)})
-            os.replace(part, self.work / CHECKPOINT)
+            with replaced(self.work / CHECKPOINT) as part:
+                save_file(kept, part, {"state": json.dumps(state)})
         if self.world > 1:
             distributed.barrier()
 
@@ -379,13 +379,11 @@ def rate_factor(config: Config, step: int) -> float:
 def write_log(path: Path, rows: list[dict[str, float]]) -> None:
     """Rows as CSV, with the columns of all of them, atomically."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    part = path.with_name(f".{path.name}.part")
-    with open(part, "w", newline="") as file:
+    with replaced(path) as part, open(part, "w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         for row in rows:
             writer.writerow({key: f"{value:.7g}" for key, value in row.items()})
-    os.replace(part, path)
 
 
 def plot_log(rows: list[dict[str, float]], path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...numeric import smoothstep
 from ..topology import FACE_OVAL, INNER_LIPS, LEFT_EYE, LEFT_LID_PAIRS, N_SKIN, RIGHT_EYE, RIGHT_LID_PAIRS
 from .head import Head
 
@@ -54,7 +55,7 @@ class Mesh:
         end = RING_END_UP + (RING_END_DOWN - RING_END_UP) * ((down - 0.2) / 0.5).clamp(0, 1)
         radius = torch.tensor(RINGS, device=head.device)[:, None]
         fade = ((end - radius) / (end - 1.05)).clamp(0, 1)
-        self.ring_rigid = fade * fade * (3 - 2 * fade)
+        self.ring_rigid = smoothstep(fade)
         self.ring_expression = (1 - (radius - 1) / EXPRESSION_REACH).clamp(0, 1).square().expand(-1, 36)
 
     def _place(self) -> None:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ...face.landmarker import LEFT_CORNER, RIGHT_CORNER
+from ...face.procrustes import similarity_of_arrays
 from ...face.topology import FACE_OVAL, INNER_LIPS, LEFT_LID_PAIRS, LIP_PAIRS, N_SKIN, RIGHT_LID_PAIRS
 
 PAIRS = LIP_PAIRS + RIGHT_LID_PAIRS + LEFT_LID_PAIRS
@@ -78,17 +79,6 @@ def moved(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return np.concatenate([points[:, :2] @ affine[:, :2].T + affine[:, 2], points[:, 2:] * scale], 1).astype(np.float32)
 
 
-def similarity(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Scale, rotation [D,D] and shift [D] with target ~ scale * source @ rotation.T + shift (least squares)."""
-    a, b = source - source.mean(0), target - target.mean(0)
-    u, s, vt = np.linalg.svd(b.T @ a)
-    flip = np.ones(len(s))
-    flip[-1] = np.sign(np.linalg.det(u @ vt))
-    rotation = (u * flip) @ vt
-    scale = float((s * flip).sum() / (a * a).sum())
-    return scale, rotation, target.mean(0) - scale * source.mean(0) @ rotation.T
-
-
 class MeshWarp:
     """Warps a photo by moving the vertices of its face mesh; hair and background follow smoothly.
 
@@ -119,7 +109,7 @@ class MeshWarp:
 
     def random_target(self, face: Labelled, rng: np.random.Generator, turn: float = 1.0) -> tuple[np.ndarray, ...]:
         """New landmarks [478,3] px and blendshapes [51] by random expression, identity and head turn."""
-        scale, rotation, _ = similarity(self.basis["mean"] @ AXES, face.landmarks)
+        scale, rotation, _ = similarity_of_arrays(self.basis["mean"] @ AXES, face.landmarks)
         change = np.zeros((478, 3), np.float32)
         scores = face.blendshapes.copy()
         for index, amount in self._random_expression(face.blendshapes, rng):

@@ -30,8 +30,10 @@ from ...emotions.prototypes import BASICS, PROTOTYPES
 from ...face.fit import CROP_SIZE, PortraitFit, align, expression_ridge, fit_portrait
 from ...face.geometry import FaceMotion, Geometry, still
 from ...face.model import FaceModel
+from ...face.procrustes import similarity_of_arrays
 from ...face.topology import EXPRESSION_NAMES, INDEX, INNER_LIPS, OUTER_EYE_CORNERS
 from ...media.ffmpeg import read_frames
+from ...media.files import replaced
 from ...models.hef import HEF
 
 NEUTRAL, SMILING = "london_neutral", "london_smiling"
@@ -100,11 +102,8 @@ def photos(data: Path, held_out: bool) -> list[Photo]:
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Affine [2,3] without shear that carries points [N,2] to points [N,2] in least squares."""
-    a, b = source - source.mean(0), target - target.mean(0)
-    u, s, vt = np.linalg.svd(b.T @ a)
-    flip = np.diag([1.0, np.sign(np.linalg.det(u @ vt))])
-    matrix = (u @ flip @ vt) * ((s * flip.diagonal()).sum() / (a**2).sum())
-    return np.concatenate([matrix, (target.mean(0) - matrix @ source.mean(0))[:, None]], 1)
+    scale, rotation, shift = similarity_of_arrays(source, target)
+    return np.concatenate([scale * rotation, shift[:, None]], 1)
 
 
 def aligned(source: PortraitFit, target: Photo) -> tuple[Tensor, Tensor]:
@@ -389,10 +388,8 @@ def prepare_acts(data: Path, cache: Path, seed: int, model: FaceModel, fit=fit_p
 
 
 def _save(path: Path, photo: Photo, packed: dict[str, np.ndarray]) -> None:
-    part = path.with_suffix(".part")
-    with open(part, "wb") as file:
+    with replaced(path) as part, open(part, "wb") as file:
         np.savez(file, opening=np.float32(photo.opening), **packed)
-    part.rename(path)
 
 
 @torch.no_grad()

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ...face.landmarker import LEFT_CORNER, LIPS, RIGHT_CORNER, mouth_frames
+from ...face.procrustes import similarity_of_arrays
 from ...face.topology import LIP_PAIRS
-from .faces import AXES, Labelled, MeshWarp, moved, similarity, upright
+from .faces import AXES, Labelled, MeshWarp, moved, upright
 
 SIDE = 160  # px of a bank crop
 MARGIN = 1.02  # its side / face size
@@ -43,7 +44,7 @@ def openings(landmarks: np.ndarray) -> np.ndarray:
 def random_mouth(warp: MeshWarp, face: Labelled, rng: np.random.Generator) -> np.ndarray:
     """Landmarks [478,3] px of the face with its lips at a random distance, from shut to half an eye distance."""
     basis, names = warp.basis, warp.names
-    scale, rotation, _ = similarity(basis["mean"] @ AXES, face.landmarks)
+    scale, rotation, _ = similarity_of_arrays(basis["mean"] @ AXES, face.landmarks)
     eyes = np.linalg.norm(face.landmarks[LEFT_CORNER, :2] - face.landmarks[RIGHT_CORNER, :2])
     shut = rng.random() < 0.25
     goal = 0.0 if shut else 0.5 * eyes * rng.random() ** 1.4

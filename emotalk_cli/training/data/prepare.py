@@ -33,6 +33,7 @@ from ...face.model import FaceModel
 from ...face.tracker import FaceTracker
 from ...media import audio
 from ...media.ffmpeg import read_frames
+from ...media.files import replaced
 from . import shards
 from .shards import Labels
 
@@ -340,9 +341,8 @@ def prepare(
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     report.made.sort()
-    part = out / f".{REPORT}.part"
-    part.write_text(json.dumps(dataclasses.asdict(report), indent=1, sort_keys=True) + "\n")
-    os.replace(part, out / REPORT)
+    with replaced(out / REPORT) as part:
+        part.write_text(json.dumps(dataclasses.asdict(report), indent=1, sort_keys=True) + "\n")
     if not report.made and not report.kept:
         raise EmoTalkError(f"None of {len(sources)} clips could be used; {out / REPORT} says why.")
     shards.write_index(out)

@@ -14,7 +14,6 @@ import csv
 import dataclasses
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from ...errors import InputError
 from ...face.fit import Pose
 from ...face.model import rotation_matrix
 from ...media.audio import SAMPLES_PER_FRAME
+from ...media.files import replaced
 
 INDEX = "index.csv"
 CLIPS = "clips"
@@ -70,12 +70,8 @@ def write(
         **{key: value.float().contiguous() for key, value in fitted.items()},
     }
     header = {"labels": json.dumps(dataclasses.asdict(labels)), "size": str(size), "made": made}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replaced(path) as part:
         save_file(tensors, part, header)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
@@ -148,10 +144,8 @@ def write_index(folder: Path) -> list[Labels]:
     for path in sorted((folder / CLIPS).glob("*.safetensors")):
         shard = Shard(path)
         found.append((shard.labels, len(shard)))
-    part = folder / f".{INDEX}.part"
-    with open(part, "w", newline="") as file:
+    with replaced(folder / INDEX) as part, open(part, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*(field.name for field in dataclasses.fields(Labels)), "frames"])
         writer.writerows([*dataclasses.astuple(labels), frames] for labels, frames in found)
-    os.replace(part, folder / INDEX)
     return [labels for labels, _ in found]

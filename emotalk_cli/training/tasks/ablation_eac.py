@@ -18,6 +18,7 @@ from torch import Tensor
 from ...emotions import prototypes
 from ...models.eac import EAC
 from ...models.emotion_space import AME
+from ...numeric import correlation
 from .. import config as configs
 from ..data import corpus, motion, prompts
 from ..data.corpus import Clip
@@ -100,8 +101,8 @@ class Measure:
         targets = torch.stack([training.face(dict(zip(prototypes.CLASSES, p.target))) for p in self.unseen])
         unseen, _ = self.faces(eac, [p.text for p in self.unseen], targets, encoding)
         values = (
-            training.correlation(torch.cat(opening), truth[0]),
-            training.correlation(torch.cat(width), truth[1]),
+            correlation(torch.cat(opening), truth[0]),
+            correlation(torch.cat(width), truth[1]),
             basic,
             unseen,
             distance,

@@ -29,8 +29,10 @@ from ...errors import InputError
 from ...face.fit import fit_portrait
 from ...face.geometry import FaceMotion
 from ...face.model import FaceModel
+from ...face.procrustes import nearest_rotation
 from ...face.topology import EXPRESSION_NAMES, INDEX
 from ...face.tracker import FaceTracker
+from ...media.files import replaced
 from ...models import upstream
 from ...models.emotion_space import AME, EMOTION
 from ...models.image_tower import MARGIN, ImageDims, ImageTower, face_crop
@@ -131,9 +133,8 @@ def render(data: Path, out: Path, portraits: int, variants: int, seed: int = 0) 
             add(pixels, face.name, weights, strength, beta.numpy(), False)
         if number % 20 == 19:
             print(f"{number + 1} portraits, {len(rows['crop'])} faces, {time.monotonic() - begin:.0f} s", flush=True)
-    part = out.with_suffix(".part.npz")
-    np.savez(part, **{name: np.array(values) for name, values in rows.items()})
-    part.replace(out)
+    with replaced(out) as part:
+        np.savez(part, **{name: np.array(values) for name, values in rows.items()})
 
 
 # --- training -----------------------------------------------------------------------------------------------------
@@ -283,10 +284,7 @@ def mean_face(points: Tensor) -> Tensor:
     points = points / points.square().sum((1, 2), keepdim=True).sqrt()
     mean = points[0]
     for _ in range(3):
-        u, _, vt = torch.linalg.svd(points.mT @ mean)
-        flip = torch.ones_like(u[:, 0])
-        flip[:, 2] = torch.det(u @ vt).sign()
-        mean = (points @ ((u * flip[:, None]) @ vt)).mean(0)
+        mean = (points @ nearest_rotation(points.mT @ mean)[0]).mean(0)
         mean = mean / mean.norm()
     return mean
 

@@ -27,6 +27,7 @@ from ...models.eac import EAC, Dims
 from ...models.emotion_space import AME, EMOTION
 from ...models.text_tower import SPACE, WIDTH
 from ...motion.lips import VISEMES
+from ...numeric import correlation
 from .. import config as configs
 from ..data import corpus, motion, prompts
 from ..data.augment import Augmenter
@@ -328,10 +329,6 @@ DATA = (
     "GRID s1 (CC BY 4.0), EmoDB (CC0), LJSpeech (public domain; alignments MIT), speechocean762 (Apache-2.0), "
     "speech made with espeak-ng and flite"
 )
-
-
-def correlation(a: Tensor, b: Tensor) -> float:
-    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
 
 
 def _tremor(series: list[Tensor]) -> Tensor:

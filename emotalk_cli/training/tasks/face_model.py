@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ...face import fit
 from ...face.model import N_TEXTURE, FaceDims, FaceModel, shade
+from ...face.procrustes import similarity_of_arrays
 from ...face.raster import rasterize
 from ...face.topology import (
     EXPRESSION_NAMES,
@@ -25,6 +26,7 @@ from ...face.topology import (
     RIGHT_EYE,
 )
 from ...models import checkpoints
+from ...numeric import smoothstep
 
 ICT_SKIN = slice(0, 9409)
 ICT_MOUTH = slice(14062, 21451)
@@ -184,7 +186,7 @@ def learn_mouth(dense: np.lib.npyio.NpzFile) -> dict:
     # what is further back lies in the mouth's own shadow: molars would stand in its corners like posts
     lit = np.where(tongue, (vertices[:, 2] - TONGUE_DARK) / (TONGUE_LIT - TONGUE_DARK), (vertices[:, 2] - 6.5) / 3.0)
     lit = lit.clip(0, 1)
-    lit = lit * lit * (3 - 2 * lit) * np.where(lower & tooth, LOWER_LIGHT, 1.0)
+    lit = smoothstep(lit) * np.where(lower & tooth, LOWER_LIGHT, 1.0)
     color = np.array(THROAT) + (color * diffuse[:, None] - np.array(THROAT)) * lit[:, None]
     edge = vertices[tooth & ~lower, 1].min()
     vertices[~lower, 1] = edge + TOOTH_HEIGHT * (vertices[~lower, 1] - edge)
@@ -269,10 +271,8 @@ def expression_residuals(model: FaceModel, data: Path, held_out: dict) -> np.nda
 def to_model_space(reference: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """Landmarks in px (x right, y down, z away) -> the model's frame and scale by rigid alignment with scale."""
     points = landmarks.astype(np.float64) * [1, -1, -1]
-    a, b = points - points.mean(0), reference - reference.mean(0)
-    u, s, vt = np.linalg.svd(b.T @ a)
-    d = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
-    return a @ (u @ d @ vt).T * ((s * d.diagonal()).sum() / (a**2).sum()) + reference.mean(0)
+    scale, rotation, shift = similarity_of_arrays(points, reference)
+    return scale * points @ rotation.T + shift
 
 
 def explain(basis: np.ndarray, motion: np.ndarray, known: np.ndarray) -> list[np.ndarray]:

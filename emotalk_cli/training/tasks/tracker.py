@@ -32,13 +32,14 @@ from ...face.landmarker import (
     mouth_frames,
     placed,
 )
+from ...face.procrustes import similarity_of_arrays
 from ...face.topology import INNER_LIPS, LEFT_EYE, LIP_PAIRS, N_SKIN, OUTER_LIPS, RIGHT_EYE
 from ...face.tracker import RIGID, FaceTracker
 from ...media.ffmpeg import read_frames
 from ...models import checkpoints
 from .. import config as configs
 from ..config import Config
-from ..data.faces import AXES, SETS, Labelled, MeshWarp, load_faces, moved, similarity, upright
+from ..data.faces import AXES, SETS, Labelled, MeshWarp, load_faces, moved, upright
 from ..data.mouths import MouthBank, openings
 
 BANK = 192  # px, side of a bank crop
@@ -138,7 +139,7 @@ def grid_frames(data: Path, mean: np.ndarray, every: int) -> Iterator[tuple[np.n
             if k % every or k >= 75 or not np.isfinite(labels[row]).all():
                 continue
             known = labels[row].astype(np.float32)
-            scale, rotation, shift = similarity(mean[index, :2], known[:, :2])
+            scale, rotation, shift = similarity_of_arrays(mean[index, :2], known[:, :2])
             whole = np.full((LANDMARKS, 3), np.nan, np.float32)
             whole[index] = known
             guess = np.concatenate([scale * mean[:, :2] @ rotation.T + shift, scale * mean[:, 2:]], 1)
