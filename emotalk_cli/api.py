@@ -302,6 +302,8 @@ class EmoTalk:
         files = OutputFiles.plan(
             _target(out, face, motion if audio is None else audio, emotion, motion is not None), outputs, inputs
         )
+        named = [path for path in (audio, motion, settings.pose) if isinstance(path, str | os.PathLike)]
+        hashes = {Path(path): sha256(path) for path in named if os.path.isfile(path)}  # before they are read
         shot = self._shot(face, audio, emotion, motion, settings, watch, report)
         portrait, performance = shot.portrait, shot.performance
         felt, sound = performance.emotion, performance.sound
@@ -309,7 +311,7 @@ class EmoTalk:
             nearest = self.nearest(felt) if felt is not None else {}
         record = provenance.Record(
             files.video,
-            _recorded(portrait, performance, {"motion": motion, "pose": settings.pose}),
+            _recorded(portrait, performance, {"motion": motion, "pose": settings.pose}, hashes),
             {**(felt.options() if felt else {}), **dataclasses.asdict(settings), **self._models()},
             self.weights,
             str(self.device),
@@ -385,11 +387,16 @@ def _target(out: FilePath, face: Face, sound: Audio | None, emotion: str | Emoti
 
 
 def _recorded(
-    portrait: Portrait, performance: Performance, given: dict[str, FilePath | None]
+    portrait: Portrait, performance: Performance, given: dict[str, FilePath | None], hashes: dict[Path, str]
 ) -> dict[str, tuple[Path | None, str]]:
-    """Option -> file (None for what lay in memory) and SHA-256, for the record."""
+    """Option -> file (None for what lay in memory) and SHA-256, for the record. hashes: of files, if known."""
     sound, felt = performance.sound, performance.emotion
     files = {name: Path(path) for name, path in given.items() if path is not None and path not in POSES}
-    hashed: dict[str, tuple[Path | None, str]] = {name: (path, sha256(path)) for name, path in files.items()}
-    spoken = {} if sound is None else {"audio": (None if sound.temporary else sound.path, sha256(sound.path))}
+    hashed: dict[str, tuple[Path | None, str]] = {
+        name: (path, hashes.get(path) or sha256(path)) for name, path in files.items()
+    }
+    spoken: dict[str, tuple[Path | None, str]] = {}
+    if sound is not None:
+        digest = hashes.get(sound.path) or sha256(sound.path)
+        spoken["audio"] = (None if sound.temporary else sound.path, digest)
     return {"face": (portrait.path, portrait.sha256), **spoken, **hashed, **(felt.inputs() if felt else {})}

@@ -6,6 +6,7 @@ Importing this imports no torch: all that can be checked cheaply is checked befo
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,13 +103,13 @@ class Job:
     def of(cls, sidecar: Sidecar, **changes: Any) -> Job:
         """The job that made a video, but for `changes`; its output is `<video>.again.mp4` unless they name one.
 
-        Raises UsageError, and InputError if an input that is used again is missing or has changed.
+        A sidecar may come from a stranger: only what shapes the frames is taken from it, and files only with their
+        hash. Raises UsageError, and InputError if an input that is used again is missing or has changed.
         """
-        for name in {*sidecar.inputs, *sidecar.options} & set(ASIDE):  # a stranger's file says nothing about outputs
-            raise InputError(f"{sidecar.path} names {OPTIONS[name].flag}, which no sidecar does; do not use it.")
+        options = _shaping(sidecar, changes)
         inputs = {name: sidecar.input(name) for name in sidecar.inputs if name not in changes}
         out = sidecar.path.with_name(Path(sidecar.path.stem).stem + ".again.mp4")
-        return cls.parse({"out": out} | sidecar.options | inputs | changes)
+        return cls.parse({"out": out} | options | inputs | changes)
 
     @property
     def inputs(self) -> dict[str, Path]:
@@ -182,6 +183,37 @@ class Job:
         )
 
 
+def _shaping(sidecar: Sidecar, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a sidecar. Raises InputError for a name that none has, and for what `changes` has to confirm."""
+    files = {name for name, option in OPTIONS.items() if option.role == "input" and option.kind is Path} | {"pose"}
+    texts = {name for name, option in OPTIONS.items() if option.role in ("input", "look", "model")} - files | {"pose"}
+    options: dict[str, Any] = {}
+    for names, allowed, where in ((sidecar.inputs, files, "input"), (sidecar.options, texts, "option")):
+        for raw in names:
+            name = str(raw).strip().replace("-", "_")
+            if name != raw or name not in allowed or name in options:
+                flag = OPTIONS[name].flag if name in OPTIONS else f"{raw[:40]!r}"
+                raise InputError(f"{sidecar.path} names {flag} as {where}, which no sidecar does; do not use it.")
+            if where == "option":
+                options[name] = sidecar.options[raw]
+    if "pose" not in sidecar.inputs and options.get("pose", POSES[0]) not in POSES:
+        raise InputError(f"{sidecar.path} names a file as --pose without its hash; do not use it.")
+    for name, value in options.items():
+        if not isinstance(value, _PLAIN) and not (name == "intensity" and isinstance(value, list)):
+            raise InputError(f"{sidecar.path} holds no plain value for {OPTIONS[name].flag}; do not use it.")
+    for name in _DOWNLOADED:
+        wanted = options.get(name)
+        if wanted not in (None, OPTIONS[name].default) and name not in changes:
+            flag, shown = OPTIONS[name].flag, str(wanted)[:60]
+            raise InputError(
+                f"{sidecar.path} asks for {flag} {shown}, which may be downloaded; if you trust it, give that option "
+                "yourself."
+            )
+    return options
+
+
+_PLAIN = (str, int, float, bool, type(None))
+_DOWNLOADED = ("clip", "landmarks")  # models that are not shipped
 _KINDS = {"face": "picture", "audio": "audio file", "emotion_image": "picture", "emotion_audio": "audio file"}
 
 
@@ -190,7 +222,7 @@ def repeat(job: Job, sidecar: Sidecar, talker: EmoTalk, progress: Progress | Non
     import torch
 
     threads = sidecar.environment.get("threads")
-    if isinstance(threads, int) and 0 < threads <= 1024:  # sums depend on how they are split
+    if isinstance(threads, int) and 0 < threads <= 4 * (os.cpu_count() or 1):  # sums depend on how they are split
         torch.set_num_threads(threads)
     result = job.run(talker, progress)
     if job.repeats(sidecar):

@@ -140,7 +140,9 @@ class OutputFiles:
 def default_name(face: Path, audio: Path, emotion: str) -> str:
     """`<face>--<audio>--<emotion>.mp4`, safe as a file name on every system and at most 200 bytes long."""
     parts = [_safe(text) for text in (face.stem, audio.stem, emotion)]
-    if not parts[2]:
+    if emotion.strip():
+        parts[2] = parts[2] or "emotion"  # an emoji, for example
+    else:
         raise UsageError("--emotion is empty; describe an emotion, for example 'sadly surprised'.")
     return "--".join(parts) + ".mp4"
 

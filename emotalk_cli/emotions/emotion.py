@@ -22,8 +22,10 @@ from ..errors import InputError, WeightsError
 from ..media.files import check_input, sha256
 from ..models import checkpoints
 from ..settings import AS_SPOKEN, INTENSITY
+from .timeline import MAX_ROWS
 
 _FORMAT = "emotalk-emotion-1"
+_WIDTH = 512  # of an emotion space
 _PLACES = {"image": "a picture", "audio": "a recording", "file": "a file", "timeline": "a timeline"}
 
 
@@ -127,7 +129,14 @@ def _sound(tensors: Mapping[str, Tensor]) -> bool:
     if set(tensors) != {"times", "z", "mu"} or any(t.dtype != torch.float32 for t in tensors.values()):
         return False
     times, z, mu = tensors["times"], tensors["z"], tensors["mu"]
-    if times.dim() != 1 or not len(times) or z.dim() != 2 or len(z) != len(times) or mu.shape != times.shape:
+    if (
+        times.dim() != 1
+        or not 0 < len(times) <= MAX_ROWS
+        or z.dim() != 2
+        or z.shape[1] != _WIDTH
+        or len(z) != len(times)
+        or mu.shape != times.shape
+    ):
         return False
     known = mu[~mu.isnan()]
     ordered = bool(times.isfinite().all() and (times >= 0).all() and (times.diff() > 0).all())

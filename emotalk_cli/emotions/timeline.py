@@ -10,11 +10,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
 from ..media.files import check_input
 from ..settings import INTENSITY
+from .blends import parse_blend
 
 LONGEST = 1 << 20  # bytes of a timeline
+MAX_ROWS = 2000
+MAX_SECONDS = 7 * 24 * 3600.0
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,3}):)?(\d+(?:\.\d*)?|\.\d+)")
 _COLUMNS = ("time", "emotion", "intensity")
 
@@ -34,6 +37,8 @@ def read_timeline(path: str | os.PathLike[str]) -> list[tuple[float, str, float]
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text; save the timeline as CSV or JSON in UTF-8.") from error
     rows = _json_rows(path, text) if text.lstrip().startswith(("[", "{")) else _csv_rows(path, text)
+    if len(rows) > MAX_ROWS:
+        raise InputError(f"{path} has more than {MAX_ROWS} rows; a timeline is a short table.")
     moments = [_moment(path, number, row) for number, row in rows]
     if not moments:
         raise InputError(f"{path} has no rows; give at least one: time, emotion, intensity.")
@@ -58,7 +63,7 @@ def _json_rows(path: str | os.PathLike[str], text: str) -> list[tuple[int, Mappi
 
 
 def _csv_rows(path: str | os.PathLike[str], text: str) -> list[tuple[int, Mapping[str, object]]]:
-    lines = text.splitlines()
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first = next((line for line in lines if line.strip()), "")
     mark = max(",;\t", key=first.count)
     try:
@@ -79,15 +84,26 @@ def _csv_rows(path: str | os.PathLike[str], text: str) -> list[tuple[int, Mappin
     return [(i, dict(zip(columns, row, strict=False))) for i, row in table]
 
 
+def _cell(value: object) -> str:
+    """For messages."""
+    return repr(str(value)[:40])
+
+
 def _moment(path: str | os.PathLike[str], number: int, row: Mapping[str, object]) -> tuple[float, str, float]:
     where = f"{path}, row {number}"
     clock = _CLOCK.fullmatch(str(row.get("time", "")).strip())
     if not clock:
-        raise InputError(f"{where}: the time {row.get('time')!r} is no number of seconds; write 2.5 or 1:02.5.")
+        raise InputError(f"{where}: the time {_cell(row.get('time'))} is no number of seconds; write 2.5 or 1:02.5.")
     hours, minutes, seconds = (float(part or 0) for part in clock.groups())
+    if not 3600 * hours + 60 * minutes + seconds <= MAX_SECONDS:
+        raise InputError(f"{where}: the time {_cell(row.get('time'))} is later than a week; write 2.5 or 1:02.5.")
     emotion = row.get("emotion")
     if not isinstance(emotion, str) or not emotion.strip():
         raise InputError(f"{where}: the emotion is empty; name one, for example happy.")
+    try:
+        parse_blend(emotion)
+    except UsageError as error:
+        raise InputError(f"{where}: {error}") from error
     intensity = row.get("intensity")
     if intensity is None or intensity == "":
         return 3600 * hours + 60 * minutes + seconds, emotion.strip(), math.nan
@@ -96,5 +112,5 @@ def _moment(path: str | os.PathLike[str], number: int, row: Mapping[str, object]
     except (TypeError, ValueError):
         strength = math.nan
     if not INTENSITY[0] <= strength <= INTENSITY[1]:
-        raise InputError(f"{where}: the intensity {intensity!r} is outside 1..3; choose a number between them.")
+        raise InputError(f"{where}: the intensity {_cell(intensity)} is outside 1..3; choose a number between them.")
     return 3600 * hours + 60 * minutes + seconds, emotion.strip(), strength

@@ -20,8 +20,17 @@ from .files import check_input
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")  # none calls a program
 MAX_PIXELS = 175_000_000  # below Pillow's own decompression-bomb error at 179 million
+MAX_EDGE = 65_535  # px; decoders keep a pointer for every row
+MAX_FILE = 256 << 20  # bytes
+MAX_MEMORY = 1 << 30  # bytes that decoding may take
+MAX_SCANS = 100  # of a JPEG; progressive ones have about ten
+MAX_SCANNED = 2_000_000_000  # pixels of all scans together
 MAX_SIDE = 4096
 _ADVICE = "give a JPEG, PNG or WebP picture"
+_BANDED = 50_000_000  # pixels from which on a picture is converted and shrunk in bands
+_BAND = 4_000_000  # pixels of one
+# Bytes a pixel that decoders take at the most, all buffers together (measured); others: twice the pixel itself
+_COSTS = {"WEBP": 16, "AVIF": 16, "JPEG2000": 20, "GIF": 8}
 _TURNS = {  # EXIF orientation -> what makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,10 +45,12 @@ _TURNS = {  # EXIF orientation -> what makes the picture upright
 def load(path: str | os.PathLike[str], max_side: int = MAX_SIDE) -> np.ndarray:
     """Read a picture as uint8 [H, W, 3] sRGB, upright, at most `max_side` px on the longer side.
 
-    Raises InputError (one sentence) if there is no such file, or it is no picture, damaged, or larger
-    than MAX_PIXELS.
+    Raises InputError (one sentence) if there is no such file, or it is no picture, damaged, or larger than the bounds
+    above, which hold time and memory whatever the file says.
     """
     path = check_input(path, "picture")
+    if path.stat().st_size > MAX_FILE:
+        raise InputError(f"{path} is larger than {MAX_FILE >> 20} MiB; save it as JPEG or scale it down first.")
     try:
         file = open(path, "rb")
     except OSError as error:
@@ -85,14 +96,74 @@ def _decode(file: BinaryIO, path: Path, max_side: int) -> np.ndarray:
         raise InputError(f"{path} is not a picture that EmoTalk can read; {_ADVICE}.") from error
     if image.width * image.height > MAX_PIXELS:
         raise too_large
+    if max(image.size) > MAX_EDGE:
+        raise InputError(f"{path} is longer than {MAX_EDGE} pixels; scale it down first.")
+    if image.format in ("JPEG", "MPO") and _too_many_scans(file, image.width * image.height):
+        raise InputError(f"{path} would take too long to decode; save it again as a plain JPEG.")
+    whole = image.width * image.height
     try:
         image.draft(None, (max_side, max_side))  # lets the JPEG decoder itself skip resolution
+    except Exception as error:
+        raise InputError(f"{path} is damaged or incomplete; {_ADVICE} that opens in a viewer.") from error
+    if _cost(image, whole) > MAX_MEMORY:
+        raise InputError(f"{path} needs more than {MAX_MEMORY >> 20} MiB to decode; scale it down first.")
+    try:
         image.load()
         turn = _TURNS.get(_orientation(image))
-        picture = _srgb(_shrunk(_eight_bits(image), max_side))
+        picture = _srgb(_shrunk(_eight_bits(_thinned(image, max_side)), max_side))
         return np.array(picture.transpose(turn) if turn is not None else picture)
     except Exception as error:  # as above, for damage further down the file
         raise InputError(f"{path} is damaged or incomplete; {_ADVICE} that opens in a viewer.") from error
+
+
+def _too_many_scans(file: BinaryIO, pixels: int) -> bool:
+    """Whether a JPEG goes over its pixels more often than one ever does. Leaves the file where it was."""
+    place, scans, last = file.tell(), 0, b""
+    file.seek(0)
+    while block := file.read(1 << 20):
+        scans += (last + block).count(b"\xff\xda")
+        last = block[-1:]
+    file.seek(place)
+    return scans > MAX_SCANS or scans * pixels > MAX_SCANNED
+
+
+def _cost(image: Image.Image, whole: int) -> int:
+    """Bytes that decoding takes at the most. whole: pixels before `draft`."""
+    pixels = image.width * image.height
+    each = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}.get(image.mode, 4)
+    if image.format in ("JPEG", "MPO"):  # a progressive one keeps all coefficients, 16 bits each
+        return pixels * each + (2 * whole * len(image.getbands()) if image.info.get("progressive") else 0)
+    if image.format == "TIFF":
+        return 2 * pixels * each
+    return pixels * _COSTS.get(image.format or "", each)
+
+
+def _thinned(image: Image.Image, max_side: int) -> Image.Image:
+    """A very large picture shrunk by a whole factor to at most `max_side`, band by band, with eight bits and RGB(A)."""
+    factor = -(-max(image.size) // max_side)
+    if image.width * image.height < _BANDED or factor < 2:
+        return image
+    rows = max(1, _BAND // image.width // factor) * factor
+    made: Image.Image | None = None
+    top = _top(image)
+    for start in range(0, image.height, rows):
+        band = image.crop((0, start, image.width, min(start + rows, image.height)))
+        band.info = image.info
+        band = _eight_bits(band, top).reduce(factor)
+        if made is None:
+            made = Image.new(band.mode, (band.width, -(-image.height // factor)))
+            made.info = {name: value for name, value in image.info.items() if name != "transparency"}
+        made.paste(band, (0, start // factor))
+    assert made is not None
+    return made
+
+
+def _top(image: Image.Image) -> float:
+    """What white is in a picture of integers or floating-point numbers."""
+    if image.mode != "F":
+        return 65535.0
+    highest = image.getextrema()[1]
+    return next((top for top in (1.0, 255.0) if highest <= top), 65535.0)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -102,8 +173,8 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Palettes resolved, bilevel, integer (16-bit) and floating-point greys scaled to 0..255."""
+def _eight_bits(image: Image.Image, top: float | None = None) -> Image.Image:
+    """Palettes resolved, bilevel, integer (16-bit) and floating-point greys scaled to 0..255. top: what white is."""
     if image.mode == "P" or "transparency" in image.info:
         return image.convert("RGBA" if "transparency" in image.info else "RGB")
     if image.mode == "1":
@@ -112,7 +183,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        top = next((top for top in (1.0, 255.0, 65535.0) if image.mode == "F" and values.max() <= top), 65535.0)
+        top = _top(image) if top is None else top
         return Image.fromarray(np.clip(values * (255.0 / top), 0, 255).astype(np.uint8))
     return image
 

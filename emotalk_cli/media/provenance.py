@@ -39,7 +39,7 @@ def environment(device: str) -> dict[str, str | int]:
     import torch
 
     names = ["numpy", "pillow"] + ["open_clip_torch"] * ("open_clip" in sys.modules)
-    packages = {name: importlib.metadata.version(name) for name in names}
+    packages = {name: _version(name) for name in names}
     described: dict[str, str | int] = {"python": platform.python_version(), "torch": torch.__version__, **packages}
     described |= {"ffmpeg": ffmpeg.version(), "system": f"{sys.platform} {platform.machine()}"}
     described |= {"device": device, "threads": torch.get_num_threads()}
@@ -48,6 +48,13 @@ def environment(device: str) -> dict[str, str | int]:
     elif device.startswith("cuda"):
         described["gpu"] = torch.cuda.get_device_name(device)
     return described
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def sidecar_path(out: Path) -> Path:
@@ -81,9 +88,10 @@ class Sidecar:
         try:
             held = json.loads(file.read_bytes())
             if held["sidecar"] != FORMAT:
-                raise InputError(f"{file} was written by another version of EmoTalk ({held['emotalk']}); use that one.")
+                other = str(held["emotalk"])[:40]
+                raise InputError(f"{file} was written by another version of EmoTalk ({other}); use that one.")
             inputs = {
-                name: (None if made["path"] is None else file.parent / made["path"], str(made["sha256"]))
+                name: (None if made["path"] is None else file.parent / _plain_path(made["path"]), str(made["sha256"]))
                 for name, made in held["inputs"].items()
             }
             options, output, weights = dict(held["options"]), held["output"]["unsigned_sha256"], dict(held["weights"])
@@ -105,9 +113,9 @@ class Sidecar:
         """What is not as it was when the sidecar was written, one sentence each."""
         notes = [f"{name} is another version." for name in weights if weights[name] != self.weights.get(name)]
         now = environment(device)
-        for name in sorted(set(now) | set(self.environment)):
-            if now.get(name) != self.environment.get(name):
-                notes.append(f"{name}: now {now.get(name)}, then {self.environment.get(name)}.")
+        for name in sorted(now):
+            if now[name] != self.environment.get(name):
+                notes.append(f"{name}: now {now[name]}, then {str(self.environment.get(name))[:60]}.")
         return notes
 
 
@@ -204,6 +212,7 @@ class Record:
 
     def finish(self, path: Path, sidecar: Path | None) -> None:
         """Sign the complete file `path` before it gets its name, and write the sidecar. Raises EmoTalkError."""
+        self._check_inputs()
         self.video["unsigned_sha256"] = self.video["sha256"] = sha256(path)
         if self.signer is not None:
             self.signer.sign(path, self.out.name, self.options, self.weights)
@@ -213,6 +222,21 @@ class Record:
                 sidecar.write_text(self._sidecar())
             except OSError as error:
                 raise write_error(sidecar_path(self.out), error.strerror) from error
+
+    def _check_inputs(self) -> None:
+        """Raise InputError if a file that was used is not what it was when it was first read."""
+        for name in _USED_TWICE:
+            path, digest = self.inputs.get(name, (None, ""))
+            if path is None:
+                continue
+            try:
+                same = sha256(path) == digest
+            except OSError:
+                same = False
+            if not same:
+                raise InputError(
+                    f"{path} changed while the video was made; make it again, and leave it alone meanwhile."
+                )
 
     def _sidecar(self) -> str:
         folder = os.path.realpath(self.out.parent)  # paths are seen from there, so that all can move together
@@ -233,6 +257,15 @@ def manifest_of(video: str | os.PathLike[str]) -> dict[str, Any]:
     with open(video, "rb") as file, contextlib.closing(c2pa.Reader(_mime(Path(video)), file)) as reader:
         held: dict[str, Any] = json.loads(reader.json())
         return held | {"validation_state": reader.get_validation_state()}
+
+
+_USED_TWICE = ("audio", "motion", "pose")  # read once for the motion, and again for the frames or the sound
+
+
+def _plain_path(text: Any) -> str:
+    if not isinstance(text, str) or "\0" in text:
+        raise ValueError("no path")
+    return text
 
 
 def _mime(video: Path) -> str:

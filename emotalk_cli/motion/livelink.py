@@ -15,6 +15,7 @@ import json
 import math
 import os
 import re
+from array import array
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
@@ -32,7 +33,9 @@ from .lips import LARGEST, NAMED
 from .take import Take, hold_head
 
 FORMAT = "emotalk-blendshapes-1"
-LARGEST_FILE = 256 << 20  # bytes
+LARGEST_FILE, LARGEST_JSON = 256 << 20, 64 << 20  # bytes of a table, and of JSON, which takes far more memory
+MAX_FRAMES = 400_000  # of a take: almost two hours at 60 frames/s
+MAX_COLUMNS = 1000
 _EYE = 0.5  # radians that an eye turns at a coefficient of 1
 _FEWEST = 10  # known columns that make a table one of blendshapes
 
@@ -74,13 +77,21 @@ def write(file: TextIO, rows: Iterable[tuple[Tensor, Tensor]], fps: float, suffi
 def read(path: str | os.PathLike) -> Take:
     """A take from a .csv or .json file (see the module). Raises InputError naming what is wrong."""
     file = check_input(path, "blendshape file")
-    if file.stat().st_size > LARGEST_FILE:
+    size = file.stat().st_size
+    if size > LARGEST_FILE:
         raise InputError(f"{file} is larger than {LARGEST_FILE >> 20} MiB; cut it into parts.")
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        with open(file, encoding="utf-8-sig", newline="") as opened:
+            start = opened.read(4096).lstrip()
+            opened.seek(0)
+            if start.startswith("{"):
+                if size > LARGEST_JSON:
+                    raise InputError(f"{file} is larger than {LARGEST_JSON >> 20} MiB; cut it into parts.")
+                take = _from_json(file, opened.read())
+            else:
+                take = _from_csv(file, opened)
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is no text; give a blendshape file, .csv or .json, or a video.") from error
-    take = _from_json(file, text) if text.lstrip().startswith("{") else _from_csv(file, text)
     if not len(take.beta):
         raise InputError(f"{file} has no frames; record or export it again.")
     if not (take.beta.isfinite().all() and take.pose.isfinite().all()):
@@ -138,50 +149,100 @@ def _timecode(number: int, fps: float) -> str:
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{frame:02d}.000"
 
 
-def _from_csv(path: Path, text: str) -> Take:
-    lines = text.splitlines()
+def _from_csv(path: Path, lines: TextIO) -> Take:
+    """Row by row, so that only numbers are kept."""
+    names: list[str] = []
+    cells_of: list[int] = []
+    values, times = array("f"), _Timecodes()
+    rows = csv.reader(lines)
     try:
-        table = [[cell.strip() for cell in row] for row in csv.reader(lines) if any(cell.strip() for cell in row)]
+        for row in rows:
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            if not names:
+                names = [name.lower() for name in cells]
+                cells_of = [i for i, name in enumerate(names) if name in _COLUMN or name in _HEAD]
+                if sum(name in _COLUMN for name in names) < _FEWEST or len(names) > MAX_COLUMNS:
+                    raise InputError(
+                        f"{path} has no ARKit blendshapes; give a CSV of Live Link Face, a JSON or a video."
+                    )
+                continue
+            number = len(values) // len(cells_of) + 2
+            try:
+                if len(cells) != len(names):
+                    raise ValueError
+                values.extend([float(cells[i]) for i in cells_of])
+            except (ValueError, OverflowError) as error:
+                raise InputError(
+                    f"{path}, row {number} does not hold {len(names)} numbers; export it again."
+                ) from error
+            times.add(cells[names.index("timecode")] if "timecode" in names else "")
+            if number > MAX_FRAMES:
+                raise _too_long(path)
     except csv.Error as error:
         raise InputError(f"{path} is no CSV table ({error}); export it again.") from error
-    names = [name.lower() for name in (table[0] if table else [])]
-    known = [(i, _COLUMN[name]) for i, name in enumerate(names) if name in _COLUMN]
-    if len(known) < _FEWEST:
+    if not names:
         raise InputError(f"{path} has no ARKit blendshapes; give a CSV of Live Link Face, a JSON or a video.")
-    values = np.zeros((len(table) - 1, len(names)))
-    for number, row in enumerate(table[1:], 2):
-        try:
-            cells = zip(names, row, strict=True)
-            values[number - 2] = [float(cell) if name != "timecode" else 0.0 for name, cell in cells]
-        except ValueError as error:
-            raise InputError(f"{path}, row {number} does not hold {len(names)} numbers; export it again.") from error
-    beta = torch.zeros(len(values), len(COMPONENTS))
-    beta[:, [j for _, j in known]] = torch.from_numpy(values[:, [i for i, _ in known]]).float()
-    pose = torch.zeros(len(values), 6)
-    head = [names.index(name.lower()) for name in ANGLES[:3] if name.lower() in names]
-    if len(head) == 3 and len(values):
-        angles = torch.from_numpy(values[:, head]).float()
+    table = torch.from_numpy(np.array(values, np.float32).reshape(-1, len(cells_of)))
+    where = {names[i]: k for k, i in enumerate(cells_of)}
+    beta, pose = torch.zeros(len(table), len(COMPONENTS)), torch.zeros(len(table), 6)
+    for name, k in where.items():
+        if name in _COLUMN:
+            beta[:, _COLUMN[name]] = table[:, k]
+    if all(name in where for name in _HEAD) and len(table):
+        angles = table[:, [where[name] for name in _HEAD]]
         pose[:, :3] = _from_euler(angles.deg2rad() if angles.abs().max() > math.pi else angles)
-    codes = [row[names.index("timecode")] for row in table[1:]] if "timecode" in names else []
-    return _evenly(beta, pose, codes)
+    return times.evenly(path, beta, pose)
 
 
-def _evenly(beta: Tensor, pose: Tensor, codes: list[str]) -> Take:
-    """A take at an even rate from frames with time codes, some of which a phone may have dropped."""
-    parsed = [_TIMECODE.fullmatch(code) for code in codes]
-    if not parsed or not all(parsed):
-        return Take(TAKE_RATES[-1], beta, pose)
-    parts = np.array([[float(part) for part in code.groups()] for code in parsed])  # type: ignore[union-attr]
-    last = math.floor(parts[:, 3].max())
-    fps = float(next((rate for rate in (24, 25, 30, 48, 50, 60, 100, 120) if rate > last), last + 1))
-    times = parts[:, :3] @ [3600, 60, 1] + parts[:, 3] / fps
-    times -= times[0]
-    if len(times) < 2 or (np.diff(times) <= 0).any():  # past midnight, or a clock that was set
-        return Take(fps, beta, pose)
-    at = np.arange(round(times[-1] * fps) + 1) / fps
-    both = torch.cat([beta, pose], 1).numpy()
-    even = np.stack([np.interp(at, times, column) for column in both.T], 1)
-    return Take(fps, *torch.from_numpy(even).float().split([beta.shape[1], pose.shape[1]], 1))
+_HEAD = tuple(name.lower() for name in ANGLES[:3])
+
+
+class _Timecodes:
+    """Hours:minutes:seconds:frames of each row, as they are read."""
+
+    def __init__(self) -> None:
+        self._whole, self._frames, self._good = array("d"), array("d"), True
+
+    def add(self, code: str) -> None:
+        """The next row's; one that is none makes all of them useless."""
+        found = _TIMECODE.fullmatch(code) if self._good and len(code) <= _LONGEST_CODE else None
+        if found is None:
+            self._good = False
+            return
+        hours, minutes, seconds, frame = (float(part) for part in found.groups())
+        self._whole.append(3600 * hours + 60 * minutes + seconds)
+        self._frames.append(frame)
+
+    def evenly(self, path: Path, beta: Tensor, pose: Tensor) -> Take:
+        """A take at an even rate from frames some of which a phone may have dropped. Raises InputError."""
+        whole, frames = np.array(self._whole), np.array(self._frames)
+        if not self._good or not len(whole):
+            return Take(TAKE_RATES[-1], beta, pose)
+        last = math.floor(frames.max())
+        if last >= _FASTEST:
+            raise InputError(f"{path} has time codes of more than {_FASTEST} frames a second; export it again.")
+        fps = float(next((rate for rate in (24, 25, 30, 48, 50, 60, 100, 120) if rate > last), last + 1))
+        times = whole + frames / fps
+        times -= times[0]
+        if len(times) < 2 or (np.diff(times) <= 0).any():  # past midnight, or a clock that was set
+            return Take(fps, beta, pose)
+        if times[-1] * fps > MAX_FRAMES:
+            raise _too_long(path)
+        at = np.arange(round(times[-1] * fps) + 1) / fps
+        even = [
+            torch.from_numpy(np.interp(at, times, column)).float() for column in torch.cat([beta, pose], 1).T.numpy()
+        ]
+        return Take(fps, *torch.stack(even, 1).split([beta.shape[1], pose.shape[1]], 1))
+
+
+_LONGEST_CODE = 40  # characters
+_FASTEST = 1000  # frames a second
+
+
+def _too_long(path: Path) -> InputError:
+    return InputError(f"{path} is longer than {MAX_FRAMES} frames; cut it into parts.")
 
 
 def _from_json(path: Path, text: str) -> Take:
@@ -191,8 +252,10 @@ def _from_json(path: Path, text: str) -> Take:
         names, fps = [str(name).lower() for name in held["names"]], float(held["fps"])
         values = torch.tensor(held["frames"], dtype=torch.float32).reshape(-1, len(names))
         head = torch.tensor(held.get("head") or [[0.0] * 6] * len(values), dtype=torch.float32).reshape(len(values), 6)
-    except (ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError, RecursionError, OverflowError, AttributeError) as error:
         raise InputError(f"{wrong} writes them.") from error
+    if len(values) > MAX_FRAMES:
+        raise _too_long(path)
     known = [(i, _COLUMN[name]) for i, name in enumerate(names) if name in _COLUMN]
     if len(known) < _FEWEST or not 1 <= fps <= 1000:
         raise InputError(f"{wrong} writes them.")

@@ -20,6 +20,7 @@ from .lips import LARGEST, NAMED
 LIMIT = np.array([*np.radians([12.0, 15.0, 12.0]), 0.06, 0.06, 0.10])  # of a filmed head: what a still picture allows
 _SMOOTH = (0.25, 0.5, 0.25)  # over frames of a film: its landmarks tremble
 _SHORTEST = 3  # frames of a film that show a face
+_STILL = 25  # frames alike after which a film counts as standing still
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +74,20 @@ def filmed(frames: Iterable[np.ndarray], fps: float, tracker, model: FaceModel, 
     show a face.
     """
     faces: list = []
-    frames = iter(frames)
-    while chunk := list(itertools.islice(frames, 16)):
-        faces += tracker.track(chunk, next((face for face in reversed(faces) if face is not None), None))
+    known, last = None, None
+    for still, group in itertools.groupby(_repeats(frames), key=lambda pair: pair[0]):
+        images = (frame for _, frame in group)
+        while chunk := list(itertools.islice(images, 16)):
+            if still:  # a film that stands still costs nothing more
+                faces += [last] * len(chunk)
+                continue
+            faces += tracker.track(chunk, known)
+            last = faces[-1]
+            known = next((face for face in reversed(faces[-len(chunk) :]) if face is not None), known)
     seen = np.array([i for i, face in enumerate(faces) if face is not None])
     if len(seen) < max(_SHORTEST, len(faces) / 2):
         raise InputError(f"{name} shows no face that can be followed; give a video of one face seen from the front.")
-    nearest = seen[np.abs(np.arange(len(faces))[:, None] - seen).argmin(1)]
+    nearest = nearest_of(seen, len(faces))
     landmarks = torch.from_numpy(np.stack([faces[i].landmarks for i in nearest])).float()
     left, top, side = crop_box(np.median(landmarks.numpy(), 0))
     landmarks = (landmarks - torch.tensor([left, top, 0.0])) * (512 / side)
@@ -93,6 +101,23 @@ def filmed(frames: Iterable[np.ndarray], fps: float, tracker, model: FaceModel, 
     turn = rotation_matrix(vector[:, :3]) @ rotation_matrix(vector[:1, :3]).transpose(1, 2)
     moved = _smoothed(torch.cat([rotation_vector(turn), vector[:, 3:] - vector[:1, 3:]], 1))
     return Take(fps, beta, *hold_head(moved - moved[:1]))
+
+
+def nearest_of(seen: np.ndarray, count: int) -> np.ndarray:
+    """For each of `count` numbers the nearest in the increasing `seen`, of two the smaller: int [count]."""
+    at = np.arange(count)
+    right = np.searchsorted(seen, at).clip(max=len(seen) - 1)
+    left = (right - 1).clip(min=0)
+    return np.where(at - seen[left] <= np.abs(seen[right] - at), seen[left], seen[right])
+
+
+def _repeats(frames: Iterable[np.ndarray]) -> Iterator[tuple[bool, np.ndarray]]:
+    """Each frame, with whether it has stood still for longer than `_STILL` frames (the reader repeats the array)."""
+    before, count = None, 0
+    for frame in frames:
+        count = count + 1 if frame is before else 0
+        before = frame
+        yield count > _STILL, frame
 
 
 def _smoothed(rows: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ from ...face.tracker import FaceTracker
 from ...media import audio
 from ...media.ffmpeg import read_frames
 from ...media.files import replaced
+from ...motion.take import nearest_of
 from . import shards
 from .shards import Labels
 
@@ -211,7 +212,7 @@ def track(tracker: FaceTracker, video: Path) -> tuple[np.ndarray, np.ndarray]:
     known, scores = (np.stack([getattr(faces[i], name) for i in seen]) for name in ("landmarks", "blendshapes"))
     if (side := np.median(np.ptp(known[..., :2], axis=1).max(1))) < MIN_FACE:
         raise InputError(f"{video} shows a face of only {side:.0f} px.")
-    nearest = np.abs(np.arange(len(faces))[:, None] - np.array(seen)).argmin(1)
+    nearest = np.searchsorted(seen, nearest_of(np.array(seen), len(faces)))
     return known[nearest], scores[nearest]
 
 
