@@ -11,10 +11,12 @@ venv=$(mktemp -d)/venv
 read -r -a arguments <<<"${UV_ARGS:-}"
 
 uv venv --quiet --python "$python" "$venv"
-# The core with the bounds under test; what tests need beside it, at any version that fits.
-uv pip install --quiet --python "$venv" --resolution "$resolution" "${arguments[@]}" . pytest hypothesis
-uv pip list --quiet --python "$venv" | grep -iE '^(torch|numpy|numba|pillow|rich|typer|safetensors|imageio-ffmpeg|ftfy|regex) '
-# only the installed copy, not the checkout
-PYTHONSAFEPATH=1 OMP_NUM_THREADS=2 "$venv/bin/python" -m pytest -q -p no:cacheprovider -m "not slow and not soak" \
-  --ignore-glob='*test_solver*' tests
+uv pip install --quiet --python "$venv" --resolution "$resolution" "${arguments[@]}" '.[clip,landmarks,eval]'
+uv pip freeze --quiet --python "$venv" | grep -v '^emotalk' >"$venv/held.txt"
+# what only tests need, at any version that goes with those
+uv pip install --quiet --python "$venv" --constraint "$venv/held.txt" "${arguments[@]}" \
+  pytest hypothesis librosa opencv-python-headless scikit-image scipy httpx fastapi python-multipart uvicorn tomli
+grep -iE '^(torch|torchvision|numpy|numba|pillow|rich|typer|safetensors|imageio-ffmpeg|ftfy|regex|open.clip.torch|matplotlib)=' \
+  "$venv/held.txt"
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} "$venv/bin/python" -m pytest -q -p no:cacheprovider -m "not slow and not soak" tests
 echo "Python $python, $resolution: the fast tests pass."
