@@ -2,7 +2,7 @@
 # Do the bounds in pyproject.toml hold? Makes a fresh environment with the lowest (or highest) versions that they allow,
 # runs the fast tests there, and removes it.
 #   bash tools/lowest_versions.sh [PYTHON [lowest-direct|highest]]      (default: 3.10 lowest-direct)
-# Needs uv. UV_ARGS: more arguments of `uv pip install`, such as an index. KEEP=1 keeps the environment.
+# PYTHON may be a path. Needs uv. UV_ARGS: more arguments of `uv pip install`, such as an index. KEEP=1 keeps the environment.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${1:-3.10} resolution=${2:-lowest-direct}

@@ -77,7 +77,7 @@ def default_in_words(entry: Option) -> str:
     """ "" where there is none."""
     if entry.shown:
         return entry.shown
-    if entry.default in (None, False, ""):
+    if entry.default is None or entry.default is False or entry.default == "":
         return ""
     if entry.default is True:
         return "on"
