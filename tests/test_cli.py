@@ -268,24 +268,6 @@ def test_version_is_fast():
     assert done.stdout.split("\n")[:2] == [f"emotalk {__version__}", "False"]
 
 
-def test_no_arguments_at_all_show_the_help(capfd):
-    assert main([]) == 0
-    assert "generate" in capfd.readouterr().out
-
-
-def test_help_names_every_option(capfd):
-    assert main(["generate", "--help"]) == 0
-    shown = capfd.readouterr().out
-    documented = (ROOT / "README.md").read_text()
-    options = (
-        "face audio emotion intensity out device fps size pose blink framing seed no-overwrite preview json generator "
-        "emotion-image emotion-audio emotion-file emotion-timeline "
-        "clip engine label resume sidecar from dry-run c2pa c2pa-cert c2pa-key"
-    )
-    for option in [*options.split(), "landmarks", "weights", "quiet", "debug"]:
-        assert f"--{option}" in shown and f"--{option}" in documented
-
-
 def test_shell_completion():
     environment = os.environ | {"_EMOTALK_COMPLETE": "complete_bash", "COMP_WORDS": "emotalk gen", "COMP_CWORD": "1"}
     done = subprocess.run(COMMAND, capture_output=True, text=True, env=environment)

@@ -14,7 +14,7 @@ import typer
 
 from ..errors import UsageError
 from ..settings import JOB_OPTIONS, Progress
-from .options import given, with_options
+from .options import given, option, with_options
 
 SOME_FAILED = 3  # exit code
 Outcome = dict[str, Any]
@@ -41,9 +41,9 @@ def batch(
     ray: str | None = typer.Option(
         None, help="Spread rows over a Ray cluster: auto (also without a value), local, or its address."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Count the rows as one JSON object on stdout."),
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    as_json: bool = option("json", False, "Count the rows as one JSON object on stdout."),
+    quiet: bool = option("quiet", False),
+    debug: bool = option("debug", False),
     **shared: Any,
 ) -> int:
     """Make one video for each row; options of generate given here hold for rows that do not say otherwise."""

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import typer
 
+from .options import option
+
 MARKS = {True: "ok", False: "BROKEN", None: ""}
 
 
 def doctor(
-    device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
-    generator: str = typer.Option("hef", help="Of the self-test: hef or geometry."),
-    weights: Path | None = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),
+    device: str = option("device", "auto"),
+    generator: str = option("generator", "hef", "Of the self-test: hef or geometry."),
+    weights: Path | None = option("weights"),
     selftest: bool = typer.Option(True, help="Make one second of video and time it."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    as_json: bool = option("json", False, "Print one JSON object, as a report of a problem needs it."),
+    debug: bool = option("debug", False),
 ) -> int:
     """Check device, ffmpeg, weights and, with a one-second video, all together. Exit code 1 if something is broken."""
     from rich.console import Console

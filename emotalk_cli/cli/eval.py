@@ -10,8 +10,9 @@ from typing import Any
 
 import typer
 
-from ..errors import UsageError
+from ..errors import UsageError, extra
 from .help import Command, Group
+from .options import option
 from .train import _progress
 
 app = typer.Typer(help="Measure quality and speed.", cls=Group, rich_markup_mode=None, invoke_without_command=True)
@@ -30,16 +31,16 @@ def evaluate(
     ),
     emotion: str = typer.Option("text,image,audio", help="With --data: where emotions come from."),
     clips: int = typer.Option(0, help="With --data: at most so many clips; 0: all."),
-    generator: str = typer.Option("hef", help="With --data: hef or geometry."),
+    generator: str = option("generator", "hef", "With --data: hef or geometry."),
     videos: Path | None = typer.Option(None, help="With --data: keep the videos here."),
     as_json: Path | None = typer.Option(None, "--json", help="Write the figures to a .json file."),
     as_csv: Path | None = typer.Option(None, "--csv", help="Write the figures to a .csv file."),
     report: Path | None = typer.Option(None, help="Write a page with tables, plots and frames, .html."),
-    device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
-    weights: Path | None = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),
+    device: str = option("device", "auto"),
+    weights: Path | None = option("weights"),
     seed: int = typer.Option(0, help="With --data: of the random frame, blinks."),
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    quiet: bool = option("quiet", False),
+    debug: bool = option("debug", False),
 ) -> None:
     """Measure generated videos against real ones, or a model on prepared clips."""
     if context.invoked_subcommand:
@@ -52,8 +53,10 @@ def evaluate(
         if path is not None:
             check_output(path, suffixes=(ending,))
     from ..api import EmoTalk
-    from ..evaluation import evaluate as evaluation
-    from ..evaluation import report as reports
+
+    with extra("eval", "emotalk eval"):
+        from ..evaluation import evaluate as evaluation
+        from ..evaluation import report as reports
     from ..models.acceleration import find_device
 
     names, notes = evaluation.resolve([name.strip() for name in metrics.split(",") if name.strip()], weights)
@@ -121,10 +124,10 @@ def bench(
     generator: str = typer.Option("hef,geometry", help="Separated by commas; hef:compile is another engine."),
     size: int = typer.Option(512, help="Side of the video in px."),
     repeats: int = typer.Option(1, min=1, help="Runs after the first, which warms up; the best counts."),
-    device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
-    weights: Path | None = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),
+    device: str = option("device", "auto"),
+    weights: Path | None = option("weights"),
     as_json: Path | None = typer.Option(None, "--json", help="Write the figures to a .json file."),
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    debug: bool = option("debug", False),
 ) -> None:
     """Speed from files to file and by stage, memory, parameters."""
     import dataclasses

@@ -29,7 +29,7 @@ def option(name: str, default: Any = None, help: str | None = None) -> Any:
         default,
         switch,
         *entry.flags,
-        help=(help or entry.help) + (_shown_default(entry) if default is None else f"  [default: {default}]"),
+        help=(help or entry.help) + (_shown_default(entry) if default in (None, False) else f"  [default: {default}]"),
         metavar=None if entry.kind is bool else metavar(entry),
         show_default=False,
         rich_help_panel=entry.group,

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import typer
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, UsageError, extra
 from .help import Command, Group
+from .options import option
 
 TASKS = {  # name -> what it is
     "tracker": "Face tracker: detector and landmarks.",
@@ -52,10 +53,10 @@ def _trainer(task: str) -> Callable[..., None]:
         steps: int | None = typer.Option(None, help="Optimizer steps."),
         seed: int | None = typer.Option(None, help="Of everything random."),
         amp: str | None = typer.Option(None, help="Mixed precision: off, bf16 or fp16."),
-        device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
+        device: str = option("device", "auto"),
         resume: bool = typer.Option(False, "--resume", help="Go on from the checkpoint in --out."),
-        quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
-        debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+        quiet: bool = option("quiet", False),
+        debug: bool = option("debug", False),
     ) -> None:
         out = out or Path("runs") / task
         _check_data(data, task)
@@ -66,9 +67,11 @@ def _trainer(task: str) -> Callable[..., None]:
 
             from ..models import checkpoints
             from ..models.acceleration import find_device
-            from ..training import config as configs
-            from ..training.data import shards
-            from ..training.solver import Solver
+
+            with extra("train", f"emotalk train {task}"):
+                from ..training import config as configs
+                from ..training.data import shards
+                from ..training.solver import Solver
 
             filmed = data is not None and shards.is_prepared(data)
             if filmed and task not in FILMED:
@@ -77,8 +80,9 @@ def _trainer(task: str) -> Callable[..., None]:
             options = configs.load(name, task, overrides or (), steps=steps, seed=seed, amp=amp)
             place = find_device(device)
             torch.manual_seed(options.seed)
-            module = importlib.import_module(f"..training.tasks.{task}{'_video' if filmed else ''}", __package__)
-            trained = module.build(data, options, out / task)
+            with extra("train", f"emotalk train {task}"), _data_of(task):
+                module = importlib.import_module(f"..training.tasks.{task}{'_video' if filmed else ''}", __package__)
+                trained = module.build(data, options, out / task)
             command = shlex.join(["emotalk", *sys.argv[1:]])
             solver = Solver(trained, options, out, device=str(place), resume=resume, command=command, progress=report)
             path = solver.run()
@@ -100,15 +104,17 @@ def face_model(
     data: Path = typer.Option(..., help="The data pack."),
     out: Path = typer.Option(Path("runs/face-model"), "--out", "-o", help="Folder of the weights."),
     seed: int = typer.Option(0, help="Of the texture's decomposition."),
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    quiet: bool = option("quiet", False),
+    debug: bool = option("debug", False),
 ) -> None:
     """The linear 3D face model of equation 1, by least squares and PCA: no steps, no checkpoint."""
     _check_data(data, "face-model")
     from ..models import checkpoints
-    from ..training.tasks.face_model import learn
 
-    path = learn(data, out, seed, shlex.join(["emotalk", *sys.argv[1:]]))
+    with extra("train", "emotalk train face-model"), _data_of("face-model"):
+        from ..training.tasks.face_model import learn
+
+        path = learn(data, out, seed, shlex.join(["emotalk", *sys.argv[1:]]))
     checkpoints.complete(out)
     if not quiet:
         print(f"{path}: {path.stat().st_size / 2**20:.1f} MB", file=sys.stderr)
@@ -123,9 +129,9 @@ def _preparer(dataset: str) -> Callable[..., None]:
         labels: Path | None = typer.Option(
             None, help="folder: CSV with the columns file and any of subject, emotion, intensity, split."
         ),
-        weights: Path | None = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]"),
-        quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
-        debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+        weights: Path | None = option("weights"),
+        quiet: bool = option("quiet", False),
+        debug: bool = option("debug", False),
     ) -> None:
         _check_data(data, "prepare")
         if labels is not None and dataset != "folder":
@@ -157,10 +163,24 @@ for _dataset in DATASETS:
     prepare_app.command(_dataset, cls=Command)(_preparer(_dataset))
 
 
+@contextlib.contextmanager
+def _data_of(task: str) -> Iterator[None]:
+    """Data that is not there is the user's affair. Raises InputError."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        remedy = "give the data pack, or a folder of emotalk train prepare, to --data"
+        if task in WITHOUT_DATA:
+            remedy = "install WordNet's files (Debian: wordnet), or give their folder to --data"
+        raise InputError(f"{error.filename} is missing; {remedy}.") from error
+
+
 def _check_data(data: Path | None, task: str) -> None:
     if data is None:
         if task not in WITHOUT_DATA:
             raise UsageError(f"emotalk train {task} needs --data: the data pack, or a folder of emotalk train prepare.")
+    elif data.is_dir() and not any(data.iterdir()):
+        raise InputError(f"{data} is empty; give the folder of the data to --data.")
     elif not data.is_dir():
         raise InputError(f"{data} is not a folder; give the folder of the data to --data.")
 

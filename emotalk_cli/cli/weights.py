@@ -10,12 +10,13 @@ import typer
 
 from ..errors import UsageError, WeightsError
 from .help import Command, Group
+from .options import option
 
 app = typer.Typer(help="List, verify, explain and add weight files.", cls=Group, rich_markup_mode=None)
 
-WEIGHTS = typer.Option(None, help="Folder of other weights.  [env: EMOTALK_WEIGHTS]")
-JSON = typer.Option(False, "--json", help="Print JSON.")
-DEBUG = typer.Option(False, "--debug", help="Show the traceback of an error.")
+WEIGHTS = option("weights")
+JSON = option("json", False, "Print JSON.")
+DEBUG = option("debug", False)
 
 
 @app.command("list", cls=Command)
