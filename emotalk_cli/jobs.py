@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ from .settings import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .api import EmoTalk
 
 
@@ -169,8 +171,13 @@ class Job:
         kept = {name: getattr(self, name) for name in ASIDE}
         return dataclasses.replace(same, **kept) == self
 
-    def run(self, talker: EmoTalk, progress: Progress | None = None) -> Result:
-        """Make the video. Raises EmoTalkError."""
+    def run(
+        self,
+        talker: EmoTalk,
+        progress: Progress | None = None,
+        show: Callable[[np.ndarray], None] | None = None,
+    ) -> Result:
+        """Make the video. show: as in `Outputs`. Raises EmoTalkError."""
         return talker.generate(
             self.face,
             self.audio,
@@ -179,7 +186,7 @@ class Job:
             motion=self.motion,
             progress=progress,
             settings=self.settings,
-            outputs=self.outputs,
+            outputs=dataclasses.replace(self.outputs, show=show),
         )
 
 

@@ -8,7 +8,7 @@ import functools
 import os
 import time
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,8 @@ def write_video(
         stack.enter_context(writer)
         sheet = ContactSheet(total, settings.fps) if part is not None else None
         shown = sheet.wanted if sheet is not None else ()
-        write_frames(animator.frames(shot, watch, writer.done, shown), writer, sheet, total, watch, report)
+        frames = animator.frames(shot, watch, writer.done, shown)
+        write_frames(frames, writer, sheet, total, watch, report, outputs.show)
         if sheet is not None and part is not None:
             sheet.save(part, f"{' '.join(shown_as.split())}, intensity {spell_intensity(settings.intensity)}")
         made = time.perf_counter()
@@ -87,8 +88,9 @@ def write_frames(
     total: int,
     watch: Stopwatch,
     report: Progress,
+    show: Callable[[np.ndarray], None] | None = None,
 ) -> None:
-    """Frames, numbered, into the video from `writer.done` on, and into the contact sheet."""
+    """Frames, numbered, into the video from `writer.done` on, and into the contact sheet; see `Outputs.show`."""
     report("frames", writer.done, total)
     try:
         for number, frame in frames:
@@ -96,6 +98,8 @@ def write_frames(
                 with watch("encoding"):
                     writer.write(frame)
                 report("frames", number + 1, total)
+                if show is not None:
+                    show(frame)
             if sheet is not None:
                 sheet.add(number, frame)
     except BaseException:

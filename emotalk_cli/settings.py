@@ -18,6 +18,8 @@ from .constants import CROP_SIZE, FPS
 from .errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .media.provenance import Signer
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
@@ -75,7 +77,8 @@ class Outputs:
 
     preview: contact sheet, .png. blendshapes: the motion, .csv or .json (`motion.livelink`), at blendshapes_fps: 25, 30
     or 60. sidecar: write `<out>.json`, which `emotalk generate --from` reads. overwrite: else an output that exists is
-    an error. resume: go on with an interrupted video. signer: adds a C2PA manifest.
+    an error. resume: go on with an interrupted video. signer: adds a C2PA manifest. show: called with every new frame,
+    uint8 [H,W,3], for whoever wants to watch.
     """
 
     preview: str | os.PathLike[str] | None = None
@@ -85,6 +88,7 @@ class Outputs:
     overwrite: bool = True
     resume: bool = False
     signer: Signer | None = None
+    show: Callable[[np.ndarray], None] | None = None
 
 
 class SettingsOptions(TypedDict, total=False):
@@ -110,6 +114,7 @@ class GenerateOptions(SettingsOptions, total=False):
     overwrite: bool
     resume: bool
     signer: Signer | None
+    show: Callable[[np.ndarray], None] | None
 
 
 @dataclasses.dataclass

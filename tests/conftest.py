@@ -69,7 +69,7 @@ def leftovers(folder: Path) -> list[str]:
 # Tests that load models, start commands or train are slow, unless they say that they are fast.
 SLOW_FIXTURES = {"talker", "talking_clip", "prepared", "faces", "whole"}
 SLOW_FILES = {"test_batch", "test_cli", "test_doctor", "test_emotion_cli", "test_eval", "test_fuzz", "test_long"}
-SLOW_FILES |= {"test_solver"}
+SLOW_FILES |= {"test_page", "test_serve", "test_solver"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ case "${1:-}" in
 esac
 
 complete() {
-  "$1" -c 'import c2pa, face_alignment, hypothesis, imageio_ffmpeg, librosa, matplotlib, mypy, open_clip, pytest, regex, rich, ruff, safetensors, torch, torchmetrics, typer' \
+  "$1" -c 'import c2pa, face_alignment, hypothesis, imageio_ffmpeg, librosa, fastapi, matplotlib, mypy, open_clip, playwright, pytest, regex, rich, ruff, safetensors, torch, torchmetrics, typer' \
     2>/dev/null
 }
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ALLOWED = ROOT / "tools" / "types.txt"
+ALLOWED = ROOT / "tools" / "check_types.txt"
 
 
 def strict_modules() -> list[str]:

@@ -19,6 +19,7 @@ from .batch import batch
 from .doctor import doctor
 from .generate import generate
 from .help import Command, Group, usage_message, width
+from .serve import serve, voices
 
 INTERRUPTED, TERMINATED = 130, 143
 _GROUPS = ((), ("train",), ("train", "prepare"), ("emotion",), ("weights",))  # alone, they show their help
@@ -38,6 +39,8 @@ app.command(cls=Command)(doctor)
 app.add_typer(train.app, name="train")
 app.add_typer(eval.app, name="eval")
 app.add_typer(weights.app, name="weights")
+app.command(cls=Command)(serve)
+app.command(cls=Command)(voices)
 
 
 def _print_version(wanted: bool) -> None:
