@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import wave
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,20 @@ import torch
 from conftest import PORTRAIT, sound
 from PIL import Image
 
-from emotalk_cli import EmoTalk, EmoTalkError, InputError, Outputs, Portrait, Result, Settings, UsageError
+from emotalk_cli import (
+    EmoTalk,
+    EmoTalkError,
+    Emotion,
+    InputError,
+    Outputs,
+    Portrait,
+    Result,
+    Settings,
+    UsageError,
+    WeightsError,
+)
+from emotalk_cli.animate import Performance
+from emotalk_cli.emotions.notes import notes_on_emotion
 from emotalk_cli.media import image
 from emotalk_cli.media.samples import SoundFile
 
@@ -112,3 +126,46 @@ def test_the_other_name_and_what_importing_costs():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+def test_only_what_weights_cause_is_blamed_on_them(monkeypatch, tmp_path):
+    """A tensor that is missing is another version; memory that runs out, and errors of our own, are not."""
+
+    def load(error):
+        def fail(*_):
+            raise error
+
+        monkeypatch.setattr("emotalk_cli.face.model.FaceModel.load", fail)
+        return EmoTalk.load(device="cpu", generator="geometry")
+
+    with pytest.raises(WeightsError, match="lack 'uv' and are of another version"):
+        load(KeyError("uv"))
+    with pytest.raises(EmoTalkError, match="not enough memory on cpu; choose a smaller size"):
+        load(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        load(RuntimeError("a mistake of ours"))
+
+
+@pytest.mark.parametrize(
+    "text,first,meant",
+    [
+        ("hapy", "neutral", "happy"),
+        ("Suprised", "unrelated", "surprised"),
+        ("sadly suprised", "unrelated", "sadly surprised"),
+        ("happy", "neutral", None),
+        ("a red car in the rain", "unrelated", None),
+        ("angyr", "angry", None),  # it was understood
+    ],
+)
+def test_a_word_that_is_nearly_known_and_means_nothing(text, first, meant):
+    emotion = Emotion(text, torch.zeros(1), torch.zeros(1, 512), torch.zeros(1), "emotalk-1", ("text", text))
+    notes = " ".join(notes_on_emotion(emotion, {first: 0.9}))
+    assert (f"Did you mean '{meant}'?" in notes) if meant else "Did you mean" not in notes
+    assert ("names no emotion" in notes) == (meant is not None or first == "unrelated")
+
+
+@pytest.mark.parametrize("sound,film,expected", [(1.024, 1.0, 1.0), (1.5, 1.0, 1.5), (0.8, 1.0, 0.8), (None, 1.0, 1.0)])
+def test_a_film_is_as_long_as_its_pictures_where_its_sound_is_only_padded(sound, film, expected):
+    """AAC's last block made 26 frames of one second."""
+    recording = None if sound is None else SimpleNamespace(seconds=sound)
+    assert Performance(recording, None, SimpleNamespace(seconds=film)).seconds == expected
