@@ -231,6 +231,8 @@ def frame_count(seconds: float, fps: float) -> int:
 def notes_on(performance: Performance, nearest: Mapping[str, float]) -> list[str]:
     """What the user should know of what drives the face."""
     notes = notes_on_emotion(performance.emotion, nearest) if performance.emotion is not None else []
+    if performance.sound is not None and performance.sound.options:
+        notes.append(f"The voice is synthetic ({performance.sound.options['voice']}).")
     if any(take is not None and take.limited for take in (performance.take, performance.head)):
         notes.append("The recorded head turns further than a single picture can follow; it is held there.")
     return notes

@@ -312,7 +312,12 @@ class EmoTalk:
         record = provenance.Record(
             files.video,
             _recorded(portrait, performance, {"motion": motion, "pose": settings.pose}, hashes),
-            {**(felt.options() if felt else {}), **dataclasses.asdict(settings), **self._models()},
+            {
+                **(felt.options() if felt else {}),
+                **(sound.options if sound is not None else {}),
+                **dataclasses.asdict(settings),
+                **self._models(),
+            },
             self.weights,
             str(self.device),
             {"frames": shot.total, "seconds": shot.total / settings.fps, "size": shot.framing.size},
@@ -396,7 +401,7 @@ def _recorded(
         name: (path, hashes.get(path) or sha256(path)) for name, path in files.items()
     }
     spoken: dict[str, tuple[Path | None, str]] = {}
-    if sound is not None:
+    if sound is not None and not sound.options:
         digest = hashes.get(sound.path) or sha256(sound.path)
         spoken["audio"] = (None if sound.temporary else sound.path, digest)
     return {"face": (portrait.path, portrait.sha256), **spoken, **hashed, **(felt.inputs() if felt else {})}

@@ -286,7 +286,7 @@ class Maker:
                 return held | {"given": given, "error": row.error, "exit_code": row.exit_code}
             held |= {
                 "face": str(row.job.face),
-                "audio": str(row.job.audio or row.job.motion),
+                "audio": str(row.job.audio or row.job.motion or row.job.text),
                 "out": str(row.job.target),
             }
             if row.job.models not in self._talkers:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import InputError, UsageError, did_you_mean
 from .media.files import check_input, check_name
 from .media.provenance import Sidecar, Signer
+from .media.speech_synthesis import Words
 from .outputs import OutputFiles, default_name
 from .settings import (
     AS_RECORDED,
@@ -45,6 +46,8 @@ class Job:
 
     face: Path
     audio: Path | None = None
+    text: str | None = None
+    voice: str | None = None
     motion: Path | None = None
     emotion: str | None = None
     emotion_image: Path | None = None
@@ -93,8 +96,13 @@ class Job:
                 check_name(parsed)
                 parsed = folder / parsed
             (look if option.role == "look" else given)[name] = parsed
-        if "face" not in given or not ("audio" in given or "motion" in given):
+        if "face" not in given or not given.keys() & {"audio", "text", "motion"}:
             raise UsageError(f"--{'audio' if 'face' in given else 'face'} is missing.")
+        for other in ("audio", "motion"):
+            if "text" in given and other in given:
+                raise UsageError(f"--text and --{other} exclude each other; give one of them.")
+        if "voice" in given and "text" not in given:
+            raise UsageError("--voice says who speaks --text, which is missing; give it, or leave --voice out.")
         job = cls(**given, settings=Settings(**look))
         one_of(**job.emotions)
         if job.motion is not None and one_of(**job.emotions) is not None:
@@ -129,8 +137,7 @@ class Job:
     @property
     def target(self) -> Path:
         """The video's path."""
-        kind, sound = one_of(**self.emotions), self.audio or self.motion
-        assert sound is not None  # `parse` sees to it
+        kind, sound = one_of(**self.emotions), self.audio or self.motion or self.face.with_name("speech")
         if kind is None:
             felt = AS_RECORDED if self.motion else AS_SPOKEN
         else:
@@ -139,6 +146,11 @@ class Job:
         if self.out is None:
             return sound.parent / name
         return self.out / name if self.out.is_dir() else self.out
+
+    @property
+    def speech(self) -> Path | Words | None:
+        """What is said: a recording, or words; None where only a take moves the face."""
+        return self.audio if self.text is None else Words(self.text, self.voice, self.settings.seed)
 
     @property
     def models(self) -> tuple[Path | None, str, str, str, str | None, str]:
@@ -180,7 +192,7 @@ class Job:
         """Make the video. show: as in `Outputs`. Raises EmoTalkError."""
         return talker.generate(
             self.face,
-            self.audio,
+            self.speech,
             talker.emotion(**self.emotions) if one_of(**self.emotions) else None,
             self.target,
             motion=self.motion,

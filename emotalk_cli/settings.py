@@ -255,6 +255,15 @@ OPTIONS = _table(
         note="Anything that ffmpeg reads; at least 0.1 s.",
     ),
     Option(
+        *("text", str, "Input", "input", "Words to say instead of a recording, by a synthetic voice (extra voices)."),
+        note="The video's metadata and the result say that the voice is synthetic.",
+    ),
+    Option(
+        *("voice", str, "Input", "input", "Who says --text: a name that 'emotalk voices' lists."),
+        shown="the first of them",
+        metavar="NAME",
+    ),
+    Option(
         *("emotion", str, "Emotion", "input", "What to feel, in words: 'happy', 'sadly surprised'."),
         flags=("-e",),
         shown="the speech's own",

@@ -42,8 +42,8 @@ def generate(
     how = {name: wanted.pop(name, None) for name, option in OPTIONS.items() if option.role == "command"}
     again, quiet, as_json = how["from"], bool(how["quiet"]), bool(how["json"])
     if again is None:
-        for name, other in (("face", "face"), ("audio", "motion")):
-            if wanted.get(name) is None and wanted.get(other) is None:
+        for name, others in (("face", ()), ("audio", ("text", "motion"))):
+            if all(wanted.get(other) is None for other in (name, *others)):
                 raise UsageError(f"--{name} is missing. See emotalk generate --help.")
 
     from ..jobs import Job, repeat

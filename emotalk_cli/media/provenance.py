@@ -202,7 +202,9 @@ class Record:
         made = {"tool": f"EmoTalk {__version__}", "synthetic": True, "digitalSourceType": SOURCE_TYPE}
         made |= {"emotion": emotion} | {name: self.options[name] for name in ("intensity", "seed", "generator")}
         made["weights"] = {Path(name).stem: digest[:_SHORT] for name, digest in sorted(self.weights.items())}
-        comment = f"Synthetic video made by EmoTalk {__version__} (AI-generated)"
+        made |= {"syntheticVoice": self.options["voice"]} if "voice" in self.options else {}
+        voice = " with a synthetic voice" if "voice" in self.options else ""
+        comment = f"Synthetic video{voice} made by EmoTalk {__version__} (AI-generated)"
         return {"comment": comment, "description": json.dumps(made)}
 
     def key(self) -> str:

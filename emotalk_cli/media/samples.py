@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import tempfile
 import wave
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -14,12 +16,14 @@ import numpy as np
 
 from ..constants import SAMPLE_RATE
 from ..errors import InputError
+from .speech_synthesis import Words, find, speak
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Samples = Union["np.ndarray", "Tensor"]  # [N] or [channels, N], -1..1, or int16
-Audio = Union[str, "os.PathLike[str]", Samples, tuple[Samples, int]]  # a file; samples at 16 kHz, or with their rate
+# a file; samples at 16 kHz, or with their rate; words to speak
+Audio = Union[str, "os.PathLike[str]", Samples, tuple[Samples, int], Words]
 
 RATES = (4000, 768_000)  # Hz
 CHANNELS = 8  # at most
@@ -27,18 +31,27 @@ CHANNELS = 8  # at most
 
 @dataclass(frozen=True)
 class SoundFile:
-    """A sound and the file that holds it. sha256: of the file. held: keeps a temporary file until nobody needs it."""
+    """A sound and the file that holds it.
+
+    held: keeps a temporary file until nobody needs it. options: those of `emotalk generate` that made it from words.
+    """
 
     path: Path
     name: str
     temporary: bool
     held: Any = None
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, audio: Audio) -> SoundFile:
-        """A path as it is; samples written to a temporary WAV. Raises InputError for what is neither."""
+        """A path as it is; samples, and words spoken, written to a temporary WAV. Raises InputError and UsageError."""
         if isinstance(audio, str | os.PathLike):
             return cls(Path(audio), str(audio), False)
+        options: dict[str, str] = {}
+        if isinstance(audio, Words):
+            voice = find(audio.voice).name
+            options = {"text": audio.text, "voice": voice}
+            audio = speak(audio.text, voice, audio.seed)
         samples, rate = audio if isinstance(audio, tuple) and len(audio) == 2 else (audio, SAMPLE_RATE)
         values = _sixteen_bits(samples)
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not RATES[0] <= rate <= RATES[1]:
@@ -50,7 +63,8 @@ class SoundFile:
             written.setframerate(round(rate))
             written.writeframes(values.tobytes())
         file.flush()
-        return cls(Path(file.name), f"samples-{hashlib.sha256(values.tobytes()).hexdigest()[:8]}", True, file)
+        name = f"samples-{hashlib.sha256(values.tobytes()).hexdigest()[:8]}"
+        return cls(Path(file.name), options.get("text", name), True, file, options)
 
 
 def _sixteen_bits(samples: Any) -> np.ndarray:

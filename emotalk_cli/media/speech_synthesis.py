@@ -33,6 +33,15 @@ class Voice:
     engine: str
 
 
+@dataclass(frozen=True)
+class Words:
+    """Words to say, wherever a recording may stand. voice: None takes the preferred one. seed: of its breath noise."""
+
+    text: str
+    voice: str | None = None
+    seed: int = 0
+
+
 @functools.cache
 def voices() -> tuple[Voice, ...]:
     """The voices at hand, the preferred one first; none needs a download."""

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import time
-import wave
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,11 @@ from ..api import EmoTalk
 from ..emotions.prototypes import PROTOTYPES
 from ..errors import EmoTalkError, UsageError
 from ..jobs import Job
-from ..media import speech_synthesis
 from ..media.audio import Recording
 
 SHOWN = 0.4  # seconds between newest frames that are passed on
+SPEECH_RATE = 15  # characters that are spoken in a second
 FRAME_SIDE = 384  # px, at most, of those
-SYNTHETIC = "The voice is synthetic."
 
 
 class Stopped(BaseException):
@@ -100,15 +98,17 @@ class Worker:
         self.rendering = job["id"]
         folder: Path = job["folder"]
         names = {path: f"The {kind}" for kind, path in job["files"].items() if path is not None}
-        names |= {folder / "speech.wav": "The speech", folder: "the folder"}
+        names |= {folder: "the folder"}
         fields: dict[str, Any] = {"notes": [], "nearest": {}}
         try:
             if job["id"] in self._cancelled:
                 raise Stopped
             result = self._job(job, folder).run(self.talker, self._progress, self._show)
-            notes = [*([SYNTHETIC] if job["text"] else []), *result.notes]
             fields |= {"state": "done", "error": None, "nearest": result.nearest}
-            fields |= {"notes": [_public(note, names) for note in notes], "frames": (result.frames, result.frames)}
+            fields |= {
+                "notes": [_public(note, names) for note in result.notes],
+                "frames": (result.frames, result.frames),
+            }
         except Stopped:
             fields |= {"state": "queued" if self._stopping else "cancelled", "error": None}
         except EmoTalkError as error:
@@ -118,22 +118,20 @@ class Worker:
         self._send("finished", job["id"], fields)
 
     def _job(self, job: dict[str, Any], folder: Path) -> Job:
-        audio = job["files"]["audio"]
-        options = dict(job["options"])
-        if job["text"]:
-            audio = folder / "speech.wav"
-            if not audio.exists():
-                _write_wav(audio, *speech_synthesis.speak(job["text"], job["voice"], options.get("seed", 0)))
-            options["label"] = options.get("label") or "Synthetic voice"
-        seconds = Recording.open(audio).seconds
-        if seconds > job["seconds"]:
-            raise UsageError(f"The audio lasts {seconds:.0f} s; at most {job['seconds']:.0f} s are made. Cut it.")
+        audio, options = job["files"]["audio"], dict(job["options"])
+        words = {"text": job["text"], "voice": job["voice"]} if job["text"] else {"audio": audio}
+        if audio is not None:
+            seconds = Recording.open(audio).seconds
+            if seconds > job["seconds"]:
+                raise UsageError(f"The audio lasts {seconds:.0f} s; at most {job['seconds']:.0f} s are made. Cut it.")
+        elif len(job["text"]) > SPEECH_RATE * job["seconds"]:
+            raise UsageError(f"The text is longer than {job['seconds']:.0f} s of speech; shorten it.")
         if job["timeline"]:
             table = folder / "timeline.json"
             table.write_text(json.dumps([{k: v for k, v in row.items() if v is not None} for row in job["timeline"]]))
             options["emotion_timeline"] = table
         made = {"out": folder / "video.mp4", "export_blendshapes": folder / "blendshapes.csv"}
-        return Job.parse({**options, **made, "face": job["files"]["face"], "audio": audio, "resume": True})
+        return Job.parse({**options, **made, "face": job["files"]["face"], **words, "resume": True})
 
     def _progress(self, stage: str, done: int, total: int) -> None:
         self._take()
@@ -177,11 +175,3 @@ def _public(text: str, names: dict[Path, str]) -> str:
     for path, name in sorted(names.items(), key=lambda item: -len(str(item[0]))):
         text = text.replace(str(path), name)
     return text
-
-
-def _write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((samples * 32767).astype("<i2").tobytes())
