@@ -129,6 +129,9 @@ def draw_map(
     own = _lines(prompts) if prompts else None
     path = check_output(out, suffixes=(".png",))
     with extra("eval", "emotalk emotion map"):
+        import matplotlib  # noqa: F401  # what `map` needs when it is called
+        import sklearn  # noqa: F401
+
         from .map import draw, styles
 
     how = {"face": None, "out": None, "save": None, "generator": "geometry", "device": device, "weights": weights}
