@@ -15,7 +15,7 @@ from emotalk_cli import __version__
 from emotalk_cli.jobs import Job
 from emotalk_cli.settings import JOB_OPTIONS, OPTIONS, GenerateOptions, Outputs, Settings
 
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "weights" / "MODEL_CARD.md"]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 def run(*command: str) -> subprocess.CompletedProcess:
