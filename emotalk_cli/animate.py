@@ -20,6 +20,7 @@ from .emotions.notes import notes_on_emotion
 from .face.fit import PortraitFit
 from .face.geometry import FaceMotion
 from .face.model import N_EXPRESSION
+from .face.tracker import TURNS
 from .media import label
 from .media.audio import Recording, log_mel, loudness, pitch
 from .media.framing import CropFraming, FullFraming
@@ -32,6 +33,7 @@ from .motion.take import Take
 from .settings import Settings
 
 SOUND_BLOCK = 0.06  # s; AAC's largest, and what decoders add at both ends
+SHORT = 0.5  # seconds that a take may be shorter than the speech without a word
 BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at once
 
 
@@ -235,4 +237,14 @@ def notes_on(performance: Performance, nearest: Mapping[str, float]) -> list[str
         notes.append(f"The voice is synthetic ({performance.sound.options['voice']}).")
     if any(take is not None and take.limited for take in (performance.take, performance.head)):
         notes.append("The recorded head turns further than a single picture can follow; it is held there.")
+    for name, take in (("film", performance.take), ("film of --pose", performance.head)):
+        if take is not None and take.turns:
+            notes.append(f"The {name} lies {TURNS[take.turns]}; it was turned upright.")
+        if take is not None and take.missing > 0:
+            notes.append(f"{max(0.01, take.missing):.0%} of the {name} shows no face; its nearest frame stands in.")
+    take, recording = performance.take, performance.recording
+    if take is not None and recording is not None and recording.seconds - take.seconds > SHORT:
+        notes.append(
+            f"The take lasts {take.seconds:.1f} s, the speech {recording.seconds:.1f} s; its last expression stays."
+        )
     return notes

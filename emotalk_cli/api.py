@@ -25,6 +25,7 @@ from .errors import InputError, UsageError
 from .face.fit import fit_portrait
 from .face.geometry import FaceMotion
 from .face.model import FaceModel
+from .face.tracker import TURNS
 from .media import image, provenance
 from .media.audio import Recording, level, log_mel, syllables
 from .media.ffmpeg import read_frames
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
 FilePath = Union[str, "os.PathLike[str]"]
 Face = Union[Portrait, FilePath, np.ndarray, "Image"]  # see `EmoTalk.portrait`
 
+TURNED_FAR = 35  # degrees away from the camera
+EYES_SHUT = 0.12  # distance of the lids in widths of an eye
 MIN_FACE = 48  # px, longer side of the landmarks' box in the picture (at most image.MAX_SIDE px large)
 _KEPT = 4  # prepared portraits that stay in memory
 
@@ -145,14 +148,20 @@ class EmoTalk:
 
     @torch.inference_mode()
     def _prepare(self, name: str, digest: str, pixels: np.ndarray) -> Portrait:
-        faces = self.tracker(pixels)
+        turns, faces = self.tracker.upright(pixels)
         if not faces:
             raise InputError(f"{name} shows no face that can be found; give a picture of one face seen from the front.")
+        pixels = np.ascontiguousarray(np.rot90(pixels, turns))
         box = faces[0].box
         side = max(box[2] - box[0], box[3] - box[1])
         if side < MIN_FACE:
             raise InputError(f"{name} shows a face of only {side:.0f} px; at least {MIN_FACE} px are needed.")
-        notes = [f"{len(faces)} faces found; the largest is animated."] if len(faces) > 1 else []
+        notes = [f"The picture lies {TURNS[turns]}; it was turned upright."] if turns else []
+        notes += [f"{len(faces)} faces found; the largest is animated."] if len(faces) > 1 else []
+        if faces[0].turn > TURNED_FAR:
+            notes.append(f"The head is turned by {faces[0].turn:.0f}°; beyond {TURNED_FAR}° its far side is a guess.")
+        if faces[0].eyes_open < EYES_SHUT:
+            notes.append("The eyes are shut in the picture; they stay nearly shut.")
         fit = fit_portrait(self.face_model, pixels, faces[0].landmarks, faces[0].blendshapes)
         motion = FaceMotion(self.moving_model, fit, self.device)
         source = self.hef.source(fit) if self.hef is not None else None

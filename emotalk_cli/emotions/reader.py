@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,7 +80,8 @@ class EmotionReader:
     def _face(self, picture: str | os.PathLike[str]) -> Tensor:
         """z_emo [512] of the largest face in a picture."""
         pixels = image.load(picture)
-        faces = self._tracker(pixels)
+        turns, faces = self._tracker.upright(pixels)
+        pixels = np.ascontiguousarray(np.rot90(pixels, turns))
         if not faces:
             raise InputError(f"{picture} shows no face that can be found; give a picture of one face as the emotion.")
         return self._ame.image(pixels, faces[0].landmarks, faces[0].blendshapes)

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import InputError, WeightsError
 from .landmarker import SCORES
 from .model import FaceModel, rotation_vector
-from .tracker import Face
+from .tracker import TURNS, Face
 
 # The mesh vertex of each of the 68 iBUG points (jaw, brows, nose, eyes, outer lips, inner lips).
 IBUG = (
@@ -79,6 +79,13 @@ class AlignmentTracker:
             box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
             faces.append(Face(landmarks, box, float(np.mean(score)), beta, rotation))
         return sorted(faces, key=lambda face: -face.area)
+
+    def upright(self, image: np.ndarray) -> tuple[int, list[Face]]:
+        """The quarter turns (np.rot90) that a uint8 [H,W,3] picture needs, and the faces that it then shows."""
+        for turns in TURNS:
+            if faces := self(np.ascontiguousarray(np.rot90(image, turns))):
+                return turns, faces
+        return 0, []
 
     def track(self, images: Sequence[np.ndarray], previous: Face | None = None) -> list[Face | None]:
         """The face of each frame that is nearest to the one before (None where there is none)."""

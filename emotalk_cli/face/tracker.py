@@ -14,6 +14,7 @@ Landmarks are in MediaPipe's order. A pixel i covers [i, i+1).
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 
@@ -24,13 +25,16 @@ from torch import Tensor, nn
 from ..models import checkpoints
 from .detector import FINE_LEVELS, LEVELS, Detection, Detector, distinct
 from .landmarker import Landmarker, MouthLandmarker, TrackerDims, crop_frames, cut, mouth_frames, placed
-from .model import rotation_vector
+from .model import rotation_matrix, rotation_vector
 from .procrustes import nearest_rotation
+from .topology import LEFT_EYE, LEFT_LID_PAIRS, RIGHT_EYE, RIGHT_LID_PAIRS
 
+EYE_CORNERS = ((RIGHT_EYE[0], RIGHT_EYE[8]), (LEFT_EYE[0], LEFT_EYE[8]))
 # Points that facial expression moves least; their rigid fit gives the head's rotation.
 RIGID = (1, 2, 4, 5, 6, 8, 9, 10, 33, 50, 93, 98, 101, 127, 133, 151, 168, 195, 197, 234, 263, 280, 323, 327, 330, 356,
          362, 454)  # fmt: skip
-TURNS = (0, 1, 3, 2)  # quarter turns counter-clockwise, the likeliest first
+# Quarter turns counter-clockwise (np.rot90) that may make a picture upright, the likeliest first, and what they undo.
+TURNS = {0: "upright", 1: "on its right side", 3: "on its left side", 2: "upside down"}
 
 
 @dataclasses.dataclass
@@ -54,12 +58,28 @@ class Face:
         """Area of the box in square px."""
         return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
 
+    @property
+    def turn(self) -> float:
+        """How far the face looks past the camera, up, down or to a side, in degrees."""
+        matrix = rotation_matrix(torch.from_numpy(self.rotation)[None].float())
+        return math.degrees(math.acos(min(1.0, max(-1.0, float(matrix[0, 2, 2])))))
+
+    @property
+    def eyes_open(self) -> float:
+        """Distance of the lids in widths of the eye, of the eye that is open wider."""
+        points = self.landmarks[:, :2]
+        across = [np.linalg.norm(points[a] - points[b]) for a, b in EYE_CORNERS]
+        apart = [np.linalg.norm(points[[u for u, _ in lids]].mean(0) - points[[v for _, v in lids]].mean(0))
+                 for lids in (RIGHT_LID_PAIRS, LEFT_LID_PAIRS)]  # fmt: skip
+        return float(max(a / max(b, 1e-3) for a, b in zip(apart, across, strict=True)))
+
 
 class FaceTracker(nn.Module):
     """Detector and landmarker behind one call."""
 
     threshold = 0.65  # of a face's score, see `_score`
     candidate = 0.25  # of the detector's heat: every candidate is verified by the landmarker
+    sure = 0.92  # of a face's score: below, an upside-down face may have been taken for an upright one
     kept = 0.5  # of the landmarker's confidence alone, for a face that is being followed
 
     def __init__(self, dims: TrackerDims | None = None):
@@ -146,6 +166,10 @@ class FaceTracker(nn.Module):
         for levels in (LEVELS, FINE_LEVELS):
             for turns in TURNS:
                 faces = self._found(torch.rot90(tensor, turns, (1, 2)), (levels,))
+                if faces and _surest(faces) < self.sure:
+                    other = self._found(torch.rot90(tensor, turns + 2, (1, 2)), (levels,))
+                    if _surest(other) > _surest(faces):
+                        turns, faces = (turns + 2) % 4, other
                 if faces:
                     return turns, faces
         return 0, []
@@ -194,7 +218,7 @@ class FaceTracker(nn.Module):
                 found = list(self._faces(*self.align(tensors, frame.expand(len(chunk), 4), 2)))
             for i, face in enumerate(found):
                 if face is None or face.score < self.kept:
-                    found[i] = next(iter(self(chunk[i])), None)
+                    found[i] = next(iter(self._found(self._tensor(chunk[i]), (LEVELS,))), None)
             faces += found
             previous = found[-1]
         return faces
@@ -208,6 +232,10 @@ def head_rotations(points: Tensor, rigid: Tensor) -> Tensor:
 
 def _bounds(points: Tensor) -> list[tuple[float, ...]]:
     return torch.cat([points[..., :2].amin(1), points[..., :2].amax(1)], 1).tolist()
+
+
+def _surest(faces: list[Face]) -> float:
+    return max((face.score for face in faces), default=0.0)
 
 
 def _score(confidence: Tensor, heat: Tensor) -> Tensor:

@@ -29,13 +29,16 @@ class Take:
 
     beta: [T,64] coefficients in the order of `emotions.COMPONENTS`. pose: [T,6] as `life.Life.step` gives it: rotation
     vector in rad about camera axes (x right, y down, z away), x, y shift in fractions of the crop, log scale.
-    limited: whether the head turned or moved further than `LIMIT`, where it is held.
+    limited: whether the head turned or moved further than `LIMIT`, where it is held. Of a film: turns, quarter turns
+    that made it upright (see `tracker.TURNS`); missing, 0..1, the share of its frames that show no face.
     """
 
     fps: float
     beta: Tensor
     pose: Tensor
     limited: bool = False
+    turns: int = 0
+    missing: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -67,21 +70,24 @@ class Take:
 
 
 def filmed(frames: Iterable[np.ndarray], fps: float, tracker, model: FaceModel, name: str = "The video") -> Take:
-    """Motion of the largest face in frames uint8 [H,W,3].
+    """Motion of the largest face in frames uint8 [H,W,3], which may lie on their side or upside down.
 
     β counts from what each component seldom falls below, which is the person and not the expression. The pose is
     relative to the first frame. Both are smoothed a little. name: for errors. Raises InputError if too few frames
     show a face.
     """
     faces: list = []
-    known, last = None, None
+    turns, known, last = 0, None, None
     for still, group in itertools.groupby(_repeats(frames), key=lambda pair: pair[0]):
         images = (frame for _, frame in group)
         while chunk := list(itertools.islice(images, 16)):
             if still:  # a film that stands still costs nothing more
                 faces += [last] * len(chunk)
                 continue
-            faces += tracker.track(chunk, known)
+            if known is None:
+                turns, found = tracker.upright(chunk[0])
+                known = next(iter(found), None)
+            faces += tracker.track([np.ascontiguousarray(np.rot90(frame, turns)) for frame in chunk], known)
             last = faces[-1]
             known = next((face for face in reversed(faces[-len(chunk) :]) if face is not None), known)
     seen = np.array([i for i, face in enumerate(faces) if face is not None])
@@ -100,7 +106,8 @@ def filmed(frames: Iterable[np.ndarray], fps: float, tracker, model: FaceModel, 
     vector = pose.vector(512)
     turn = rotation_matrix(vector[:, :3]) @ rotation_matrix(vector[:1, :3]).transpose(1, 2)
     moved = _smoothed(torch.cat([rotation_vector(turn), vector[:, 3:] - vector[:1, 3:]], 1))
-    return Take(fps, beta, *hold_head(moved - moved[:1]))
+    held, limited = hold_head(moved - moved[:1])
+    return Take(fps, beta, held, limited, turns, 1 - len(seen) / len(faces))
 
 
 def nearest_of(seen: np.ndarray, count: int) -> np.ndarray:
