@@ -16,6 +16,7 @@ from .head import Head
 from .maps import Geometry
 from .mesh import Mesh
 from .mouth import Mouth
+from .seam import Seam
 from .shading import Shading
 
 RATIO_SIZE = CROP_SIZE // 2  # flow and shading are smooth: rasterised at half size, then enlarged
@@ -38,6 +39,7 @@ class FaceMotion:
         self.contacts = Contacts(self.head)
         self.eyes = Eyes(self.head, self.contacts)
         self.mouth = Mouth(self.head, self.contacts)
+        self.seam = Seam(self.head, self.contacts)
         self.relief = Shading(self.head)
 
     @property
@@ -77,6 +79,7 @@ class FaceMotion:
         flow = F.interpolate(flow, scale_factor=half, mode="bilinear", align_corners=False)
         flow = self._sharpen(flow, mesh, points)
         warped = sample(self.head.image, flow).clamp(0, 1)
+        self.seam.drawn(flow, warped, points)
         eyes, lashes, lids = self.eyes.drawn(flow, warped, beta, pose, points)
         mouth, interior, own, inside, place = self.mouth.drawn(beta, pose, points)
         # skin, and the first ring, on which the face's mask fades: beyond, the maps below do not change

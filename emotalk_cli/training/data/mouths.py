@@ -18,7 +18,7 @@ SIDE = 160  # px of a bank crop
 MARGIN = 1.02  # its side / face size
 WIDE = 1.35  # a warp works on a crop larger by this
 REACH_UP, REACH_DOWN, SURE = 2.2, 4.5, 1.0  # cm from the lips: where the mouth's word ends, and where it is the last
-TONGUES, TONGUE_FROM = 0.15, 8.0  # share of mouths open wider than this (%) from which a tongue hangs out
+TONGUES, TONGUE_FROM = 0.35, 12.0  # share of mouths open wider than this (%) from which a tongue hangs out
 BINS = (2.0, 6.0, 12.0, 20.0, 35.0)  # % of the outer eye distance: openings that are drawn about equally often
 
 
@@ -91,7 +91,7 @@ def stick_out_tongue(image: np.ndarray, points: np.ndarray, rng: np.random.Gener
     gap = float((points[14] - points[13]) @ down)
     root = points[13] + down * gap * rng.uniform(0.2, 0.6) + across * width * rng.uniform(-0.08, 0.08)
     length = (points[14] - root) @ down + width * rng.uniform(-0.02, 0.5)
-    half = width * rng.uniform(0.22, 0.44)
+    half = width * rng.uniform(0.24, 0.5)
     t = np.linspace(-1, 1, 41)[:, None]  # along the rim, from the root on one side around the tip to the other
     side, depth = np.clip(1.6 * t, -1, 1), 1 - np.clip(np.abs(t) * 1.3 - 0.3, 0, 1) ** 2
     rim = root + half * side * (1 - 0.25 * (1 - np.abs(t))) * across + length * depth * down
@@ -151,7 +151,7 @@ class MouthBank:
             np.linalg.norm(guesses[:, LEFT_CORNER, :2] - guesses[:, RIGHT_CORNER, :2], axis=1).astype(np.float32)
         )
         bins = np.digitize(self.opening, BINS)
-        rarity = 1 / np.bincount(bins, minlength=len(BINS) + 1)[bins] ** 0.6
+        rarity = 1 / np.bincount(bins, minlength=len(BINS) + 1)[bins] ** 0.9
         self.chances = []  # of plain photos, warps, frames of films
         number = np.arange(len(rows))
         plain = (number < self.photo_rows) & (number % self.stride == 0)

@@ -1,0 +1,69 @@
+"""The seam of closed lips: a rim of teeth or of the mouth's dark that a portrait's open lips would carry along."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..fit import CROP_SIZE
+from ..raster import boxed, pixel_grid, polygon_distance, sharp_sample
+from ..topology import INNER_LIPS, OUTER_EYE_CORNERS, OUTER_LIPS
+from .contacts import Contacts
+from .eyeball import smooth_ring
+from .head import Head
+
+APART = 0.02  # outer eye distances between the portrait's lips from which on they have a rim to cover
+REACH = 0.028  # outer eye distances from the inner lips' contour: where the lip's own colour is taken
+STRANGE, SURE = 0.05, 0.15  # differences from that colour: what may be lip, and what cannot
+MEETING = 0.5  # of the portrait's own opening, from which down the seam is covered
+LINE, LINE_DARK = 0.009, 0.3  # the line where lips touch: width in outer eye distances, and the light that it takes
+
+
+class Seam:
+    """rim: the portrait's mouth with its lips' own colour up to their inner contour [1,3,h,w], None where lips are
+    closed in the picture and nothing needs to be covered; corner [2]: px of the crop where it begins."""
+
+    def __init__(self, head: Head, contacts: Contacts):
+        self.head, self.contacts = head, contacts
+        right, left = head.points[list(OUTER_EYE_CORNERS), :2]
+        eyes = float((right - left).norm())
+        self.own = float(contacts.source_gap.max())
+        self.rim: Tensor | None = None
+        if self.own < APART * eyes:
+            return
+        contour = smooth_ring(head.points[None, INNER_LIPS, :2])
+        rows, columns = boxed(head.points[None, OUTER_LIPS, :2], 3, CROP_SIZE)
+        self.corner = contour.new_tensor([columns.start, rows.start])
+        place = pixel_grid(CROP_SIZE, CROP_SIZE, head.device)[rows, columns]
+        away = -polygon_distance(contour, place)  # [1,h,w] px from the contour, outwards
+        outward = F.normalize(torch.stack(torch.gradient(away[0], dim=(1, 0)), -1), dim=-1)
+        reach = REACH * eyes
+        at = place + outward * (reach - away[0])[..., None]
+        lip = F.grid_sample(head.image, (at / CROP_SIZE * 2 - 1)[None], align_corners=False, padding_mode="border")
+        lip = F.avg_pool2d(F.pad(lip, (2, 2, 2, 2), mode="replicate"), 5, 1)
+        own = head.image[..., rows, columns]
+        strange = (((own - lip).abs().amax(1) - STRANGE) / (SURE - STRANGE)).clamp(0, 1)
+        near = (1.5 * (1 - away / reach)).clamp(0, 1)
+        dark = 1 - LINE_DARK * torch.exp(-(away.clamp_min(0) / (LINE * eyes)).square())
+        self.rim = torch.lerp(own, lip, (near * strange)[:, None]) * dark[:, None]
+
+    def drawn(self, flow: Tensor, warped: Tensor, points: Tensor) -> None:
+        """Cover the rim in `warped` [B,3,512,512], which `flow` [B,2,512,512] sampled, where lips meet; in place.
+
+        points: driven landmarks [B,478,3] px.
+        """
+        if self.rim is None:
+            return
+        gap = self.contacts.gaps(points, self.contacts.lips).amax(1)
+        meeting = (1 - gap / (MEETING * self.own)).clamp(0, 1)
+        if float(meeting.max()) == 0:
+            return
+        rows, columns = boxed(points[:, OUTER_LIPS, :2], 0, CROP_SIZE)
+        place = pixel_grid(CROP_SIZE, CROP_SIZE, self.head.device)[rows, columns]
+        at = place + flow[..., rows, columns].permute(0, 2, 3, 1) - self.corner
+        limit = at.new_tensor(self.rim.shape[:1:-1])
+        inside = ((at >= 0.5) & (at <= limit - 0.5)).all(-1)
+        covered = sharp_sample(self.rim.expand(len(at), -1, -1, -1), at / limit * 2 - 1).clamp(0, 1)
+        share = (inside * meeting[:, None, None])[:, None]
+        warped[..., rows, columns] = torch.lerp(warped[..., rows, columns], covered, share)
