@@ -164,6 +164,10 @@ class CountingTracker:
 
     frames = 0
 
+    def upright(self, image):
+        self.frames += 1
+        return 0, []
+
     def track(self, images, known):
         self.frames += len(images)
         return [None] * len(images)

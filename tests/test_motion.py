@@ -116,6 +116,25 @@ def test_a_lip_does_not_rise_far_above_the_portraits_own_teeth(motion):
     assert lip_gap(showing, beta) == pytest.approx(lip_gap(motion, beta), abs=1.5)  # the mouth keeps its opening
 
 
+def test_closed_lips_keep_no_rim_of_the_portraits_own_teeth():
+    model = FaceModel.load()
+    shape = model.mean + model.displacement(expression(jawOpen=0.3))[0]
+    points = shape * torch.tensor([1.0, -1.0, -1.0]) * 20 + torch.tensor([300.0, 320.0, 0.0])
+    inside = polygon_distance(points[None, INNER_LIPS, :2], pixel_grid(640, 600))[0]
+    picture = torch.lerp(torch.tensor(SKIN), torch.tensor(WHITE), (inside + 2).clamp(0, 1))  # 2 px of teeth too far out
+    fit = fit_portrait(model, (picture[..., None].expand(-1, -1, 3) * 255).byte().numpy(), points.numpy())
+    fit.landmarks[:] = torch.from_numpy(points.numpy() - [fit.to_source[0, 2], fit.to_source[1, 2], 0]).float() * (
+        1 / fit.to_source[0, 0]
+    )  # as they were given: no contour is looked for
+    motion = FaceMotion(model, fit)
+    lips = (..., slice(250, 450), slice(None))
+    closed = motion.frame(expression(), STILL).composite()[lips].amax()
+    opened = motion.frame(expression(jawOpen=0.3), STILL).composite()[lips].amax()
+    motion.seam.rim = None
+    assert closed < SKIN + 0.12 < motion.frame(expression(), STILL).composite()[lips].amax()
+    assert opened > WHITE - 0.15
+
+
 def test_mouth_mask_follows_the_opening(motion):
     closed = motion.frame(expression(), STILL).mouth.sum()
     half = motion.frame(expression(jawOpen=0.15), STILL).mouth.sum()

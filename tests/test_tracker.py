@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import urllib.error
 from pathlib import Path
@@ -16,10 +17,17 @@ from emotalk_cli.errors import WeightsError
 from emotalk_cli.face.alignment import IBUG, AlignmentTracker, complete
 from emotalk_cli.face.landmarker import crop_frames, cut
 from emotalk_cli.face.model import FaceModel, rotation_matrix
-from emotalk_cli.face.topology import EXPRESSION_NAMES
+from emotalk_cli.face.topology import (
+    EXPRESSION_NAMES,
+    INNER_LIPS,
+    LEFT_LID_PAIRS,
+    OUTER_LIPS,
+    RIGHT_LID_PAIRS,
+)
 from emotalk_cli.face.tracker import RIGID, FaceTracker, head_rotations
 from emotalk_cli.models import checkpoints
 from emotalk_cli.training.data.faces import Labelled, MeshWarp
+from emotalk_cli.training.data.mouths import MouthBank, openings, random_mouth
 
 PORTRAIT = Path(__file__).parent.parent / "examples/portrait.png"
 # MediaPipe's landmarks of skimage.data.astronaut(): outer eye corners, nose tip, mouth corners, chin, forehead.
@@ -114,6 +122,36 @@ def test_grey_dark_and_side_lit(tracker, portrait, still):
         assert faces and error(faces[0], still.landmarks, EYES) < 0.06
 
 
+def test_a_small_face_in_a_large_picture(tracker, portrait, still):
+    image = np.full((3024, 4032, 3), (90, 120, 150), np.uint8)
+    small = np.array(Image.fromarray(portrait).resize((230, 230), Image.Resampling.LANCZOS))
+    image[2000:2230, 700:930] = small
+    faces = tracker(image)
+    expected = still.landmarks[:, :2] * (230 / portrait.shape[0]) + (700, 2000)
+    assert len(faces) == 1 and np.ptp(expected, axis=0).max() < 52
+    assert error(faces[0], expected, EYES * 230 / portrait.shape[0]) < 0.05
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_pictures_on_their_side_are_turned(tracker, portrait, still, turns):
+    found, faces = tracker.upright(np.ascontiguousarray(np.rot90(portrait, turns)))
+    assert (found + turns) % 4 == 0 and error(faces[0], still.landmarks, EYES) < 0.02
+
+
+def test_an_upright_picture_stays(tracker, portrait):
+    assert tracker.upright(portrait)[0] == 0
+    assert tracker.upright(np.zeros((200, 300, 3), np.uint8)) == (0, [])
+
+
+def test_a_face_says_how_it_is_turned_and_whether_its_eyes_are_open(still):
+    assert 5 < still.turn < 30 and still.eyes_open > 0.2
+    shut = still.landmarks.copy()
+    for upper, lower in RIGHT_LID_PAIRS + LEFT_LID_PAIRS:
+        shut[upper] = shut[lower]
+    away = dataclasses.replace(still, landmarks=shut, rotation=np.array([0.0, math.radians(40), 0.0], np.float32))
+    assert away.turn == pytest.approx(40, abs=0.1) and away.eyes_open < 0.01
+
+
 def test_several_faces_largest_first(tracker, portrait):
     head = portrait[0:256, 96:352]
     image = np.full((512, 800, 3), 200, np.uint8)
@@ -158,7 +196,7 @@ def test_track_follows_and_recovers(tracker, portrait, still):
 
 def test_checkpoint_is_small(tracker):
     path = checkpoints.weights_dir() / "tracker.safetensors"
-    assert path.stat().st_size <= 5 << 20
+    assert path.stat().st_size <= 6 << 20
 
 
 def test_cut_is_exact_on_a_ramp():
@@ -209,6 +247,34 @@ def test_mesh_warp_moves_pixels_and_labels_together(portrait, still):
         assert (green - np.maximum(red, blue)).max() > 60
     unmoved, same = warp.move(image, still.landmarks, still.landmarks, rng)
     assert np.abs(unmoved.astype(int) - image).mean() < 1.5 and np.allclose(same, still.landmarks, atol=0.3)
+
+
+@pytest.fixture(scope="module")
+def warp() -> MeshWarp:
+    model = FaceModel.load()
+    basis = {name: getattr(model, name).numpy() for name in ("mean", "identity", "expression", "triangles", "mirror")}
+    return MeshWarp(basis | {"expression_names": np.array(EXPRESSION_NAMES)})
+
+
+def test_openings_are_seen_as_wide_as_they_are(tracker, portrait, still, warp):
+    """The portrait with its lips at many distances: what the tracker reads grows as they do."""
+    rng, true, seen = np.random.default_rng(1), [], []
+    face = Labelled("astronaut", portrait, still.landmarks, still.blendshapes)
+    for _ in range(8):
+        image, shown = warp.move(portrait, still.landmarks, random_mouth(warp, face, rng), rng)
+        true.append(openings(shown))
+        seen.append(openings(tracker(image)[0].landmarks))
+    assert np.ptp(true) > 15
+    assert np.corrcoef(true, seen)[0, 1] > 0.96 and 0.85 < np.polyfit(true, seen, 1)[0] < 1.15
+
+
+def test_mouth_bank_labels_what_it_shows(portrait, still, warp):
+    face = Labelled("astronaut", portrait, still.landmarks, still.blendshapes)
+    bank = MouthBank([face], iter(()), warp, 3, np.random.default_rng(0))
+    assert bank.pictures.shape[1:] == (160, 160, 3) and len(bank.pictures) == 4
+    assert set(bank.vertices[:40]) == set(INNER_LIPS + OUTER_LIPS) and (bank.share[:40] == 1).all()
+    assert bank.landmarks[:, :40, :2].mean((0, 1)).tolist() == pytest.approx([80, 80], abs=4), "centred on the lips"
+    assert sorted(bank.mirror.tolist()) == list(range(len(bank.vertices)))
 
 
 def test_alignment_completes_68_points():
