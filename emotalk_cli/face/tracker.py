@@ -111,12 +111,12 @@ class FaceTracker(nn.Module):
         return self.detector.find(self._tensor(image), LEVELS, self.candidate)
 
     def align(
-        self, images: Sequence[Tensor], frames: Tensor, passes: int, closer: bool = True
+        self, images: Sequence[Tensor], frames: Tensor, passes: int, closer: int = 1
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Landmarks [B,478,3] px, scores [B,51] and confidence [B] in 0..1 for one crop of each uint8 image [3,H,W].
 
         frames: [B,4] as `crop_frames` gives them; each further pass reads the crop that the one before found.
-        closer: look at the mouth once more, at a resolution of its own.
+        closer: further passes over the mouth alone, at a resolution of its own.
         """
         confidence = scores = points = None
         for _ in range(passes):
@@ -126,7 +126,7 @@ class FaceTracker(nn.Module):
             points = placed(local, frames, self.dims.margin)
             confidence = logit.sigmoid()
             frames = crop_frames(points)
-        if closer and self.mouth is not None:
+        for _ in range(closer if self.mouth is not None else 0):
             points = self._closer(images, points)
         return points, scores.sigmoid(), confidence
 
@@ -188,12 +188,12 @@ class FaceTracker(nn.Module):
             return []
         frames = torch.tensor([candidate.frame for candidate in candidates], device=self.device)
         heat = torch.tensor([candidate.score for candidate in candidates], device=self.device)
-        points, _, confidence = self.align([image] * len(frames), frames, 1, closer=False)
+        points, _, confidence = self.align([image] * len(frames), frames, 1, closer=0)
         score = _score(confidence, heat)
         kept = [i for i in distinct(_bounds(points), score.tolist()) if score[i] >= self.threshold / 2]
         if not kept:
             return []
-        points, scores, confidence = self.align([image] * len(kept), crop_frames(points[kept]), 2)
+        points, scores, confidence = self.align([image] * len(kept), crop_frames(points[kept]), 2, closer=2)
         faces = self._faces(points, scores, _score(confidence, heat[kept]))
         kept = distinct([face.box for face in faces], [face.score for face in faces])
         faces = [faces[i] for i in kept if faces[i].score >= self.threshold]

@@ -155,7 +155,7 @@ class Bank:
         rng = np.random.default_rng(seed)
         basis = dict(np.load(data / "face_basis_478.npz"))
         warp = MeshWarp(basis)
-        photos = load_faces(data, test=False)
+        photos = load_faces(data, test=False, sets=tuple(SETS))
         self.validation = [photos[i] for i in range(7, len(photos), 30)]
         photos = [p for i, p in enumerate(photos) if i % 30 != 7]
         pictures, landmarks, guesses, scores = [], [], [], []
@@ -483,7 +483,7 @@ class Scenes:
     def __init__(self, data: Path, seed: int):
         rng = np.random.default_rng(seed)
         warp = MeshWarp(dict(np.load(data / "face_basis_478.npz")))
-        photos = load_faces(data, test=False, side=256)
+        photos = load_faces(data, test=False, side=256, sets=tuple(SETS))
         self.objects = object_pictures()
         self.faces: list[Labelled] = []
         for photo in photos:
