@@ -63,7 +63,7 @@ FilePath = Union[str, "os.PathLike[str]"]
 Face = Union[Portrait, FilePath, np.ndarray, "Image"]  # see `EmoTalk.portrait`
 
 TURNED_FAR = 35  # degrees away from the camera
-EYES_SHUT = 0.12  # distance of the lids in widths of an eye
+EYES_SHUT = 0.1  # distance of the lids in widths of an eye
 MIN_FACE = 48  # px, longer side of the landmarks' box in the picture (at most image.MAX_SIDE px large)
 _KEPT = 4  # prepared portraits that stay in memory
 
