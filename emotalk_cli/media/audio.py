@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..constants import FPS, SAMPLE_RATE
+from ..constants import FPS as FPS
+from ..constants import SAMPLE_RATE as SAMPLE_RATE
 from ..errors import InputError
 from .ffmpeg import MAX_SOUND_SECONDS, read_samples
 

@@ -64,6 +64,8 @@ def normalise(mel: Tensor, level: float | Tensor) -> Tensor:
 class EAC(nn.Module):
     """mel [B,80,4T] (see `normalise`), z_emo [B,512], mu [B] in 1..3 -> beta [B,T,64], sigma [B,width]."""
 
+    lips: Tensor
+
     def __init__(self, dims: Dims = Dims()) -> None:
         super().__init__()
         if dims.encoder not in ENCODERS:
