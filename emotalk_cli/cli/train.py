@@ -23,6 +23,7 @@ TASKS = {  # name -> what it is
     "eac": "EAC: speech and emotion to facial motion, equations 3 to 6.",
     "sync": "The lip-sync judge of emotalk eval.",
     "hef": "HEF: the neural generator, equations 7 to 11.",
+    "mouth": "HEF's mouth painter.",
     "identity": "The face embedding of the identity measure.",
 }
 DATASETS = {

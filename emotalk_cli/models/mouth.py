@@ -92,7 +92,8 @@ class MouthPainter(nn.Module):
         """
         distance, drawn, parts, normals, own, shown = inside.split(list(MOUTH_MAPS.values()), 1)
         hidden = (32 * distance + 2 * RIM + 1).clamp(0, 1)  # the distance is in units of 16 px
-        maps = torch.cat([distance, around * (1 - hidden), drawn, parts, normals, own * shown, shown], 1)
+        within = [hidden * t for t in (drawn, parts, normals)]
+        maps = torch.cat([distance, around * (1 - hidden), *within, own * shown, shown], 1)
         return maps, torch.lerp(drawn, own, shown), ((16 * distance + RIM) / 2).clamp(0, 1)
 
     def style(self, inside: Tensor, identity: Tensor) -> Tensor:

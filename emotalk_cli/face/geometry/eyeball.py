@@ -89,15 +89,17 @@ class Eye:
     def _profile(self) -> tuple[Tensor, float]:
         """The iris' colour at each radius [3,RADII], and how sure it is, 0..1."""
         bins = (self.place / IRIS_REACH * RADII).long().clamp(max=RADII).flatten()
-        weight = (self.inside.flatten() & (bins < RADII)).float()
-        count = weight.new_zeros(RADII + 1).index_add(0, bins, weight)
-        total = weight.new_zeros(3, RADII + 1).index_add(1, bins, self.seen.flatten(1) * weight)
-        shown = float(count[: int(RADII / IRIS_REACH)].sum()) / (torch.pi * self.radius**2)
-        known = (count > 0).nonzero()[:, 0]
+        usable = self.inside.flatten() & (bins < RADII)
+        seen, bins = self.seen.flatten(1)[:, usable], bins[usable]
+        shown = int((bins < int(RADII / IRIS_REACH)).sum()) / (torch.pi * self.radius**2)
+        known = bins.unique()
         if len(known) < 3:
             return self._plain(), 0.0
-        nearest = (torch.arange(RADII, device=weight.device)[:, None] - known).abs().argmin(1)
-        return (total / count.clamp_min(1))[:, known[nearest]], min(shown / IRIS_SHOWN, 1.0)
+        # medians: the mean of a radius that a catchlight or a lash crosses would be a ring around the pupil
+        colours = torch.stack([seen[:, bins == b].median(1).values for b in known], 1)
+        nearest = (torch.arange(RADII, device=seen.device)[:, None] - known).abs().argmin(1)
+        profile = F.pad(colours[:, nearest][None], (2, 2), mode="replicate")
+        return F.avg_pool1d(profile, 5, 1)[0], min(shown / IRIS_SHOWN, 1.0)
 
     def _plain(self) -> Tensor:
         """A brown iris with its pupil in the light of the skin around: [3,RADII]."""
