@@ -49,11 +49,11 @@ class Options:
 
     samples: str = ""
     start: str = ""
-    pixels: float = 2.0
+    pixels: float = 1.0
     broad: float = 2.0
-    features: float = 1.0
-    critic_features: float = 1.0
-    adversarial: float = 0.25
+    features: float = 2.0
+    critic_features: float = 2.0
+    adversarial: float = 0.3
     style: float = 0.004
     warm: int = 400
 
