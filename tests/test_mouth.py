@@ -102,7 +102,7 @@ def test_an_untrained_painter_paints_what_was_drawn(motion, portrait, beta):
         after = painter.paint(before.clone(), geometry.inside, geometry.place, identity)
     deep = geometry.mouth > 0.999
     assert deep.sum() > 500
-    assert (after - before).abs()[deep.expand_as(after)].mean() < 0.01
+    assert (after - before).abs()[deep.expand_as(after)].mean() < 0.03  # lines are softened
     far = torch.nn.functional.max_pool2d(geometry.mouth, 13, 1, 6) == 0
     assert torch.equal(after[far.expand_as(after)], before[far.expand_as(after)])
 

@@ -33,7 +33,8 @@ from ..data import interiors
 FITTED, GUESSED, SHOWN = 0.85, 0.3, 0.4  # shares of samples: laid onto the photo; style from the prior; own teeth shown
 GUESS_COUNTS = 0.35  # of the losses against the photo, for those
 LOW = 64  # rows that hold most mouths: such batches are worked on without the rest of the crop
-TALL = 0.1  # share of batches of mouths that need all of it
+DARK_COUNTS = 0.6, 0.2  # an error counts 0.6 / (0.2 + brightness): fog in a mouth's dark is as plain as a spot on teeth
+TALL = 0.15  # share of batches of mouths that need all of it
 FEATURE_SHIFT = 1  # cells of the features by which they may lie elsewhere
 STYLE_RATE = 5.0  # of StyleGAN2's weights, which are of size 1, times the rate of the others
 DATA = (
@@ -243,8 +244,9 @@ class MouthTask:
         style = torch.lerp(style, torch.randn_like(style), guessed)
         image = self.painted(self.model, batch, style).float()
         shown = image.clamp(0, 1) + 0.1 * (image - image.clamp(0, 1))  # beyond the range gradients only lead back
-        pixels = masked((image - target).abs(), cover)
-        broad = masked((F.avg_pool2d(image, 9, 1, 4) - F.avg_pool2d(target, 9, 1, 4)).abs(), cover)
+        around, ours = (F.avg_pool2d(t, 9, 1, 4) for t in (target, image))
+        dark = DARK_COUNTS[0] / (DARK_COUNTS[1] + around.mean(1, keepdim=True))
+        pixels, broad = (masked((a - b).abs() * dark, cover) for a, b in ((image, target), (ours, around)))
         features = self.features(shown, target, cover).float()
         self.critic.requires_grad_(False)
         made, verdict = self.critic(shown, cover)
@@ -262,8 +264,8 @@ class MouthTask:
         scalars = {"pixels": pixels, "broad": broad, "features": features, "believed": believed, "prior": prior}
         yield "mouth", loss, {"loss": loss, **{key: value.mean() for key, value in scalars.items()}}
         both = torch.cat([target, shown.detach()])
-        scores, ours = self.critic(both, torch.cat([cover, cover]))[1].float().chunk(2)
-        critic = (masked(F.relu(1 - scores), cover) + masked(F.relu(1 + ours), cover)).mean()
+        scores, verdict = self.critic(both, torch.cat([cover, cover]))[1].float().chunk(2)
+        critic = (masked(F.relu(1 - scores), cover) + masked(F.relu(1 + verdict), cover)).mean()
         yield "critic", critic, {"critic": critic}
 
     def _few(self, model: MouthPainter) -> dict[str, Tensor]:
