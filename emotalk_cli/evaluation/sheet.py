@@ -48,11 +48,11 @@ def moments(
         yield fit.image, frames, motion.vertices(beta, pose)
 
 
-def enlarged(frame: Tensor, points: Tensor, region: str, size: int) -> Tensor:
-    """A region of a frame [3,H,W] about its landmarks [478,3] as a square [3,size,size]."""
-    index, margin = REGIONS[region]
+def square(frame: Tensor, points: Tensor, index: list[int], margin: float, size: int) -> Tensor:
+    """The square [3,size,size] about landmarks `index` of points [478,2+] px in a frame [3,H,W], of margin times their
+    width."""
     low, high = points[index, :2].amin(0), points[index, :2].amax(0)
-    half, middle = margin * float(high[0] - low[0]) / 2, (low + high) / 2
+    half, middle = margin * float((high - low).max()) / 2, (low + high) / 2
     axis = (torch.arange(size) + 0.5) / size * 2 - 1
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1) * half + middle
     grid = grid * grid.new_tensor([2 / frame.shape[2], 2 / frame.shape[1]]) - 1
@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
         row = torch.cat([picture[None], frames])
         faces.append(torch.cat(list(F.interpolate(row, (options.side,) * 2, mode="area")), 2))
         for region in REGIONS if options.zoom else ():
-            close = [enlarged(f, p, region, options.side) for f, p in zip(frames, points, strict=True)]
+            close = [square(f, p, *REGIONS[region], options.side) for f, p in zip(frames, points, strict=True)]
             if region == "eyes":  # a band, not a square
                 close = [c[:, options.side // 4 : -options.side // 4] for c in close]
             parts.append(torch.cat(close, 2))
