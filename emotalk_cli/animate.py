@@ -235,6 +235,7 @@ def notes_on(performance: Performance, nearest: Mapping[str, float]) -> list[str
     notes = notes_on_emotion(performance.emotion, nearest) if performance.emotion is not None else []
     if performance.sound is not None and performance.sound.options:
         notes.append(f"The voice is synthetic ({performance.sound.options['voice']}).")
+    notes += performance.recording.notes if performance.recording is not None else ()
     if any(take is not None and take.limited for take in (performance.take, performance.head)):
         notes.append("The recorded head turns further than a single picture can follow; it is held there.")
     for name, take in (("film", performance.take), ("film of --pose", performance.head)):

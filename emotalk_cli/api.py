@@ -18,17 +18,17 @@ import torch
 from torch import Tensor
 
 from .animate import Animator, Performance, Portrait, Shot, Stopwatch, notes_on
-from .constants import CROP_SIZE, FPS, SAMPLE_RATE
+from .constants import CROP_SIZE, FPS, MAX_SECONDS, SAMPLE_RATE
 from .emotions.emotion import Emotion
 from .emotions.reader import EmotionReader
-from .errors import InputError, UsageError
+from .errors import InputError, SilentError, UsageError
 from .face.fit import fit_portrait
 from .face.geometry import FaceMotion
 from .face.model import FaceModel
 from .face.tracker import TURNS
 from .media import image, provenance
 from .media.audio import Recording, level, log_mel, syllables
-from .media.ffmpeg import read_frames
+from .media.ffmpeg import MAX_FILM_SECONDS, read_frames
 from .media.files import check_input, sha256
 from .media.framing import CropFraming, FullFraming
 from .media.samples import Audio, SoundFile
@@ -243,35 +243,40 @@ class EmoTalk:
         emotion: str | Emotion | None = None,
         motion: FilePath | None = None,
         pose: str = "natural",
+        longest: float = MAX_SECONDS,
     ) -> Performance:
         """Read what is to move the face: speech and emotion, or recorded motion.
 
         audio: a file; samples [N] or [channels,N] at 16 kHz, -1..1 or int16; or (samples, rate in Hz). motion: a
         blendshape file (`livelink`), or a video whose face is followed; the sound may then be None: it is the video's,
-        if it has any. pose: as in `Settings`. Raises InputError and UsageError.
+        if it has any. pose: as in `Settings`. longest: seconds of sound or film. Raises InputError and UsageError.
         """
         if audio is None and motion is None:
             raise UsageError("--audio is missing; give a recording, or a video to --motion.")
         sound = SoundFile.of(audio) if audio is not None else None
-        recording = Recording.open(sound.path) if sound is not None else None
+        recording = Recording.open(sound.path, longest) if sound is not None else None
         felt = take = None
         if motion is not None:
             if emotion is not None:
                 raise UsageError("--emotion and --motion exclude each other: a take carries its own expression.")
             written = Path(motion).suffix.lower() in TAKE_SUFFIXES
-            take = livelink.read(motion) if written else self._filmed(motion)
+            take = livelink.read(motion) if written else self._filmed(motion, longest)
             if recording is None and not written:
-                with suppress(InputError):  # a silent film
-                    sound, recording = SoundFile.of(motion), Recording.open(motion)
+                with suppress(SilentError):
+                    sound, recording = SoundFile.of(motion), Recording.open(motion, longest)
         elif recording is not None:
             if isinstance(emotion, str):
                 emotion = self.emotion(emotion)
             felt = self._emotions.spoken(recording) if emotion is None else self._emotions.own(emotion)
-        head = None if pose in POSES else self._filmed(pose)
+        if take is not None and take.seconds > longest:
+            raise InputError(f"{motion} is longer than {longest:g} s; cut it into parts.")
+        head = None if pose in POSES else self._filmed(pose, longest)
         return Performance(recording, felt, take, head, sound if recording is not None else None)
 
-    def _filmed(self, video: FilePath) -> Take:
-        return filmed(read_frames(video, FPS), FPS, self.tracker, self.face_model, str(video))
+    def _filmed(self, video: FilePath, longest: float) -> Take:
+        return filmed(
+            read_frames(video, FPS, min(longest, MAX_FILM_SECONDS)), FPS, self.tracker, self.face_model, str(video)
+        )
 
     def blendshapes(
         self,
@@ -313,7 +318,7 @@ class EmoTalk:
         )
         named = [path for path in (audio, motion, settings.pose) if isinstance(path, str | os.PathLike)]
         hashes = {Path(path): sha256(path) for path in named if os.path.isfile(path)}  # before they are read
-        shot = self._shot(face, audio, emotion, motion, settings, watch, report)
+        shot = self._shot(face, audio, emotion, motion, settings, watch, report, outputs.max_seconds)
         portrait, performance = shot.portrait, shot.performance
         felt, sound = performance.emotion, performance.sound
         with watch("emotion"):
@@ -348,6 +353,7 @@ class EmoTalk:
             settings=settings,
             generator=self.generator,
             device=str(self.device),
+            inputs={name: digest for name, (_, digest) in record.inputs.items()},
             elapsed=time.perf_counter() - begin,
             stages=watch.stages,
             weights=self.weights,
@@ -363,6 +369,7 @@ class EmoTalk:
         settings: Settings,
         watch: Stopwatch | None = None,
         report: Progress = lambda stage, done, total: None,
+        longest: float = MAX_SECONDS,
     ) -> Shot:
         watch = watch or Stopwatch()
         report("portrait", 0, 1)
@@ -371,7 +378,7 @@ class EmoTalk:
         report("portrait", 1, 1)
         report("sound", 0, 1)
         with watch("sound"):
-            performance = self.performance(audio, emotion, motion, settings.pose)
+            performance = self.performance(audio, emotion, motion, settings.pose, longest)
         report("sound", 1, 1)
         if settings.framing == "crop":
             framing: CropFraming | FullFraming = CropFraming(portrait.fit, settings.size, self.device)

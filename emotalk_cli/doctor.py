@@ -6,7 +6,9 @@ import dataclasses
 import importlib.util
 import os
 import platform
+import resource
 import shutil
+import stat
 import tempfile
 import wave
 from collections.abc import Callable, Iterator
@@ -17,16 +19,17 @@ import torch
 
 from .api import EmoTalk
 from .constants import SAMPLE_RATE
-from .errors import EmoTalkError
+from .errors import EmoTalkError, UsageError
 from .examples import example
 from .media import ffmpeg
 from .media.ffmpeg import read_frames
-from .media.files import sha256
+from .media.files import Workspace, sha256
 from .models import checkpoints
 from .models.acceleration import find_device
 
 EXTRAS = {"c2pa": "provenance", "ray": "ray", "face_alignment": "", "pytorch3d": "pytorch3d"}  # module -> extra
 NEEDED = ("ame", "eac", "face_model", "hef", "tracker")  # weights
+FEWEST_FILES = 256  # that a server should be able to open
 ROOM = 200 << 20  # bytes free for temporary files
 
 
@@ -40,9 +43,16 @@ class Finding:
 
 
 def examine(
-    weights: str | os.PathLike[str] | None = None, device: str = "auto", generator: str = "hef", selftest: bool = True
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    generator: str = "hef",
+    selftest: bool = True,
+    strict: bool = False,
 ) -> Iterator[Finding]:
-    """All findings, while they are made. weights, device, generator: as in `EmoTalk.load`."""
+    """All findings, while they are made. weights, device, generator: as in `EmoTalk.load`.
+
+    strict: also what matters to a server that takes strangers' files.
+    """
     yield Finding(
         "system", None, f"{platform.platform()}, Python {platform.python_version()}, torch {torch.__version__}"
     )
@@ -53,6 +63,9 @@ def examine(
     for module, extra in EXTRAS.items():
         found = importlib.util.find_spec(module) is not None
         yield Finding(module, None, "installed" if found else f"not installed (optional{extra and f', extra {extra}'})")
+    if strict:
+        for name, question in _STRICT.items():
+            yield _asked(name, question)
     if selftest:
         yield _asked("self-test", lambda: _selftest(weights, device, generator))
 
@@ -87,6 +100,61 @@ def _ffmpeg() -> str:
             f"{program} lacks {' and '.join(missing)}; unset IMAGEIO_FFMPEG_EXE or name a complete ffmpeg."
         )
     return f"{ffmpeg.version()}, {program}"
+
+
+def _bounds() -> str:
+    if not hasattr(resource, "prlimit"):
+        raise EmoTalkError("The memory and time of ffmpeg cannot be bounded on this system; use Linux, or a container.")
+    return "memory and time of ffmpeg are bounded"
+
+
+def _user() -> str:
+    if os.geteuid() == 0:
+        raise EmoTalkError("EmoTalk runs as root; give it a user of its own.")
+    return f"user {os.geteuid()}"
+
+
+def _descriptors() -> str:
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft < FEWEST_FILES:
+        raise EmoTalkError(f"Only {soft} files may be open; raise ulimit -n to {FEWEST_FILES}.")
+    return f"{soft} files may be open"
+
+
+def _temporary() -> str:
+    about = os.stat(tempfile.gettempdir())
+    if about.st_mode & stat.S_IWOTH and not about.st_mode & stat.S_ISVTX:
+        raise EmoTalkError(f"{tempfile.gettempdir()} lets others replace files; set its sticky bit, or TMPDIR.")
+    return tempfile.gettempdir()
+
+
+def _locks() -> str:
+    with tempfile.TemporaryDirectory() as name:
+        space = Workspace(Path(name) / "a.mp4")
+        try:
+            Workspace(Path(name) / "a.mp4").remove()
+        except UsageError:
+            return "files can be locked"
+        finally:
+            space.remove()
+    raise EmoTalkError("The temporary folder knows no locks; two runs may disturb each other: set TMPDIR.")
+
+
+def _shipped() -> str:
+    folder = checkpoints.weights_dir(None)
+    if any(path.stat().st_mode & stat.S_IWOTH for path in [folder, *folder.iterdir()]):
+        raise EmoTalkError(f"Everybody may write in {folder}; take that permission away.")
+    return f"{folder} is protected"
+
+
+_STRICT: dict[str, Callable[[], str]] = {
+    "bounds": _bounds,
+    "user": _user,
+    "descriptors": _descriptors,
+    "temporary": _temporary,
+    "locks": _locks,
+    "weights folder": _shipped,
+}
 
 
 def _disk() -> str:

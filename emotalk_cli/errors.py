@@ -7,6 +7,7 @@ the library (`size 511 is odd`); the command line prints `for_command`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -38,6 +39,10 @@ class InputError(EmoTalkError):
     """A file that the user gave cannot be used (missing, broken, no face in it, ...)."""
 
 
+class SilentError(InputError):
+    """A media file has no sound."""
+
+
 class UsageError(EmoTalkError):
     """An option or argument has a value outside its documented range."""
 
@@ -55,6 +60,34 @@ def extra(name: str, purpose: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise UsageError(f"{purpose} needs the extra {name}; pip install 'emotalk[{name}]'. ({error})") from error
+
+
+def of_system(error: BaseException) -> EmoTalkError | None:
+    """What the system or the graphics card refused, as a sentence; None for anything else."""
+    text = str(error)
+    if isinstance(error, MemoryError):
+        return EmoTalkError("Not enough memory; use a smaller picture or --size, or raise ulimit -v.")
+    if isinstance(error, OSError):
+        named, why = error.filename or "A file", (error.strerror or text).rstrip(".")
+        if "temporary directory" in text:
+            return EmoTalkError("No folder for temporary files can be written; set TMPDIR to one.")
+        if error.errno in (errno.EMFILE, errno.ENFILE) or "Too many open files" in text:
+            return EmoTalkError("Too many files are open; raise ulimit -n.")
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return EmoTalkError(f"No room to write {named}; free some disk space.")
+        if error.errno in (errno.ENOMEM, errno.EAGAIN):
+            return EmoTalkError(f"The system gives no more memory or processes ({why}); end other programs.")
+        if error.filename:
+            return EmoTalkError(f"{named} cannot be used ({why}); check its permissions and the disk.")
+    if isinstance(error, RuntimeError):
+        if "start new thread" in text:
+            return EmoTalkError("The system gives no more threads; end other programs or raise ulimit -u.")
+        if "out of memory" in text or "allocate memory" in text:
+            return EmoTalkError("Not enough memory; use a smaller picture or --size, or another --device.")
+        if "CUDA error" in text or "No CUDA GPUs" in text or "NVIDIA driver" in text:
+            first = text.splitlines()[0][:200].rstrip(".")
+            return EmoTalkError(f"The graphics card cannot be used ({first}); choose --device cpu.")
+    return None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

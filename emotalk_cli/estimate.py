@@ -50,7 +50,7 @@ def plan(job: Job, talker: EmoTalk, loading: float = 0.0) -> Plan:
     begin = time.perf_counter()
     portrait = talker.portrait(job.face)
     emotion = talker.emotion(**job.emotions) if one_of(**job.emotions) else None
-    performance = talker.performance(job.speech, emotion, job.motion, job.settings.pose)
+    performance = talker.performance(job.speech, emotion, job.motion, job.settings.pose, job.max_seconds)
     total = frame_count(performance.seconds, job.settings.fps)
     frames = talker.frames(portrait, job.speech, emotion, job.settings, motion=job.motion)
     first = next(frames)  # what is made once is made now

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .constants import MAX_SECONDS
 from .errors import InputError, UsageError, did_you_mean
 from .media.files import check_input, check_name
 from .media.provenance import Sidecar, Signer
@@ -64,6 +65,7 @@ class Job:
     c2pa: bool = False
     c2pa_cert: Path | None = None
     c2pa_key: Path | None = None
+    max_seconds: float = MAX_SECONDS
     device: str = "auto"
     generator: str = "hef"
     landmarks: str = "builtin"
@@ -169,6 +171,7 @@ class Job:
             overwrite=not self.no_overwrite,
             resume=self.resume,
             signer=Signer(self.c2pa_cert, self.c2pa_key) if sign else None,
+            max_seconds=self.max_seconds,
         )
 
     def check(self) -> OutputFiles:

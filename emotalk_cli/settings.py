@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from . import __version__
-from .constants import CROP_SIZE, FPS
+from .constants import CROP_SIZE, FPS, MAX_SECONDS
 from .errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Outputs:
     preview: contact sheet, .png. blendshapes: the motion, .csv or .json (`motion.livelink`), at blendshapes_fps: 25, 30
     or 60. sidecar: write `<out>.json`, which `emotalk generate --from` reads. overwrite: else an output that exists is
     an error. resume: go on with an interrupted video. signer: adds a C2PA manifest. show: called with every new frame,
-    uint8 [H,W,3], for whoever wants to watch.
+    uint8 [H,W,3], for whoever wants to watch. max_seconds: of sound or film; longer ones are refused.
     """
 
     preview: str | os.PathLike[str] | None = None
@@ -89,6 +89,7 @@ class Outputs:
     resume: bool = False
     signer: Signer | None = None
     show: Callable[[np.ndarray], None] | None = None
+    max_seconds: float = MAX_SECONDS
 
 
 class SettingsOptions(TypedDict, total=False):
@@ -115,6 +116,7 @@ class GenerateOptions(SettingsOptions, total=False):
     resume: bool
     signer: Signer | None
     show: Callable[[np.ndarray], None] | None
+    max_seconds: float
 
 
 @dataclasses.dataclass
@@ -122,7 +124,7 @@ class Result:
     """What `generate` made.
 
     out, sidecar, preview, blendshapes: files. sha256: of the video; unsigned_sha256: before it was signed.
-    frames: their number; seconds: length of the video; size: (width, height) px.
+    frames: their number; seconds: length of the video; size: (width, height) px. inputs: option -> SHA-256 of the file.
     motion: the take that moved the face, if any. emotion: its label, None with a take. nearest: known emotions most
     like it, with their similarity 0..1 (of a timeline, the one most like each keyframe).
     elapsed: seconds that it took; stages: the same by stage (they overlap with encoding).
@@ -147,6 +149,7 @@ class Result:
     frames: int
     seconds: float
     size: tuple[int, int]
+    inputs: dict[str, str]
     elapsed: float
     stages: dict[str, float]
     weights: dict[str, str]
@@ -411,6 +414,13 @@ OPTIONS = _table(
         metavar="DIR",
     ),
     Option(
+        *("max_seconds", float, "Checks", "output", "Refuse sound and films that are longer."),
+        default=MAX_SECONDS,
+        limits=(0.1, MAX_SECONDS),
+        metavar="S",
+        note="For strangers' files on a server; films that lend their motion have 10 minutes at most anyway.",
+    ),
+    Option(
         *("dry_run", bool, "Checks", "command", "Check all input and estimate time and memory; write nothing."),
         default=False,
     ),
@@ -504,6 +514,7 @@ def choose(settings: Settings | None, outputs: Outputs | None, options: Mapping[
     chosen = dataclasses.replace(settings or Settings(), **{k: v for k, v in options.items() if k in look})
     parsed = {name: OPTIONS[name].parse(getattr(chosen, name)) for name in look}
     written = dataclasses.replace(outputs or Outputs(), **{k: v for k, v in options.items() if k in files})
+    OPTIONS["max_seconds"].parse(written.max_seconds)
     if written.blendshapes is not None:
         OPTIONS["export_fps"].parse(written.blendshapes_fps)
     return Settings(**parsed), written

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from conftest import PORTRAIT, ROOT, ffmpeg, leftovers, video_frames
 
-from emotalk_cli import batch
+from emotalk_cli import batch, manifests
 from emotalk_cli.cli import _with_address, main
-from emotalk_cli.errors import InputError, UsageError
+from emotalk_cli.errors import EmoTalkError, InputError, UsageError
 
 QUICK = ["--generator", "geometry", "--fps", "5", "--size", "64", "--device", "cpu"]
 COMMAND = [sys.executable, "-m", "emotalk_cli", "batch"]
@@ -68,7 +68,7 @@ def rows_of(folder: Path, *emotions: str, **more) -> list[dict]:
 def test_manifests_of_every_kind_say_the_same(folder, suffix):
     rows = rows_of(folder, "happy", "sad", size=64, intensity="1-3", label="a, \"b\"; c", out="o ü.mp4")  # fmt: skip
     rows[1] |= {"seed": 3, "out": ""} if suffix != "jsonl" else {"seed": 3, "out": None}
-    first, second = batch.read_manifest(manifest(folder / f"m.{suffix}", rows))
+    first, second = manifests.read_manifest(manifest(folder / f"m.{suffix}", rows))
     assert first.job.face == folder / 'me, \'the "one".png' and first.job.audio.name == "wörd\n.wav"
     assert first.job.settings.size == 64 and first.job.settings.intensity == (1, 3)
     assert first.job.settings.label == 'a, "b"; c' and first.job.out == folder / "o ü.mp4"
@@ -77,7 +77,7 @@ def test_manifests_of_every_kind_say_the_same(folder, suffix):
 
 def test_defaults_yield_to_rows(folder):
     rows = rows_of(folder, "happy", size=64) + rows_of(folder, "sad")
-    made = batch.read_manifest(manifest(folder / "m.csv", rows), {"size": 128, "emotion": "angry", "seed": 1})
+    made = manifests.read_manifest(manifest(folder / "m.csv", rows), {"size": 128, "emotion": "angry", "seed": 1})
     assert [row.job.settings.size for row in made] == [64, 128]
     assert [row.job.emotion for row in made] == ["happy", "sad"] and made[1].job.settings.seed == 1
 
@@ -85,7 +85,7 @@ def test_defaults_yield_to_rows(folder):
 def test_an_error_in_a_row_stays_there(folder):
     rows = rows_of(folder, "happy", "happy", "happy", "sad")
     rows[0]["intensity"], rows[1]["size"], rows[2]["face"] = "9", "big", ""
-    made = batch.read_manifest(manifest(folder / "m.csv", rows))
+    made = manifests.read_manifest(manifest(folder / "m.csv", rows))
     assert [row.job is None for row in made] == [True, True, True, False]
     assert ["intensity" in made[0].error, "size 'big'" in made[1].error, "face is missing" in made[2].error] == [
         True
@@ -95,8 +95,12 @@ def test_an_error_in_a_row_stays_there(folder):
 BAD = {
     "empty": ("", "is empty"),
     "no rows": ("face,audio,emotion\n", "has no rows"),
-    "unknown column": ("face,audio,colour\na,b,red\n", "'colour'"),
-    "unknown key": ('{"face": "a", "audio": "b", "colour": "red"}\n', "'colour'"),
+    "nearly a column": ("face,audio,intenstiy\na,b,2\n", "'intenstiy' is no option"),
+    "nearly a key": ('{"face": "a", "audio": "b", "emoton": "sad"}\n', "Did you mean emotion?"),
+    "missing column": ("face,emotion\na,b\nc,d\n", "has no column audio or motion"),
+    "resume": ("face,audio,resume\na,b,yes\n", "whole batch"),
+    "half an array": ('[{"face": "a"}', "is not JSON"),
+    "an array of texts": ('["a"]', "entry 1 is no JSON object"),
     "twice": ("face,face,audio\na,b,c\n", "two columns"),
     "cells": ("face,audio,emotion\na,b,c,d\n", "4 cells for 3"),
     "quotes": ('face,audio,emotion\n"a,b,c\n', "no CSV"),
@@ -113,13 +117,13 @@ def test_what_is_no_manifest(tmp_path, name):
     content, words = BAD[name]
     (tmp_path / "m").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises((InputError, UsageError)) as caught:
-        batch.read_manifest(tmp_path / "m")
+        manifests.read_manifest(tmp_path / "m")
     message = str(caught.value)
     assert words in message and "\n" not in message and len(message) < 700
 
 
 def test_names_of_outputs_are_their_own(folder):
-    made = batch.read_manifest(manifest(folder / "m.csv", rows_of(folder, "happy", "happy", "sad", "happy")))
+    made = manifests.read_manifest(manifest(folder / "m.csv", rows_of(folder, "happy", "happy", "sad", "happy")))
     names = [row.job.out.name for row in made]
     assert len(set(names)) == 4 and names[1].endswith("--happy--2.mp4") and names[3].endswith("--happy--3.mp4")
 
@@ -129,22 +133,22 @@ def test_every_face_with_every_recording_and_emotion(tmp_path):
         (tmp_path / name).touch()
     for name in ("y.wav", "x.mp3"):
         (tmp_path / name).touch()
-    made = batch.product(tmp_path, tmp_path, "happy, sadly surprised,", {"out": tmp_path})
+    made = manifests.product(tmp_path, tmp_path, "happy, sadly surprised,", {"out": tmp_path})
     assert len(made) == 2 * 2 * 2 and [row.number for row in made] == list(range(1, 9))
     assert made[0].job.out == tmp_path / "a--x--happy.mp4" and made[-1].job.out.name == "b--y--sadly surprised.mp4"
     with pytest.raises(InputError, match="holds no file for --faces"):
-        batch.product(tmp_path.parent, tmp_path, "happy")
+        manifests.product(tmp_path.parent, tmp_path, "happy")
     with pytest.raises(UsageError, match="--emotions"):
-        batch.product(tmp_path, tmp_path, " , ")
+        manifests.product(tmp_path, tmp_path, " , ")
 
 
 def test_shards_are_disjoint_and_complete(folder):
-    rows = batch.read_manifest(manifest(folder / "m.csv", rows_of(folder, *"abcdefg")))
-    parts = [batch.shard(rows, f"{i}/3") for i in (1, 2, 3)]
+    rows = manifests.read_manifest(manifest(folder / "m.csv", rows_of(folder, *"abcdefg")))
+    parts = [manifests.shard(rows, f"{i}/3") for i in (1, 2, 3)]
     assert sorted(row.number for part in parts for row in part) == list(range(1, 8))
     for wrong in ("0/3", "4/3", "1", "a/b", "-1/2", "1/0"):
         with pytest.raises(UsageError, match="--shard"):
-            batch.shard(rows, wrong)
+            manifests.shard(rows, wrong)
 
 
 @pytest.mark.parametrize(
@@ -211,18 +215,18 @@ def _counted(function, calls: list):
 def test_resume_notices_what_has_changed(folder, speech):
     path = manifest(folder / "m.csv", rows_of(folder, "happy", "sad", "angry", "neutral"))
     log = batch.Results(folder / "log")
-    for outcome in batch.run(batch.read_manifest(path, _quick()), log):
+    for outcome in batch.run(manifests.read_manifest(path, _quick()), log):
         assert outcome["status"] == "done"
-    rows = batch.read_manifest(path, _quick())
+    rows = manifests.read_manifest(path, _quick())
     assert batch.Results(folder / "log").finished(rows) == {1, 2, 3, 4}
     rows[0].job.out.unlink()  # a video is gone, another was changed
     rows[1].job.out.write_bytes(rows[1].job.out.read_bytes()[:-1])
     assert batch.Results(folder / "log").finished(rows) == {3, 4}
-    changed = batch.read_manifest(
+    changed = manifests.read_manifest(
         manifest(path, rows_of(folder, "happy", "sad", "angry", "happily surprised")), _quick()
     )
     assert batch.Results(folder / "log").finished(changed) == {3}
-    assert batch.Results(folder / "log").finished(batch.read_manifest(path, _quick() | {"seed": 9})) == set()
+    assert batch.Results(folder / "log").finished(manifests.read_manifest(path, _quick() | {"seed": 9})) == set()
     (folder / "wörd\n.wav").unlink()
     (folder / "wörd\n.wav").write_bytes(speech.read_bytes() + b"\0\0")
     assert batch.Results(folder / "log").finished(changed) == set()
@@ -234,11 +238,11 @@ def _quick() -> dict:
 
 def test_a_results_file_cut_short_is_read_as_far_as_it_goes(folder):
     path = manifest(folder / "m.csv", rows_of(folder, "happy", "sad"))
-    list(batch.run(batch.read_manifest(path, _quick()), batch.Results(folder / "log")))
+    list(batch.run(manifests.read_manifest(path, _quick()), batch.Results(folder / "log")))
     text = (folder / "log").read_text()
     (folder / "log").write_text("rubbish\n[1]\n" + text[:-30])
     log = batch.Results(folder / "log")
-    assert log.finished(batch.read_manifest(path, _quick())) == {1}
+    assert log.finished(manifests.read_manifest(path, _quick())) == {1}
     log.add({"row": 9, "status": "failed"})
     assert json.loads((folder / "log").read_text().splitlines()[-1])["row"] == 9
 
@@ -289,7 +293,7 @@ def test_two_workers_one_of_which_is_killed(folder):
     path = manifest(
         folder / "m.csv", rows_of(folder, "happy", "sad", "angry", "neutral", "surprised", fps=100, size=512)
     )
-    rows = batch.read_manifest(path, _quick())
+    rows = manifests.read_manifest(path, _quick())
     made = batch.run(rows, batch.Results(folder / "log"), workers=2)
     first = next(made)
     assert first["status"] == "done"
@@ -367,3 +371,143 @@ def test_the_example_script(tmp_path, speech):
     assert done.returncode == 3, done.stderr
     assert len(list((tmp_path / "o u t").glob("*.mp4"))) == 2
     assert "does not exist" in done.stdout and "--intensity" in done.stdout
+
+
+# -- lists as people have them ----------------------------------------------------------------------------------
+
+ROWS = "face{0}audio{0}emotion{0}intensity{0}size\na.png{0}b.wav{0}happy{0}{1}{0}64\n"
+AS_PEOPLE_HAVE_THEM = {
+    "plain": ROWS.format(",", "2.5"),
+    "blanks after commas": ROWS.format(", ", "2.5"),
+    "capitals": ROWS.format(",", "2.5").replace("face", "Face").replace("emotion", " EMOTION "),
+    "trailing commas": "".join(f"{line},,\n" for line in ROWS.format(",", "2.5").splitlines()),
+    "said separator": "sep=;\n" + ROWS.format(";", "2,5"),
+    "decimal commas": ROWS.format(";", "2,5"),
+    "utf-16": ROWS.format("\t", "2.5").encode("utf-16"),
+    "utf-8 with a mark": b"\xef\xbb\xbf" + ROWS.format(",", "2.5").encode(),
+    "old line ends": ROWS.format(",", "2.5").replace("\n", "\r\n"),
+    "array": json.dumps([{"face": "a.png", "audio": "b.wav", "emotion": "happy", "intensity": 2.5, "size": 64}]),
+    "array, odd names": '[{"Face": "a.png", "AUDIO": "b.wav", "emotion": "happy", "intensity": "2.5",\n"size": 64}]',
+    "quotes": 'face, audio, emotion, intensity, size\n"a.png", "b.wav", "happy", "2.5", "64"\n',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AS_PEOPLE_HAVE_THEM)
+def test_lists_as_people_have_them(tmp_path, name):
+    content = AS_PEOPLE_HAVE_THEM[name]
+    (tmp_path / "m").write_bytes(content if isinstance(content, bytes) else content.encode())
+    (row,) = manifests.read_manifest(tmp_path / "m")
+    assert row.error is None and row.job.face == tmp_path / "a.png" and row.job.audio == tmp_path / "b.wav"
+    assert row.job.emotion == "happy" and row.job.settings.intensity == 2.5 and row.job.settings.size == 64
+
+
+def test_a_ramp_with_decimal_commas(tmp_path):
+    (tmp_path / "m").write_text(ROWS.format(";", "1,5-2,5"))
+    assert manifests.read_manifest(tmp_path / "m")[0].job.settings.intensity == (1.5, 2.5)
+
+
+def test_other_columns_are_carried_into_the_results(folder):
+    rows = [row | {"id": n, "notes": "keep, me"} for n, row in enumerate(rows_of(folder, "happy", "sad"))]
+    rows[1]["size"] = "63"
+    made = manifests.read_manifest(manifest(folder / "m.csv", rows), _quick())
+    outcomes = list(batch.run(made[1:], batch.Results(folder / "log")))
+    assert outcomes[0]["extra"] == {"id": "1", "notes": "keep, me"} and outcomes[0]["status"] == "failed"
+    assert results(folder / "log")[0]["extra"]["id"] == "1"
+
+
+def test_one_bad_row_does_not_refuse_the_others(tmp_path):
+    rows = [{"face": "a", "audio": "b", "emotion": "happy", "out": "o.mp4"} for _ in range(5)]
+    rows[0]["out"] = "x" * 300 + ".mp4"
+    rows[1] |= {"emotion": "two\u2028lines", "out": "1.mp4"}
+    rows[2] |= {"emotion": "x" * 131_100, "out": "2.mp4"}
+    rows[3] |= {"emotion": "a\0b", "out": "3.mp4"}
+    for suffix in ("csv", "jsonl"):
+        path = manifest(tmp_path / f"m.{suffix}", rows)
+        if suffix == "jsonl":
+            path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        made = manifests.read_manifest(path)
+        assert [row.job is None for row in made] == [True, False, True, suffix == "csv" and made[3].job is None, False]
+        assert made[1].job.emotion == "two\u2028lines" and "too long for a file name" in made[0].error
+
+
+def test_names_are_numbered_in_linear_time(tmp_path):
+    (tmp_path / "m.csv").write_text("face,audio\n" + "a.png,b.wav\n" * 3000)
+    made = manifests.read_manifest(tmp_path / "m.csv")
+    assert len({row.job.out for row in made}) == 3000 and made[-1].job.out.name.endswith("--3000.mp4")
+
+
+@pytest.mark.parametrize(
+    "column,value", [("out", "../x.mp4"), ("out", "/tmp/x.mp4"), ("face", "../a.png"), ("preview", "link/x.png"),
+                     ("export_blendshapes", "../x.csv"), ("weights", "mine"), ("clip", "ViT-B-32"), ("c2pa_key", "k")]
+)  # fmt: skip
+def test_no_row_leaves_the_root(tmp_path, column, value):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path)
+    row = {"face": "a.png", "audio": "b.wav", "out": "o.mp4"}
+    path = manifest(tmp_path / "in" / "m.csv", [row | {column: value}, row | {"out": "p.mp4"}])
+    first, second = manifests.read_manifest(path, root=tmp_path / "in")
+    assert first.job is None and "--root" in first.error and second.error is None
+    assert manifests.read_manifest(path)[0].error is None
+
+
+def test_a_dry_run_of_a_batch_writes_nothing(folder, capfd):
+    rows = rows_of(folder, "happy", "sad")
+    rows[1]["face"] = "none.png"
+    path = manifest(folder / "m.csv", rows)
+    before = sorted(folder.iterdir())
+    assert main(["batch", str(path), *QUICK, "--dry-run", "--json"]) == 3
+    out, err = capfd.readouterr()
+    assert json.loads(out)["good"] == 1 and "none.png does not exist" in err and "Nothing was written" in err
+    assert sorted(folder.iterdir()) == before
+
+
+# -- nights -----------------------------------------------------------------------------------------------------
+
+
+class Full:
+    """A results file on a full disk, as long as `room` is False."""
+
+    room = False
+
+    def __init__(self, log: batch.Results, monkeypatch):
+        self._fsync = os.fsync
+        monkeypatch.setattr(batch.os, "fsync", self.fsync)
+
+    def fsync(self, descriptor):
+        if not self.room:
+            raise OSError(28, "No space left on device")
+        self._fsync(descriptor)
+
+
+def test_a_full_log_does_not_stop_the_rows(tmp_path, monkeypatch):
+    log = batch.Results(tmp_path / "log")
+    disk = Full(log, monkeypatch)
+    for n in range(3):
+        log.add({"row": n, "status": "done"})
+    with pytest.raises(EmoTalkError, match="3 results are not in it"):
+        log.flush()
+    disk.room = True
+    (tmp_path / "log").write_text("")
+    log.flush()
+    assert [line["row"] for line in results(tmp_path / "log")] == [0, 1, 2]
+
+
+def test_the_key_is_that_of_what_was_used(folder):
+    (row,) = manifests.read_manifest(manifest(folder / "m.csv", rows_of(folder, "happy")), _quick())
+    log = batch.Results(folder / "log")
+    assert log.key(row.job) == batch.Results(folder / "log").key(row.job)
+    assert log.key(row.job, {"audio": "0" * 64}) != log.key(row.job)
+
+
+def test_a_row_without_its_sidecar_is_made_again(folder):
+    rows = manifests.read_manifest(manifest(folder / "m.csv", rows_of(folder, "happy")), _quick())
+    (outcome,) = batch.run(rows, batch.Results(folder / "log"))
+    assert outcome["status"] == "done" and batch.Results(folder / "log").finished(rows) == {1}
+    Path(outcome["out"] + ".json").unlink()
+    assert batch.Results(folder / "log").finished(rows) == set()
+
+
+def test_without_a_standard_error_stream(folder, monkeypatch):
+    path = manifest(folder / "m.csv", rows_of(folder, "happy"))
+    monkeypatch.setattr("sys.stderr", None)
+    assert main(["batch", str(path), *QUICK, "--dry-run"]) == 0

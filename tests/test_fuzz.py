@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from emotalk_cli import batch
+from emotalk_cli import manifests
 from emotalk_cli.emotions.emotion import Emotion
 from emotalk_cli.emotions.prototypes import COMPONENTS
 from emotalk_cli.emotions.timeline import read_timeline
@@ -49,9 +49,9 @@ READERS = {
     **dict.fromkeys(SOUNDS, audio.Recording.open),
     "safetensors": checkpoints.read,
     "emotion": lambda path: Emotion.load(path, "space"),
-    "csv": batch.read_manifest,
-    "tsv": batch.read_manifest,
-    "jsonl": batch.read_manifest,
+    "csv": manifests.read_manifest,
+    "tsv": manifests.read_manifest,
+    "jsonl": manifests.read_manifest,
     "timeline": read_timeline,
     "timeline.json": read_timeline,
     "shapes.csv": livelink.read,
@@ -181,7 +181,7 @@ def test_any_row(values):
 def test_any_table(text, head, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_text(("face,audio,emotion\n" if head else "") + text)
-    survives(batch.read_manifest, path)
+    survives(manifests.read_manifest, path)
     survives(read_timeline, path)
 
 

@@ -13,15 +13,16 @@ from collections.abc import Sequence
 import typer
 
 from .. import __version__
-from ..errors import EmoTalkError
-from . import emotion, eval, train, weights
+from ..errors import EmoTalkError, of_system
+from . import console, emotion, eval, train, weights
 from .batch import batch
+from .clean import clean
 from .doctor import doctor
 from .generate import generate
 from .help import Command, Group, usage_message, width
 from .serve import serve, voices
 
-INTERRUPTED, TERMINATED = 130, 143
+INTERRUPTED = 130
 _GROUPS = ((), ("train",), ("train", "prepare"), ("emotion",), ("weights",))  # alone, they show their help
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:\d+")
 
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command(cls=Command)(generate)
 app.command(cls=Command)(batch)
 app.add_typer(emotion.app, name="emotion")
+app.command(cls=Command)(clean)
 app.command(cls=Command)(doctor)
 app.add_typer(train.app, name="train")
 app.add_typer(eval.app, name="eval")
@@ -45,7 +47,7 @@ app.command(cls=Command)(voices)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"emotalk {__version__}")
+        console.tell(f"emotalk {__version__}")
         raise typer.Exit
 
 
@@ -59,36 +61,43 @@ def common(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 done, 1 input, 2 usage, 3 some rows of a batch failed, 130 ctrl-C, 143 terminated.
+    0 done, 1 input, 2 usage, 3 some rows of a batch failed, 129 hung up, 130 ctrl-C, 143 terminated.
     """
     arguments = _with_address(list(sys.argv[1:] if arguments is None else arguments))
     if tuple(arguments) in _GROUPS:
         arguments.append("--help")
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # our own sentence says what is wrong with a picture
-    before = signal.signal(signal.SIGTERM, _terminate)
+    _signals.clear()
+    before = {number: signal.signal(number, _terminate) for number in (signal.SIGTERM, signal.SIGHUP)}
+    interrupting = signal.getsignal(signal.SIGINT)
+    if interrupting is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, _terminate)
     try:
         code = typer.main.get_command(app).main(arguments, "emotalk", standalone_mode=False) or 0
         if code == INTERRUPTED:  # newer versions of typer turn ctrl-C into this code, older ones into Abort
             raise KeyboardInterrupt
         return code
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("Interrupted; nothing was left half-written.", INTERRUPTED)
-    except _Terminated:
-        return _fail("Terminated; nothing was left half-written.", TERMINATED)
+    except (KeyboardInterrupt, typer.Abort, _Terminated):
+        return _stopped()
     except EmoTalkError as error:
+        if _signals:  # a library has made something else of our exception
+            return _stopped()
         return _fail(error.for_command, error.exit_code, "--debug" in arguments)
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except MemoryError:
-        return _fail("Not enough memory; use a smaller picture or --size.", 1, "--debug" in arguments)
     except Exception as error:
+        if _signals:
+            return _stopped()
         if hasattr(error, "format_message"):  # typer's own, about options; its class moved between versions
             return _fail(usage_message(error), getattr(error, "exit_code", 2))
+        if (known := of_system(error)) is not None:
+            return _fail(known.for_command, 1, "--debug" in arguments)
         message = f"Internal error ({type(error).__name__}: {error}); please report it, with the output of --debug."
         return _fail(message, 1, "--debug" in arguments)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _with_address(arguments: list[str]) -> list[str]:
@@ -102,16 +111,26 @@ def _with_address(arguments: list[str]) -> list[str]:
 
 
 class _Terminated(BaseException):
-    """SIGTERM, as an exception, so that temporary files are removed on the way out."""
+    """SIGTERM or SIGHUP, as an exception, so that temporary files are removed on the way out."""
+
+
+_signals: list[int] = []  # that have come
 
 
 def _terminate(number: int, frame: object) -> None:
-    raise _Terminated
+    _signals.append(number)
+    raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
+
+
+def _stopped() -> int:
+    number = _signals[0] if _signals else signal.SIGINT
+    if number == signal.SIGINT:
+        return _fail("Interrupted; nothing was left half-written.", INTERRUPTED)
+    return _fail("Terminated; nothing was left half-written.", 128 + number)
 
 
 def _fail(message: str, code: int, debug: bool = False) -> int:
     if debug:
         traceback.print_exc()
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)  # file names may hold anything
-    print(f"emotalk: {line}", file=sys.stderr)
+    console.say(f"emotalk: {message}")
     return code

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import UsageError
+from ..errors import EmoTalkError, UsageError
 from ..settings import JOB_OPTIONS, Progress
+from .console import console, interactive, plain, say, tell
 from .options import given, option, with_options
+
+if TYPE_CHECKING:
+    from ..manifests import Row
 
 SOME_FAILED = 3  # exit code
 Outcome = dict[str, Any]
@@ -37,6 +40,8 @@ def batch(
     workers: int = typer.Option(1, help="Processes, each with its own models in memory."),
     resume: bool = typer.Option(False, "--resume", help="Skip rows that are done; go on with interrupted videos."),
     fail_fast: bool = typer.Option(False, "--fail-fast", help="Stop after the first row that fails."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Check every row and name its video; make nothing."),
+    root: Path | None = typer.Option(None, help="Folder outside which no row may read or write."),
     part: str | None = typer.Option(None, "--shard", help="Make only the I-th of N parts, I/N."),
     ray: str | None = typer.Option(
         None, help="Spread rows over a Ray cluster: auto (also without a value), local, or its address."
@@ -52,20 +57,26 @@ def batch(
         raise UsageError("Give a manifest, or --faces, --audios and --emotions; see emotalk batch --help.")
     if workers < 1:
         raise UsageError(f"--workers {workers} is less than 1; give a number of processes.")
+    if root is not None and not root.is_dir():
+        raise UsageError(f"--root {root} is not an existing folder; create it or choose another.")
     if out is not None and not out.is_dir():
         raise UsageError(f"--out {out} is not an existing folder; create it or choose another.")
-    from .. import batch as engine  # late: it imports torch
+    from .. import manifests
 
     defaults = given(shared)
     defaults |= {"out": out.resolve()} if out is not None else {}
     defaults |= {name: Path(value).resolve() for name, value in defaults.items() if isinstance(value, Path)}
     if manifest is not None:
-        rows = engine.read_manifest(manifest, defaults)
+        rows = manifests.read_manifest(manifest, defaults, root=root)
     else:
         assert faces is not None and audios is not None and emotions is not None
-        rows = engine.product(faces, audios, emotions, defaults)
+        rows = manifests.product(faces, audios, emotions, defaults, root)
     if part is not None:
-        rows = engine.shard(rows, part)
+        rows = manifests.shard(rows, part)
+    if dry_run:
+        return _planned(rows, quiet, as_json)
+    from .. import batch as engine  # late: it imports torch
+
     log = engine.Results(results if results is not None else _results_name(manifest, out, part))
     if resume:
         done = log.finished(rows)
@@ -78,18 +89,38 @@ def batch(
             for outcome in made:
                 outcomes.append(outcome)
                 show(outcome)
+    log.flush()
     counts = engine.summary(outcomes, skipped)
     if not quiet:
         left = len(rows) - len(outcomes)
-        print(
+        say(
             f"{counts['done']} made, {counts['failed']} failed, {skipped} were done before"
             + (f", {left} not tried" if left else "")
-            + f"; see {log.path}",
-            file=sys.stderr,
+            + f"; see {log.path}"
         )
     if as_json:
-        print(json.dumps(counts | {"results": str(log.path)}))
+        tell(json.dumps(counts | {"results": str(log.path)}))
     return SOME_FAILED if counts["failed"] else 0
+
+
+def _planned(rows: list[Row], quiet: bool, as_json: bool) -> int:
+    """Say what each row would make, or why it cannot."""
+    wrong: dict[int, str] = {}
+    for row in rows:
+        try:
+            if row.job is None:
+                raise EmoTalkError(row.error or "")
+            made = row.job.check().video
+            if not quiet:
+                say(f"row {row.number}: {made}{' (exists)' if made.exists() else ''}")
+        except EmoTalkError as error:
+            wrong[row.number] = error.for_command
+            say(f"row {row.number}: {error.for_command}")
+    if not quiet:
+        say(f"{len(rows) - len(wrong)} of {len(rows)} rows can be made. Nothing was written.")
+    if as_json:
+        tell(json.dumps({"rows": len(rows), "good": len(rows) - len(wrong), "errors": wrong}))
+    return SOME_FAILED if wrong else 0
 
 
 def _results_name(manifest: Path | None, out: Path | None, part: str | None) -> Path:
@@ -106,8 +137,8 @@ def _display(total: int, skipped: int, quiet: bool) -> Iterator[tuple[Show, Prog
         yield lambda outcome: None, None
         return
     if skipped:
-        print(f"{skipped} rows are done already.", file=sys.stderr)
-    if sys.stderr.isatty():
+        say(f"{skipped} rows are done already.")
+    if interactive():
         with _bars(total) as shown:
             yield shown
         return
@@ -117,14 +148,13 @@ def _display(total: int, skipped: int, quiet: bool) -> Iterator[tuple[Show, Prog
         nonlocal count
         count += 1
         left = (time.monotonic() - begin) / count * (total - count)
-        print(f"[{count}/{total}] {_said(outcome)}; {left:.0f} s left", file=sys.stderr, flush=True)
+        say(f"[{count}/{total}] {_said(outcome)}; {left:.0f} s left")
 
     yield show, None
 
 
 @contextlib.contextmanager
 def _bars(total: int) -> Iterator[tuple[Show, Progress]]:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -135,11 +165,11 @@ def _bars(total: int) -> Iterator[tuple[Show, Progress]]:
     from rich.progress import Progress as Bars
 
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    with Bars(*columns, TimeRemainingColumn(), console=console(stderr=True), transient=True) as bar:
         rows, frames = bar.add_task("Videos", total=total), bar.add_task("Frames", total=None)
 
         def show(outcome: Outcome) -> None:
-            bar.console.print(_said(outcome), markup=False, highlight=False)
+            bar.console.print(plain(_said(outcome)))
             bar.advance(rows)
 
         def progress(stage: str, done: int, of: int) -> None:
@@ -156,4 +186,4 @@ def _said(outcome: Outcome) -> str:
         )
     else:
         text = f"row {outcome['row']} failed: {outcome['error']}"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from .console import plain, tell
 from .options import option
 
 MARKS = {True: "ok", False: "BROKEN", None: ""}
@@ -17,21 +18,22 @@ def doctor(
     generator: str = option("generator", "hef", "Of the self-test: hef or geometry."),
     weights: Path | None = option("weights"),
     selftest: bool = typer.Option(True, help="Make one second of video and time it."),
+    strict: bool = typer.Option(
+        False, "--strict", help="For servers: also judge limits, permissions and what strangers could reach."
+    ),
     as_json: bool = option("json", False, "Print one JSON object, as a report of a problem needs it."),
     debug: bool = option("debug", False),
 ) -> int:
     """Check device, ffmpeg, weights and, with a one-second video, all together. Exit code 1 if something is broken."""
-    from rich.console import Console
-
     from ..doctor import examine  # late: it imports torch
 
-    findings, console = [], Console(highlight=False, soft_wrap=True)
-    for finding in examine(weights, device, generator, selftest):
+    findings = []
+    for finding in examine(weights, device, generator, selftest, strict):
         findings.append(finding)
         if not as_json:
-            console.print(f"{MARKS[finding.ok]:7} {finding.name:22} {finding.detail}", markup=False)
+            tell(plain(f"{MARKS[finding.ok]:7} {finding.name:22} {finding.detail}"))
     broken = [finding.name for finding in findings if finding.ok is False]
     if as_json:
         listed = [{"name": found.name, "ok": found.ok, "detail": found.detail} for found in findings]
-        print(json.dumps({"ok": not broken, "findings": listed}))
+        tell(json.dumps({"ok": not broken, "findings": listed}))
     return 1 if broken else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import typer
 from ..constants import BASICS
 from ..errors import InputError, UsageError, extra
 from ..settings import OPTIONS, parse_intensity
+from .console import console, plain, say, tell
 from .help import Command, Group
 from .options import option, with_parameters
 from .progress import loading
@@ -143,9 +143,9 @@ def draw_map(
     with PartFile(path) as part:
         draw(points, part)
     if as_json:
-        print(json.dumps({"out": str(path), "points": points}))
+        tell(json.dumps({"out": str(path), "points": points}))
     else:
-        print(f"{path}: {len(points)} points of {sum(map(len, groups.values()))} prompts", file=sys.stderr)
+        say(f"{path}: {len(points)} points of {sum(map(len, groups.values()))} prompts")
 
 
 def _talker(how: dict[str, Any], *inputs: Path) -> EmoTalk:
@@ -215,29 +215,28 @@ def _show(
         described |= {"blendshapes": shapes, "save": save and str(save), "out": out and str(out)}
         if steps is RAMP:
             described["norm"] = {mu: float(talker.expression(emotion, mu)[0].norm()) for mu in steps}
-        print(json.dumps(described))
+        tell(json.dumps(described))
         return
     _tables(emotion.label, strength, nearest, shapes)
     for path in filter(None, (save, out)):
-        print(f"{path}", file=sys.stderr)
+        say(f"{path}")
     for note in notes_on_emotion(emotion, nearest):
-        print(f"Note: {note}", file=sys.stderr)
+        say(f"Note: {note}")
 
 
 def _tables(label: str, strength: float, nearest: dict[str, float], shapes: dict[str, float]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    names = Table("nearest emotion", "similarity", title=Text(label))
+    printer = console()
+    names = Table("nearest emotion", "similarity", title=Text(plain(label, 200)))
     for name, value in nearest.items():
         names.add_row(name, f"{value:.2f}")
-    console.print(names)
+    printer.print(names)
     faces = Table("blendshape", f"at intensity {strength:g}")
     for name, value in shapes.items():
         faces.add_row(name, f"{value:.2f}")
-    console.print(faces)
+    printer.print(faces)
 
 
 def _lines(path: Path) -> list[str]:

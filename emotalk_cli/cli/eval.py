@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from ..errors import UsageError, extra
+from .console import console, plain, say
 from .help import Command, Group
 from .options import option
 from .train import _progress
@@ -95,13 +96,12 @@ def evaluate(
         reports.write_html(report, results, about)
     if not quiet:
         for note in dict.fromkeys([*notes, *(note for result in results.values() for note in result.notes)]):
-            print(f"Note: {note}", file=sys.stderr)
+            say(f"Note: {note}")
         _print(results)
 
 
 def _print(results: dict[str, Any]) -> None:
     """The table on stdout."""
-    from rich.console import Console
     from rich.table import Table
 
     from ..evaluation.report import arrow, figure, metrics_of
@@ -112,9 +112,9 @@ def _print(results: dict[str, Any]) -> None:
     if real := next(iter(results.values())).reference:
         rows.append(("real videos", real))
     for name, values in rows:
-        table.add_row(name, *(figure(values.get(m)) for m in columns))
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(table)
+        table.add_row(plain(name, 100), *(figure(values.get(m)) for m in columns))
+    printer = console(width=None if sys.stdout.isatty() else 200)
+    printer.print(table)
 
 
 @app.command(cls=Command)
@@ -133,7 +133,6 @@ def bench(
     import dataclasses
     import json
 
-    from rich.console import Console
     from rich.table import Table
 
     from ..evaluation import bench as benches
@@ -162,4 +161,4 @@ def bench(
     table.add_row("loading, s", *(f"{one.load_seconds:.1f}" for one in found))
     for network in list(dict.fromkeys(name for one in found for name in one.parameters)):
         table.add_row(f"{network}, M parameters", *(f"{one.parameters.get(network, 0):.2f}" for one in found))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from ..errors import UsageError
 from ..settings import AS_RECORDED, OPTIONS
+from .console import plain, say, tell
 from .options import given, with_options
 
 if TYPE_CHECKING:
@@ -69,10 +69,10 @@ def generate(
     made = planned if how["dry_run"] else result
     if not quiet:
         for note in made.notes:
-            print(f"Note: {note}", file=sys.stderr)
-        print(_described_plan(planned) if how["dry_run"] else _described(result), file=sys.stderr)
+            say(f"Note: {note}")
+        say(_described_plan(planned) if how["dry_run"] else _described(result))
     if as_json:
-        print(json.dumps(made.to_dict()))
+        tell(json.dumps(made.to_dict()))
 
 
 def _described(result: Result) -> str:
@@ -85,7 +85,7 @@ def understood(emotion: str | None, nearest: Mapping[str, float]) -> str:
     """What an emotion was taken for: the known ones that it is most like."""
     if emotion is None:
         return AS_RECORDED
-    return f"{emotion}: " + ", ".join(f"{name} {likeness:.2f}" for name, likeness in nearest.items())
+    return f"{plain(emotion, 80)}: " + ", ".join(f"{name} {likeness:.2f}" for name, likeness in nearest.items())
 
 
 def _described_plan(planned: Plan) -> str:

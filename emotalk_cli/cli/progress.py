@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from .console import console, interactive, say
 
 LABELS = {
     "models": "Loading models",
@@ -27,7 +27,7 @@ def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A function (stage, done, total) that shows progress on stderr while the context lasts."""
     if quiet:
         yield lambda stage, done, total: None
-    elif sys.stderr.isatty():
+    elif interactive():
         with _bar() as bar:
             yield bar
     else:
@@ -37,10 +37,10 @@ def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 @contextlib.contextmanager
 def loading(quiet: bool = False) -> Iterator[None]:
     """A spinner on a terminal while models load, which takes seconds."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not interactive():
         yield
         return
-    with Console(stderr=True).status(LABELS["models"]):
+    with console(stderr=True).status(LABELS["models"]):
         yield
 
 
@@ -68,7 +68,7 @@ class _Speed(ProgressColumn):
 
 @contextlib.contextmanager
 def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    with Progress(_Stage(), _Speed(), console=Console(stderr=True), transient=True) as bar:
+    with Progress(_Stage(), _Speed(), console=console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, total: int) -> None:
@@ -106,4 +106,4 @@ class _Lines:
 
     @staticmethod
     def _print(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        say(line)

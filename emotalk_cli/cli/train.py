@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 from ..errors import InputError, UsageError, extra
+from .console import console, interactive, say
 from .help import Command, Group
 from .options import option
 
@@ -90,7 +91,7 @@ def _trainer(task: str) -> Callable[..., None]:
         if solver.rank == 0:
             checkpoints.complete(out)
             if not quiet:
-                print(f"{path}: {options.steps} steps; emotalk generate --weights {out} uses it.", file=sys.stderr)
+                say(f"{path}: {options.steps} steps; emotalk generate --weights {out} uses it.")
 
     command.__doc__ = TASKS[task]
     return command
@@ -118,7 +119,7 @@ def face_model(
         path = learn(data, out, seed, shlex.join(["emotalk", *sys.argv[1:]]))
     checkpoints.complete(out)
     if not quiet:
-        print(f"{path}: {path.stat().st_size / 2**20:.1f} MB", file=sys.stderr)
+        say(f"{path}: {path.stat().st_size / 2**20:.1f} MB")
 
 
 def _preparer(dataset: str) -> Callable[..., None]:
@@ -150,10 +151,9 @@ def _preparer(dataset: str) -> Callable[..., None]:
                 lambda done, total: report(done, total, {}),
             )
         if not quiet:
-            print(
+            say(
                 f"{out}: {len(made.made)} clips made, {len(made.kept)} kept, {len(made.bad)} bad"
-                + (f" ({out / prepare.REPORT} says why)" if made.bad else ""),
-                file=sys.stderr,
+                + (f" ({out / prepare.REPORT} says why)" if made.bad else "")
             )
 
     command.__doc__ = DATASETS[dataset]
@@ -192,15 +192,14 @@ def _progress(quiet: bool, unit: str = "steps") -> Iterator[Callable[[int, int, 
     if quiet:
         yield lambda done, total, row: None
         return
-    if not sys.stderr.isatty():
+    if not interactive():
         yield _Lines(unit)
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = [BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()]
     columns.append(TextColumn("{task.fields[figures]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         shown = bar.add_task("", total=None, figures="")
         yield lambda done, total, row: bar.update(shown, completed=done, total=total, figures=_figures(row))
 
@@ -216,7 +215,7 @@ class _Lines:
             self._begin, self._first = now, done
         if now - self._last >= EVERY or done == total:
             speed = f", {(done - self._first) / (now - self._begin):.2g}/s" if done > self._first else ""
-            print(f"{done}/{total} {self._unit}{speed}  {_figures(row)}".rstrip(), file=sys.stderr, flush=True)
+            say(f"{done}/{total} {self._unit}{speed}  {_figures(row)}".rstrip())
             self._last = now
 
 

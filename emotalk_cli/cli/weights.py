@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from ..errors import UsageError, WeightsError
+from .console import console, plain, tell
 from .help import Command, Group
 from .options import option
 
@@ -32,7 +33,7 @@ def list_weights(weights: Path | None = WEIGHTS, as_json: bool = JSON, debug: bo
         for name, judge in published.JUDGES.items()
     ]
     if as_json:
-        print(json.dumps({"folder": str(folder), "models": rows, "judges": judges}))
+        tell(json.dumps({"folder": str(folder), "models": rows, "judges": judges}))
         return
     _table(f"{folder}", ["name", "MB", "parameters", "steps", "sha256"], rows)
     _table(f"{published.folder()}", ["name", "metric", "added", "file", "source"], judges)
@@ -55,10 +56,10 @@ def verify(weights: Path | None = WEIGHTS, as_json: bool = JSON, debug: bool = D
                 found[str(place / f"{name}.safetensors")] = str(error)
     bad = [path for path, state in found.items() if state != "intact"]
     if as_json:
-        print(json.dumps(found))
+        tell(json.dumps(found))
     else:
         for path, state in found.items():
-            print(f"{path}: {state}")
+            tell(plain(f"{path}: {state}"))
     if bad:
         raise WeightsError(f"{len(bad)} of {len(found)} files are not intact; restore them.")
 
@@ -88,10 +89,10 @@ def info(
             raise UsageError(f"There are no weights called {name}; choose one of {known}.")
         about = _described(name, folder)
     if as_json:
-        print(json.dumps(about))
+        tell(json.dumps(about))
     else:
         width = max(map(len, about))
-        print("\n".join(f"{key:{width}}  {value}" for key, value in about.items()))
+        tell("\n".join(plain(f"{key:{width}}  {value}") for key, value in about.items()))
 
 
 @app.command(cls=Command)
@@ -108,7 +109,7 @@ def add(
 
     path = published.add(name, file)
     use = "emotalk train eac task.reader=affectnet" if name == "affectnet" else "emotalk eval"
-    print(f"{path}: {use} uses it for {published.JUDGES[name].metric}.")
+    tell(plain(f"{path}: {use} uses it for {published.JUDGES[name].metric}."))
 
 
 def _names(folder: Path) -> list[str]:
@@ -138,14 +139,13 @@ def _described(name: str, folder: Path) -> dict[str, Any]:
 def _table(title: str, columns: list[str], rows: list[dict[str, Any]]) -> None:
     import sys
 
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         values = {**row, "sha256": str(row.get("sha256", ""))[:12].split(";")[0]}
-        table.add_row(*(_text(values[column]) for column in columns))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        table.add_row(*(plain(_text(values[column]), 200) for column in columns))
+    console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _text(value: object) -> str:

@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..constants import FPS as FPS
+from ..constants import MAX_SECONDS
 from ..constants import SAMPLE_RATE as SAMPLE_RATE
 from ..errors import InputError
-from .ffmpeg import MAX_SOUND_SECONDS, read_samples
+from .ffmpeg import read_samples
 
 N_FFT = 1280  # 80 ms
 HOP = 160  # 10 ms
@@ -63,7 +64,7 @@ def _analysis() -> tuple[Tensor, Tensor]:
 def blocks(
     path: str | os.PathLike[str],
     seconds: float = BLOCK_SECONDS,
-    longest: float = MAX_SOUND_SECONDS,
+    longest: float = MAX_SECONDS,
     warn: Callable[[str], None] | None = None,
 ) -> Iterator[np.ndarray]:
     """Decode the first audio stream of any media file, block by block.
@@ -192,7 +193,7 @@ class Recording:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], longest: float = MAX_SOUND_SECONDS) -> Recording:
+    def open(cls, path: str | os.PathLike[str], longest: float = MAX_SECONDS) -> Recording:
         """Check and measure a file; longest: seconds that are allowed. Errors as in `blocks`."""
         meter = LevelMeter()
         notes: list[str] = []

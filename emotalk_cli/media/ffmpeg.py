@@ -24,7 +24,8 @@ from typing import IO
 
 import numpy as np
 
-from ..errors import EmoTalkError, InputError
+from ..constants import MAX_SECONDS
+from ..errors import EmoTalkError, InputError, SilentError
 from .files import check_input
 
 DEMUXERS = (  # sound and video containers; no playlist, concat list, subtitle, image sequence or device
@@ -33,7 +34,6 @@ DEMUXERS = (  # sound and video containers; no playlist, concat list, subtitle, 
 )
 MAX_PIXELS = 36_000_000  # of a film that is read: 8K and no more
 MAX_FILM_SECONDS = 600.0  # of a film that lends its motion
-MAX_SOUND_SECONDS = 12 * 3600.0
 SAMPLE_RATES = (4000, 768_000)  # Hz, of sound that is read
 MAX_CHANNELS = 64
 MAX_AMPLITUDE = 100.0  # of samples, beside full scale: beyond that the AAC encoder may give up
@@ -266,7 +266,7 @@ class _Reading:
         kind = "Audio" if self._noun == "audio file" else "Video"
         if "matches no streams" in text or "does not contain any stream" in text or self._lacks(kind):
             missing = "sound; give a file with an audio stream" if kind == "Audio" else "picture; give a video"
-            raise InputError(f"{self.file} holds no {missing}.")
+            raise (SilentError if kind == "Audio" else InputError)(f"{self.file} holds no {missing}.")
         what = "audio file" if kind == "Audio" else "video"
         raise InputError(f"{self.file} is damaged or no {what}; export it again, for example as {self._good}.")
 
@@ -282,7 +282,7 @@ def read_samples(
     path: str | os.PathLike[str],
     rate: int,
     seconds: float,
-    longest: float = MAX_SOUND_SECONDS,
+    longest: float = MAX_SECONDS,
     warn: Callable[[str], None] | None = None,
 ) -> Iterator[np.ndarray]:
     """The first audio stream of any media file: float32 [N] mono samples at `rate` Hz in about -1..1, in blocks.

@@ -117,6 +117,8 @@ def load(name: str, directory: str | os.PathLike | None = None) -> Checkpoint:
         tensors, metadata = read(path)
     except InputError as error:
         raise WeightsError(f"{error} Restore the weights folder.") from error
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values() if tensor.is_floating_point()):
+        raise WeightsError(f"{path} holds values that are no numbers; restore the weights folder.")
     if "dims" not in metadata:
         raise WeightsError(f"{path} carries no model dimensions; it was not made by emotalk train.")
     try:
