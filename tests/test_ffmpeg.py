@@ -17,7 +17,7 @@ from emotalk_cli.media import ffmpeg as guarded
 from emotalk_cli.training.data.prepare import frames_of
 
 PACKAGE = ROOT / "emotalk_cli"
-STARTS_PROGRAMS = {"media/ffmpeg.py", "training/data/voices.py"}  # the latter: espeak-ng, for training
+STARTS_PROGRAMS = {"media/ffmpeg.py", "media/speech_synthesis.py", "training/data/voices.py"}  # and voices that speak
 READERS = [
     audio.Recording.open,
     lambda path: list(guarded.read_frames(path, 5)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import sys
 import tempfile
 from pathlib import Path
 from typing import Optional
@@ -11,6 +10,7 @@ from typing import Optional
 import typer
 
 from ..errors import UsageError
+from .console import plain, say, tell
 
 
 def serve(
@@ -52,7 +52,7 @@ def serve(
         address = bound.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         secret = f"/#token={token}" if token else "/"
-        print(f"EmoTalk listens at http://{shown}:{address[1]}{secret} (ctrl-C ends it)", file=sys.stderr, flush=True)
+        say(f"EmoTalk listens at http://{shown}:{address[1]}{secret} (ctrl-C ends it)")
         running.run(sockets=[bound])
 
 
@@ -72,4 +72,4 @@ def voices() -> None:
 
     find()  # an error with the remedy where there is none
     for voice in known():
-        print(f"{voice.name}\t{voice.language}\t{voice.engine}")
+        tell("\t".join(plain(part) for part in (voice.name, voice.language, voice.engine)))
