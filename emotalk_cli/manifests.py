@@ -193,7 +193,7 @@ def _check_columns(name: str, table: Sequence[dict[str, Any]], defaults: dict[st
     if "resume" in columns:
         raise UsageError(f"{name}: the column 'resume' is an option of the whole batch; give --resume there.")
     given = columns | set(defaults)
-    for wanted in (("face",), ("audio", "motion", "text", "text_file")):
+    for wanted in (("face",), ("audio", "motion", "text")):
         if not given & set(wanted):
             raise UsageError(f"{name} has no column {' or '.join(wanted[:2])}; each video needs one.")
 
