@@ -95,7 +95,7 @@ def usage_message(error: Any) -> str:
     )
     message = re.sub(r" \(Possible options: (\S+?)[,)].*", r". Did you mean \1?", message)
     if "Did you mean" in message:  # some versions say it twice
-        message = message.partition("?")[0] + "?"
+        message = re.sub(r"Did you mean '?([^'?]+)'?\?.*", r"Did you mean \1?", message)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "emotalk"
     if context is not None and message.startswith("No such command") and "Did you mean" not in message:
