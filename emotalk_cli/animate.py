@@ -22,18 +22,20 @@ from .face.geometry import FaceMotion
 from .face.model import N_EXPRESSION
 from .face.tracker import TURNS
 from .media import label
-from .media.audio import Recording, log_mel, loudness, pitch
+from .media.audio import FLOOR, HOP, N_MELS, Recording, loudness, pitch
 from .media.framing import CropFraming, FullFraming
 from .media.samples import SoundFile
 from .models.eac import EAC
 from .models.emotion_space import AME
 from .models.hef import HEF
+from .models.vad import VAD
 from .motion import life
 from .motion.take import Take
 from .settings import Settings
 
 SOUND_BLOCK = 0.06  # s; AAC's largest, and what decoders add at both ends
 SHORT = 0.5  # seconds that a take may be shorter than the speech without a word
+SHORTEST_SPEECH = 0.2  # s: a recording with less of it holds none
 BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at once
 
 
@@ -49,6 +51,7 @@ class Performance:
     take: Take | None = None
     head: Take | None = None
     sound: SoundFile | None = None
+    spoken: float | None = None  # s of speech that was heard, once all is animated
 
     @property
     def seconds(self) -> float:
@@ -111,8 +114,8 @@ class Shot:
 class Animator:
     """Turns what drives a face into motion, and motion into frames, with the loaded models."""
 
-    def __init__(self, ame: AME, eac: EAC, hef: HEF | None, device: torch.device) -> None:
-        self.ame, self.eac, self.hef, self.device = ame, eac, hef, device
+    def __init__(self, ame: AME, vad: VAD, eac: EAC, hef: HEF | None, device: torch.device) -> None:
+        self.ame, self.vad, self.eac, self.hef, self.device = ame, vad, eac, hef, device
 
     @torch.inference_mode()
     def frames(
@@ -160,7 +163,7 @@ class Animator:
         else:
             assert performance.recording is not None and performance.emotion is not None
             felt = performance.emotion.during(settings.intensity, performance.seconds)
-            rows = resample(self.speech(performance.recording, felt, watch), fps, total)
+            rows = resample(self.speech(performance, felt, watch), fps, total)
         while block := list(itertools.islice(rows, BATCH[self.device.type])):
             chunk = torch.stack(block).to(self.device)
             if performance.take is None:
@@ -190,22 +193,28 @@ class Animator:
     def plain_style(self) -> Tensor:
         """σ̂ [1,192] of a silent neutral face, where motion does not come from EAC."""
         z = self.ame.text(["neutral"])[0]
-        return self.eac.predict(log_mel(np.zeros(SAMPLE_RATE, np.float32)), z, 1.0, -100.0)[1][:1]
+        silence = torch.full((N_MELS, SAMPLE_RATE // HOP), FLOOR)
+        return self.eac.predict(silence, z, 1.0)[1][:1]
 
-    def speech(self, recording: Recording, felt: Emotion, watch: Stopwatch) -> Iterator[Tensor]:
+    def speech(self, performance: Performance, felt: Emotion, watch: Stopwatch) -> Iterator[Tensor]:
         """One row a frame at 25 frames/s: β [64], σ̂ [192], loudness [1], melody [2]."""
         heard: list[Tensor] = []  # of what EAC has read but not yet answered
+        spoken = 0  # frames
 
         def mels() -> Iterator[Tensor]:
-            for mel in recording.mels():
-                heard.append(torch.cat([loudness(mel, recording.level)[:, None], pitch(mel)], 1).to(self.device))
+            nonlocal spoken
+            for mel in self.vad.listen(performance.recording.mels()):
+                loud = loudness(mel)
+                spoken += int((loud > 0).sum())
+                heard.append(torch.cat([loud[:, None], pitch(mel)], 1).to(self.device))
                 yield mel
 
-        blocks = self.eac.stream(mels(), felt.z, felt.mu, recording.level, times=felt.times)
+        blocks = self.eac.stream(mels(), felt.z, felt.mu, times=felt.times)
         while True:
             with watch("motion"):
                 block = next(blocks, None)
             if block is None:
+                performance.spoken = spoken / FPS
                 return
             beta, sigma = block
             voice = torch.cat(heard)
@@ -236,6 +245,8 @@ def notes_on(performance: Performance, nearest: Mapping[str, float]) -> list[str
     if performance.sound is not None and performance.sound.options:
         notes.append(f"The voice is synthetic ({performance.sound.options['voice']}).")
     notes += performance.recording.notes if performance.recording is not None else ()
+    if performance.spoken is not None and performance.spoken < SHORTEST_SPEECH and performance.recording is not None:
+        notes.append(f"No speech was found in {performance.recording.path.name}; the mouth stays closed.")
     if any(take is not None and take.limited for take in (performance.take, performance.head)):
         notes.append("The recorded head turns further than a single picture can follow; it is held there.")
     for name, take in (("film", performance.take), ("film of --pose", performance.head)):

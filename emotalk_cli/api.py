@@ -27,7 +27,7 @@ from .face.geometry import FaceMotion
 from .face.model import FaceModel
 from .face.tracker import TURNS
 from .media import image, provenance
-from .media.audio import Recording, level, log_mel, syllables
+from .media.audio import Recording, level, log_mel, relative, syllables
 from .media.ffmpeg import MAX_FILM_SECONDS, read_frames
 from .media.files import check_input, sha256
 from .media.framing import CropFraming, FullFraming
@@ -37,6 +37,7 @@ from .models.emotion_space import AME
 from .models.hef import HEF
 from .models.loading import enough_memory, load_models
 from .models.text_tower import SPACE
+from .models.vad import VAD
 from .motion import livelink
 from .motion.take import Take, filmed
 from .outputs import OutputFiles, default_name, write_video
@@ -84,6 +85,7 @@ class EmoTalk:
         face_model: FaceModel,
         tracker: Callable[..., Any],
         ame: AME,
+        vad: VAD,
         eac: EAC,
         hef: HEF | None,
         device: torch.device,
@@ -95,9 +97,10 @@ class EmoTalk:
         hef: None animates by geometry alone. weights: file name -> SHA-256; landmarks: the tracker's name; both for the
         record.
         """
-        self.face_model, self.tracker, self.ame, self.eac, self.hef = face_model, tracker, ame, eac, hef
+        self.face_model, self.tracker, self.ame = face_model, tracker, ame
+        self.vad, self.eac, self.hef = vad, eac, hef
         self.moving_model = face_model if device.type == "cpu" else copy.deepcopy(face_model).to(device)
-        self.animator = Animator(ame, eac, hef, device)
+        self.animator = Animator(ame, vad, eac, hef, device)
         self.device, self.weights, self.landmarks = device, weights, landmarks
         self._portraits: OrderedDict[str, Portrait] = OrderedDict()
         self._emotions = EmotionReader(ame, tracker)
@@ -201,7 +204,7 @@ class EmoTalk:
         if isinstance(strength, tuple):
             raise UsageError(f"--intensity {intensity} is a range; give one number here.")
         wave = syllables() if speaking else np.zeros(SAMPLE_RATE, np.float32)
-        beta, sigma = self.eac.predict(log_mel(wave), felt.z[0], strength, level(wave))
+        beta, sigma = self.eac.predict(relative(log_mel(wave), level(wave)), felt.z[0], strength)
         open_mouth = round(0.5 * FPS)
         return beta[open_mouth], sigma[open_mouth]
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-Number = TypeVar("Number", float, Tensor, np.ndarray)
+Number = TypeVar("Number", float, Tensor)
 
 
 def smoothstep(x: Number) -> Number:

@@ -73,6 +73,32 @@ def test_sound_of_a_video_is_read(source, tmp_path):
     assert audio.duration(path) == pytest.approx(1.5, abs=0.06)
 
 
+def test_sound_begins_where_the_film_has_it(source, tmp_path):
+    path = tmp_path / "late.mp4"
+    film = ["-f", "lavfi", "-i", "color=s=64x64:d=2.5", "-itsoffset", "0.58", "-i", str(source)]
+    ffmpeg(*film, "-map", "0:v", "-map", "1:a", "-c:a", "aac", str(path))
+    wave = audio.load(path)
+    assert np.flatnonzero(np.abs(wave) > 0.1)[0] / audio.SAMPLE_RATE == pytest.approx(0.58, abs=0.03)
+    assert len(wave) / audio.SAMPLE_RATE == pytest.approx(2.08, abs=0.06)
+
+
+def test_the_track_is_heard_that_players_play(source, tmp_path):
+    path = tmp_path / "two.mkv"
+    tracks = ["-f", "lavfi", "-i", "sine=1000:d=1", "-i", str(source), "-map", "0:a", "-map", "1:a"]
+    ffmpeg(*tracks, "-disposition:a:0", "0", "-disposition:a:1", "default", str(path))
+    wave = audio.load(path)
+    assert int(np.abs(np.fft.rfft(wave[:16000])).argmax()) == pytest.approx(440, abs=2)
+
+
+@pytest.mark.parametrize("channels, share", [("c0|c1=-1*c0", 1.0), ("c0|c1=0*c0", 0.5), ("c0|c1=c0", 1.0)])
+def test_no_channel_is_lost(source, tmp_path, channels, share):
+    path = tmp_path / "stereo.wav"
+    ffmpeg("-i", str(source), "-filter:a", f"pan=stereo|c0={channels}", str(path))
+    mono, wave = audio.load(source), audio.load(path)
+    assert len(wave) == len(mono)
+    np.testing.assert_allclose(np.abs(wave[3200:-100]), share * np.abs(mono[3200:-100]), atol=0.01)
+
+
 def test_bad_files_are_named_in_one_sentence_with_a_remedy(source, tmp_path):
     text, empty, mute, short = (tmp_path / name for name in ("text.wav", "empty.wav", "mute.mp4", "short.wav"))
     text.write_text("this is no sound\n" * 50)
@@ -160,11 +186,11 @@ def test_level_ignores_pauses_and_loudness_follows_it():
     assert level == pytest.approx(-20, abs=1)
     for gain in (1.0, 0.05):
         wave = burst * np.float32(gain)
-        loud = audio.loudness(audio.log_mel(wave), audio.level(wave))
+        loud = audio.loudness(audio.relative(audio.log_mel(wave), audio.level(wave)))
         assert loud.shape == (300,)
         assert loud[5:45].min() > 0.6 and loud[60:].max() == 0
     assert audio.level(np.zeros(16000, np.float32)) == -100
-    assert audio.loudness(audio.log_mel(np.zeros(16000, np.float32)), -100).max() == 0
+    assert audio.loudness(audio.relative(audio.log_mel(np.zeros(16000, np.float32)), -100)).max() == 0
 
 
 @pytest.mark.parametrize("hertz", [95, 150, 220, 330])
@@ -173,9 +199,9 @@ def test_pitch_of_a_voice_is_heard_and_noise_has_none(hertz):
     glide = hertz * 2 ** (0.3 * times)  # rises by 0.3 octaves
     phase = 2 * np.pi * np.cumsum(glide) / 16000
     voice = sum(np.sin(n * phase) / n for n in range(1, 20) if n * hertz * 1.3 < 7500).astype(np.float32) * 0.2
-    tune = audio.pitch(audio.log_mel(voice))[2:-2]
+    tune = audio.pitch(audio.relative(audio.log_mel(voice), audio.level(voice)))[2:-2]
     expected = np.log2(glide[320::640])[2:-2]
     assert np.abs(tune[:, 0].numpy() - expected).max() < 0.08 and tune[:, 1].min() > 0.5
     noise = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1
-    assert audio.pitch(audio.log_mel(noise))[:, 1].mean() < 0.2
-    assert audio.pitch(audio.log_mel(np.zeros(16000, np.float32)))[:, 1].max() == 0
+    assert audio.pitch(audio.relative(audio.log_mel(noise), audio.level(noise)))[:, 1].mean() < 0.2
+    assert audio.pitch(torch.full((80, 100), audio.FLOOR))[:, 1].max() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from emotalk_cli.cli import main
 from emotalk_cli.emotions.emotion import Emotion, between
 from emotalk_cli.emotions.timeline import read_timeline
 from emotalk_cli.errors import InputError, UsageError, WeightsError
+from emotalk_cli.media import audio
 from emotalk_cli.media.audio import Recording
 from emotalk_cli.settings import one_of, parse_intensity
 
@@ -25,9 +27,13 @@ def recording(tmp_path_factory) -> Recording:
     return Recording.open(write_wav(tmp_path_factory.mktemp("sound") / "bursts.wav", noise))
 
 
+def relative(recording: Recording) -> Iterator[torch.Tensor]:
+    return (audio.relative(mel, recording.level) for mel in recording.mels())
+
+
 def motion(talker, recording, emotion: Emotion, intensity) -> torch.Tensor:
     felt = emotion.during(intensity, recording.seconds)
-    blocks = talker.eac.stream(recording.mels(), felt.z, felt.mu, recording.level, times=felt.times)
+    blocks = talker.eac.stream(relative(recording), felt.z, felt.mu, times=felt.times)
     return torch.cat([beta for beta, _ in blocks])
 
 
@@ -40,8 +46,7 @@ def test_interpolation_is_linear_and_constant_beyond_the_ends():
 
 def test_a_constant_emotion_moves_the_face_as_one_vector_does(talker, recording):
     emotion = talker.emotion("sadly surprised")
-    mel = torch.cat(list(recording.mels()), 1)
-    expected, _ = talker.eac.predict(mel, emotion.z[0], 2.5, recording.level)
+    expected, _ = talker.eac.predict(torch.cat(list(relative(recording)), 1), emotion.z[0], 2.5)
     assert torch.equal(motion(talker, recording, emotion, 2.5), expected)
     twice = Emotion("twice", torch.tensor([0.0, 3.0]), emotion.z.repeat(2, 1), torch.full((2,), 2.5), emotion.space)
     assert torch.allclose(motion(talker, recording, twice, 1.0), expected, atol=1e-5)

@@ -80,7 +80,7 @@ def speaking(talker) -> tuple[np.ndarray, torch.Tensor]:
     """Five seconds of speech, and the landmarks of the portrait saying it."""
     wave = audio.load(SPEECH, 5.0)
     subject, z = talker.portrait(PORTRAIT), talker.ame.text(["neutral"])[0]
-    beta, _ = talker.eac.predict(audio.log_mel(wave), z, 1.0, audio.level(wave))
+    beta, _ = talker.eac.predict(talker.vad.hear(audio.log_mel(wave)), z, 1.0)
     return wave, torch.cat([subject.motion.vertices(b, still(len(b))) for b in beta.split(32)])
 
 

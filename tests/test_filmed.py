@@ -144,10 +144,10 @@ def test_shipped_configurations_are_valid(path):
 
 def test_windows_are_what_the_stream_sees(clip):
     from emotalk_cli.media import audio
-    from emotalk_cli.models.eac import normalise
+    from emotalk_cli.media.audio import relative
 
     wave = clip.sound()
-    whole = normalise(audio.log_mel(wave), audio.level(wave))
+    whole = relative(audio.log_mel(wave), audio.level(wave))
     torch.testing.assert_close(windowed_mel(clip, 4, 10)[:, :36], whole[:, 16:52])
 
 

@@ -12,9 +12,9 @@ import torch
 from emotalk_cli.emotions.prototypes import BASICS
 from emotalk_cli.errors import InputError, UsageError, WeightsError
 from emotalk_cli.media import audio
+from emotalk_cli.media.audio import normalise
 from emotalk_cli.models import checkpoints, upstream
 from emotalk_cli.models.audio_tower import AudioDims, AudioTower
-from emotalk_cli.models.eac import normalise
 from emotalk_cli.models.emotion_space import AME
 from emotalk_cli.models.image_tower import ImageDims, ImageTower
 from emotalk_cli.models.text_tower import TextDims

@@ -21,10 +21,10 @@ TASKS = {  # name -> what it is
     "ame": "AME: the text tower of the emotion space.",
     "ame_image": "AME: the image tower.",
     "ame_audio": "AME: the audio tower.",
+    "vad": "Voice activity detector: speech, against music, tones, breath, noise and crowds.",
     "eac": "EAC: speech and emotion to facial motion, equations 3 to 6.",
     "sync": "The lip-sync judge of emotalk eval.",
     "hef": "HEF: the neural generator, equations 7 to 11.",
-    "mouth": "HEF's mouth painter.",
     "identity": "The face embedding of the identity measure.",
 }
 DATASETS = {

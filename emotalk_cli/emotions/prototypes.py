@@ -23,11 +23,10 @@ from functools import cached_property
 
 import torch
 
-from ..constants import BASICS as BASICS
+from ..constants import BASICS
 from ..errors import UsageError
-from ..face.topology import EXPRESSION_NAMES
+from ..face.topology import EXPRESSION_NAMES as COMPONENTS
 
-COMPONENTS = EXPRESSION_NAMES
 CLASSES = (*BASICS, "unrelated")  # what a point of the emotion space is told apart into
 
 # AU -> blendshape amplitudes at full intensity; a name without its side means left and right.

@@ -183,14 +183,14 @@ def alike(faces: Faces, images: dict[str, list[Tensor]], sounds: dict[str, list[
 def growth(talker: EmoTalk, speech: Path) -> dict:
     """|β| of a silent face at growing intensity, and whether the mouth still opens with the sound of `speech`."""
     recording = audio.Recording.open(speech)
-    mel = torch.cat(list(recording.mels()), 1)
     jaw = EXPRESSION_NAMES.index("jawOpen")
-    loud = audio.loudness(mel, recording.level)
+    heard = torch.cat(list(talker.vad.listen(recording.mels())), 1)
+    loud = audio.loudness(heard)
     report = {}
     for name in BASICS:
         z = talker.ame.text([name])[0]
         norms = [float(talker.expression(talker.emotion(name), mu)[0].norm()) for mu in INTENSITIES]
-        mouths = {mu: talker.eac.predict(mel, z, mu, recording.level)[0][:, jaw] for mu in (1.0, 3.0)}
+        mouths = {mu: talker.eac.predict(heard, z, mu)[0][:, jaw] for mu in (1.0, 3.0)}
         report[name] = {
             "norms": [round(norm, 3) for norm in norms],
             "grows": all(one < two for one, two in zip(norms, norms[1:])),

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..media import audio, ffmpeg
 from ..models.eac import EAC
 from ..models.emotion_space import AME
+from ..models.vad import VAD
 from ..numeric import correlation
 from ..training.data import corpus, motion
 
@@ -102,7 +103,7 @@ def lines(wave: np.ndarray, seed: int) -> Iterator[tuple[str, Heard]]:
 
 
 @torch.inference_mode()
-def measure(eac: EAC, z: Tensor, data: Path, count: int) -> dict[str, dict[str, float]]:
+def measure(vad: VAD, eac: EAC, z: Tensor, data: Path, count: int) -> dict[str, dict[str, float]]:
     """r and mean opening (cm) in speech for each condition, over `count` clips."""
     basis = motion.Basis.from_pack(data)
     held = json.loads((data / "splits.json").read_text())["grid"]
@@ -113,7 +114,7 @@ def measure(eac: EAC, z: Tensor, data: Path, count: int) -> dict[str, dict[str, 
         wave = audio.load(data / "grid" / "audio" / f"{track.name}.ogg")
         truth = track.gaps.mean(1).numpy()
         for name, (samples, back) in [*lines(wave, seed), *voices(wave)]:
-            beta, _ = eac.predict(audio.log_mel(samples), z, 1.0, audio.level(samples))
+            beta, _ = eac.predict(vad.hear(audio.log_mel(samples)), z, 1.0)
             times = back((np.arange(len(beta)) + 0.5) / audio.FPS)
             wanted = np.interp(times * audio.FPS - 0.5, np.arange(len(truth)), truth)
             series.setdefault(name, []).append((motion.gaps(beta, basis).mean(1), torch.from_numpy(wanted).float()))
@@ -135,7 +136,7 @@ def main() -> None:
     torch.set_num_threads(1)
     z = AME.load(args.weights).text(["neutral"])[0]
     print("| condition | r opening | opening in speech, cm (tracked) |\n|---|---|---|")
-    for name, row in measure(EAC.load(args.weights), z, args.data, args.clips).items():
+    for name, row in measure(VAD.load(args.weights), EAC.load(args.weights), z, args.data, args.clips).items():
         print(f"| {name} | {row['r_opening']:.2f} | {row['opening']:.2f} ({row['tracked']:.2f}) |")
 
 

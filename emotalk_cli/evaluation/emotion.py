@@ -22,7 +22,7 @@ from ..face.fit import PortraitFit, fit_portrait
 from ..face.geometry import FaceMotion
 from ..face.model import FaceModel
 from ..face.topology import INDEX
-from ..media.audio import SAMPLE_RATE, Recording, log_mel
+from ..media.audio import FLOOR, HOP, N_MELS, SAMPLE_RATE, Recording
 
 READINGS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 BASICS = {
@@ -155,11 +155,11 @@ def confusion(
     Without audio: silence. shading: as FaceMotion's.
     """
     if audio is None:
-        mel, loud = log_mel(np.zeros(2 * SAMPLE_RATE, np.float32)), -100.0
+        mel = torch.full((N_MELS, 2 * SAMPLE_RATE // HOP), FLOOR)
     else:
         recording = Recording.open(audio)
-        mel, loud = torch.cat(list(recording.mels()), 1), recording.level
-    spoken = {n: talker.eac.predict(mel, talker.emotion(n).z[0], intensity, loud) for n in BASICS}
+        mel = torch.cat(list(talker.vad.listen(recording.mels())), 1)
+    spoken = {n: talker.eac.predict(mel, talker.emotion(n).z[0], intensity) for n in BASICS}
     jaw = spoken["neutral"][0][:, INDEX["jawOpen"]]
     length = len(jaw) // moments
     at = [k * length + int(jaw[k * length : (k + 1) * length].argsort()[length // 2]) for k in range(moments)]

@@ -169,8 +169,8 @@ def evaluate(
     likeness = (neutral @ smiling.T).numpy()
     photos = separation(likeness.diagonal(), likeness[~np.eye(len(likeness), dtype=bool)])
     recording = Recording.open(audio)
-    mel = torch.cat(list(recording.mels()), 1)
-    spoken = {n: talker.eac.predict(mel, talker.emotion(n).z[0], intensity, recording.level) for n in BASICS}
+    mel = torch.cat(list(talker.vad.listen(recording.mels())), 1)
+    spoken = {n: talker.eac.predict(mel, talker.emotion(n).z[0], intensity) for n in BASICS}
     jaw = spoken["neutral"][0][:, INDEX["jawOpen"]].argsort()
     at = jaw[torch.linspace(len(jaw) * 0.5, len(jaw) * 0.95, moments).long()]
     shown = {emotion: (beta, sigma, still(1)) for emotion, (beta, sigma) in spoken.items()}

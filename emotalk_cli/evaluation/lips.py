@@ -19,6 +19,7 @@ from ..emotions import prototypes
 from ..media import audio
 from ..models.eac import EAC
 from ..models.emotion_space import AME
+from ..models.vad import VAD
 from ..numeric import correlation
 from ..training.data import corpus, motion
 
@@ -45,16 +46,16 @@ def jitter(series: list[Tensor]) -> float:
 
 
 class Lips:
-    """Measures one EAC on the held-out part of a data pack."""
+    """Measures an EAC on the held-out part of a data pack."""
 
-    def __init__(self, eac: EAC, ame: AME, data: Path) -> None:
-        self.eac, self.ame, self.data = eac, ame, data
+    def __init__(self, vad: VAD, eac: EAC, ame: AME, data: Path) -> None:
+        self.vad, self.eac, self.ame, self.data = vad, eac, ame, data
         self.basis = motion.Basis.from_pack(data)
         self.held = json.loads((data / "splits.json").read_text())
 
     def motion(self, clip: corpus.Clip, prompt: str, mu: float) -> tuple[Tensor, Tensor]:
         """Opening [T] and width [T] in cm beyond rest."""
-        beta, _ = self.eac.predict(clip.mel.float(), self.ame.text([prompt])[0], mu, clip.level)
+        beta, _ = self.eac.predict(self.vad.hear(clip.mel.float()), self.ame.text([prompt])[0], mu)
         return motion.gaps(beta, self.basis).mean(1), motion.widths(beta, self.basis).mean(1)
 
     def grid(self) -> dict[str, dict[str, float]]:
@@ -132,7 +133,7 @@ class Lips:
         wave = np.random.default_rng(0).standard_normal(60 * audio.SAMPLE_RATE).astype(np.float32) * 0.1
         z = self.ame.text(["happy"])[0]
         start = time.perf_counter()
-        self.eac.predict(audio.log_mel(wave), z, 2.0, audio.level(wave))
+        self.eac.predict(self.vad.hear(audio.log_mel(wave)), z, 2.0)
         return time.perf_counter() - start
 
     def report(self) -> dict:
@@ -153,7 +154,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the report to this JSON file")
     args = parser.parse_args()
     torch.set_num_threads(2)
-    report = Lips(EAC.load(args.weights), AME.load(args.weights), args.data).report()
+    report = Lips(VAD.load(args.weights), EAC.load(args.weights), AME.load(args.weights), args.data).report()
     text = json.dumps(report, indent=1, default=lambda value: round(value, 4))
     print(text)
     if args.out:

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from ..errors import InputError
 from ..face.topology import INNER_LIPS, OUTER_EYE_CORNERS, OUTER_LIPS
+from ..media.audio import normalise
 from ..models import checkpoints
-from ..models.eac import normalise
 
 LIPS = OUTER_LIPS + [v for v in INNER_LIPS if v not in (191, 80, 310, 415)]  # those, GRID's tracks do not have
 OFFSETS = 15  # frames that sound and picture may be apart

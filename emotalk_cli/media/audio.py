@@ -33,6 +33,14 @@ BLOCK_SECONDS = 10
 SHORTEST_SECONDS = 0.1
 MEL_FLOOR = 1e-10  # of mel power, so log-mel is never below -10
 
+FIRST_BAND = 2  # mel bands below this (up to 74 Hz) hold DC, rumble and hum, and nothing that lips do
+FLOOR = -5.0  # bel below the speech level, at which sound counts as none
+SPAN = 3.0  # bel, of which networks make a unit
+MEL_TO_LEVEL = 1.93  # log10 mel power of speech minus its level in bel (measured on EmoDB and GRID)
+
+_PIECE = SAMPLE_RATE // 10  # samples, after which channels are weighed anew
+_CANCELLED = 0.2  # of the channels' mean energy: a mean of both with less has lost what they say
+_QUIETEST = -55.0  # dBFS: below this a recording is silence, not quiet speech
 _MARGIN = (N_FFT - HOP) // 2  # zeros before the first and after the last frame
 _LEVEL_STEP = 0.5  # dB, resolution of `level`
 _LEVEL_BOTTOM = -100.0
@@ -67,18 +75,47 @@ def blocks(
     longest: float = MAX_SECONDS,
     warn: Callable[[str], None] | None = None,
 ) -> Iterator[np.ndarray]:
-    """Decode the first audio stream of any media file, block by block.
+    """Decode the sound of any media file as a player plays it, block by block.
 
-    Yields float32 arrays of 16 kHz mono samples in about -1..1, `seconds` long but for the last. longest, warn: as in
+    Yields float32 arrays of 16 kHz mono samples in about -1..1, `seconds` (to 0.1) long but for the last. Two channels
+    that cancel one another are not added; the louder is taken. longest, warn: as in
     `ffmpeg.read_samples`. Raises InputError (one sentence, names the file) for a missing, empty, damaged or non-media
     file, a folder, a file without sound, samples that are no numbers, and sound that is too short or too long.
     """
-    count = 0
-    for wave in read_samples(path, SAMPLE_RATE, seconds, longest, warn):
-        count += len(wave)
-        yield wave
+    mixer, count = Mixer(), 0
+    portion = max(1, round(seconds * SAMPLE_RATE / _PIECE)) * _PIECE / SAMPLE_RATE
+    for samples in read_samples(path, SAMPLE_RATE, portion, longest, warn):
+        count += len(samples)
+        yield mixer.mix(samples)
     if count < SHORTEST_SECONDS * SAMPLE_RATE:
         raise InputError(f"{path} has {count / SAMPLE_RATE:.2f} s of sound; at least {SHORTEST_SECONDS} s is needed.")
+
+
+class Mixer:
+    """Two channels become one: their mean, or the louder where they cancel one another (opposite phase)."""
+
+    def __init__(self) -> None:
+        self._energy = np.zeros(3)  # of the mean, left and right, over the last half second
+        self._share = np.array([0.5, 0.5])
+
+    def mix(self, samples: np.ndarray) -> np.ndarray:
+        """The next samples [n,1] or [n,2] -> [n]; all but the last call's are a multiple of `_PIECE` long."""
+        if samples.shape[1] == 1:
+            return samples[:, 0]
+        mixed = np.empty(len(samples), np.float32)
+        for start in range(0, len(samples), _PIECE):
+            piece = samples[start : start + _PIECE]
+            both = np.concatenate([piece.mean(1, keepdims=True), piece], 1)
+            self._energy += 0.2 * (np.square(both, dtype=np.float64).mean(0) - self._energy)
+            mean, left, right = self._energy
+            share = np.array([0.5, 0.5])
+            if mean < _CANCELLED * (left + right) / 2:
+                favour = 1 + self._share  # the channel that was chosen stays, unless it becomes much fainter
+                share = np.array([1.0, 0.0]) if left * favour[0] >= right * favour[1] else np.array([0.0, 1.0])
+            fade = np.linspace(0, 1, len(piece), dtype=np.float32)[:, None]
+            mixed[start : start + _PIECE] = (piece * ((1 - fade) * self._share + fade * share)).sum(1)
+            self._share = share
+        return mixed
 
 
 def load(path: str | os.PathLike[str], seconds: float | None = None) -> np.ndarray:
@@ -216,17 +253,24 @@ def duration(path: str | os.PathLike[str]) -> float:
     return Recording.open(path).seconds
 
 
-def loudness(mel: Tensor, level: float) -> Tensor:
-    """How loud each video frame is beside the recording's speech level: [80, 4 T] -> [T], 0 silence, 1 loud."""
-    power = 10.0 ** mel.double()
-    frames = power.mean(0).unflatten(0, (-1, MELS_PER_FRAME)).mean(1)
-    decibels = 10 * torch.log10(frames + 1e-12) - max(level, -55.0) - _MEL_TO_LEVEL
-    return ((decibels + 30) / 30).clamp(0, 1).float()
+def relative(mel: Tensor, level: float | Tensor) -> Tensor:
+    """log10 mel power relative to a whole recording's speech level (dBFS), never below `FLOOR`: [..., 80, 4 T]."""
+    level = torch.as_tensor(level, dtype=mel.dtype).clamp(min=_QUIETEST)
+    return (mel - level / 10 - MEL_TO_LEVEL).clamp(min=FLOOR)
 
 
-_MEL_TO_LEVEL = 19.3  # dB between a speech frame's mean mel power and its mean square (measured on EmoDB and GRID)
+def normalise(mel: Tensor, level: float | Tensor) -> Tensor:
+    """`relative` as networks take it: about 0..2, 0 is silence."""
+    return (relative(mel, level) - FLOOR) / SPAN
 
 
+def loudness(speech: Tensor) -> Tensor:
+    """How loud each video frame's speech is beside its level (`VAD.listen`): [80, 4 T] -> [T], 0 silence, 1 loud."""
+    power = (10.0 ** speech.double()).mean(0).unflatten(0, (-1, MELS_PER_FRAME)).mean(1)
+    return ((power.log10() + 3) / 3).clamp(0, 1).float()
+
+
+_VOICED = FLOOR + 0.6  # mean over mel bands, bel below the speech level: fainter frames have no voice
 _LOW, _PITCHES = 34, 72  # mel bands in which harmonics stand apart; pitches that are tried
 
 
@@ -250,10 +294,11 @@ def _ripple(mel: Tensor) -> Tensor:
 def pitch(mel: Tensor) -> Tensor:
     """Melody of the voice in each video frame: log-mel [80, 4 T] -> [T,2], log2 of Hz and how sure (0..1) it is voiced.
 
-    The pitch whose harmonics fit best; on EmoDB and GRID within 0.04 octaves (median) of the WORLD vocoder's.
+    mel: log10 power relative to the speech level (`VAD.listen`). The pitch whose harmonics fit best; on EmoDB and GRID
+    within 0.04 octaves (median) of the WORLD vocoder's.
     """
     octaves, combs = _combs()
     fit, best = (F.normalize(_ripple(mel.T), dim=1) @ combs.to(mel).T).max(1)
-    voiced = ((fit - 0.5) / 0.2).clamp(0, 1) * (mel.mean(0) > -7)
+    voiced = ((fit - 0.5) / 0.2).clamp(0, 1) * (mel.mean(0) > _VOICED)
     voiced, tune = voiced.unflatten(0, (-1, MELS_PER_FRAME)), octaves.to(mel)[best].unflatten(0, (-1, MELS_PER_FRAME))
     return torch.stack([(voiced * tune).sum(1) / voiced.sum(1).clamp(min=1e-6), voiced.mean(1)], 1)

@@ -48,6 +48,7 @@ _STREAM = re.compile(r"  Stream #0:\d+.*?: (Audio|Video): (.*)")
 _DURATION = re.compile(r"  Duration: (\d+):(\d\d):(\d\d\.\d+),")
 _CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL, -signal.SIGFPE)
 _NO_MEMORY = ("Cannot allocate memory", "Resource temporarily unavailable", "alloc failed")
+TIMING = "aresample=async=1:first_pts=0"  # silence where time stamps have it: sound may start after the film
 _HEADER = 200  # lines of the log that are kept as the input's description
 _LOG_LINE = 4096  # bytes
 
@@ -55,6 +56,11 @@ _LOG_LINE = 4096  # bytes
 def source(path: Path) -> list[str]:
     """Arguments that name an input file, with what ffmpeg may do to read it."""
     return [*_READING, "-i", f"file:{path.resolve()}"]
+
+
+def playback(path: Path) -> list[str]:
+    """Arguments to read of a file only the sound that a player plays: the default track, or the best."""
+    return ["-vn", "-sn", "-dn", *source(path)]
 
 
 def program() -> str:
@@ -229,7 +235,8 @@ class _Reading:
     def __init__(self, path: str | os.PathLike[str], kind: str, noun: str, arguments: Sequence[str]) -> None:
         """noun: what the file should be, for messages."""
         self.file, self._noun = check_input(path, noun), noun
-        command = ["-nostdin", "-threads", "2", *source(self.file), "-sn", "-dn", "-filter_threads", "1", *arguments]
+        inputs = playback(self.file) if kind == "sound" else source(self.file)
+        command = ["-nostdin", "-threads", "2", *inputs, "-sn", "-dn", "-filter_threads", "1", *arguments]
         self.child = Child(command, read=True, memory=MEMORY[kind], cpu=CPU_SECONDS)
         assert self.child.process.stdout is not None
         self.pipe, self._portions = self.child.process.stdout, 0
@@ -285,25 +292,29 @@ def read_samples(
     longest: float = MAX_SECONDS,
     warn: Callable[[str], None] | None = None,
 ) -> Iterator[np.ndarray]:
-    """The first audio stream of any media file: float32 [N] mono samples at `rate` Hz in about -1..1, in blocks.
+    """The sound of any media file as it is played: float32 [N,1 or 2] samples at `rate` Hz in about -1..1, in blocks.
+
+    It begins where the film does, whenever its track starts; more channels than two are mixed to two.
 
     seconds: of a block, but for the last. longest: seconds that are allowed. warn: is told, at the end, in a sentence
     if parts of the file are missing or damaged. Raises InputError (one sentence, names the file).
     """
-    arguments = ["-map", "0:a:0", "-vn", "-ac", "1", "-ar", str(rate), "-t", f"{longest + 1:.3f}", "-f", "f32le", "-"]
+    arguments = ["-filter:a", f"{TIMING},aformat=channel_layouts=mono|stereo", "-ar", str(rate)]
+    arguments += ["-t", f"{longest + 1:.3f}", "-codec:a", "pcm_f32le", "-bitexact", "-f", "wav", "-"]
     reading, count = _Reading(path, "sound", "audio file", arguments), 0
     file = reading.file
     try:
-        while data := reading.pipe.read(4 * round(seconds * rate)):
+        channels = _channels(reading.pipe)
+        while data := reading.pipe.read(4 * channels * round(seconds * rate)):
             if not count:
                 reading.child.ready.wait()
                 _check_sound(file, reading.streams("Audio"))
-            wave = np.frombuffer(data[: len(data) // 4 * 4], np.float32)
+            wave = np.frombuffer(data[: len(data) // (4 * channels) * 4 * channels], np.float32).reshape(-1, channels)
             count += len(wave)
             if count > longest * rate:
                 raise InputError(f"{file} is longer than {_spelt(longest)}; cut it into parts.")
             if not np.abs(wave).max(initial=0) <= MAX_AMPLITUDE:  # NaN is not, either
-                at = (count - len(wave) + int((~(np.abs(wave) <= MAX_AMPLITUDE)).argmax())) / rate
+                at = (count - len(wave) + int((~(np.abs(wave) <= MAX_AMPLITUDE)).any(1).argmax())) / rate
                 raise InputError(
                     f"{file} holds samples at {at:.2f} s that are no numbers or far beyond full scale; "
                     "export it again, for example as 16-bit WAV."
@@ -362,6 +373,16 @@ def read_frames(
         warn(f"{file} is damaged or was cut; what could be read of it is used.")
 
 
+def _channels(wav: IO[bytes]) -> int:
+    """How many channels a WAV stream has, whose header is read up to the samples; 1 where it ends before."""
+    channels, head = 1, wav.read(12)
+    while len(head := wav.read(8)) == 8 and head[:4] != b"data":
+        body = wav.read(int.from_bytes(head[4:], "little"))
+        if head[:4] == b"fmt ":
+            channels = int.from_bytes(body[2:4], "little")
+    return channels
+
+
 def _ppm(pipe: IO[bytes]) -> np.ndarray | None:
     """The next picture uint8 [H,W,3] of a stream of binary PPMs; None at its end, or where it is cut."""
     if pipe.readline(16) != b"P6\n":
@@ -374,15 +395,15 @@ def _ppm(pipe: IO[bytes]) -> np.ndarray | None:
 
 def _check_sound(file: Path, streams: list[str]) -> None:
     """Raise InputError for a sample rate or a number of channels that no recording has."""
-    described = streams[0] if streams else ""
-    rate, channels = re.search(r", (\d+) Hz", described), re.search(r", (\d+) channels", described)
-    if rate and not SAMPLE_RATES[0] <= int(rate[1]) <= SAMPLE_RATES[1]:
-        raise InputError(
-            f"{file} has a sample rate of {rate[1]} Hz; between {SAMPLE_RATES[0]} and {SAMPLE_RATES[1]} are read: "
-            "export it again at 16000 or 48000."
-        )
-    if channels and int(channels[1]) > MAX_CHANNELS:
-        raise InputError(f"{file} has {channels[1]} channels; at most {MAX_CHANNELS} are read: mix it to stereo.")
+    for described in streams:
+        rate, channels = re.search(r", (\d+) Hz", described), re.search(r", (\d+) channels", described)
+        if rate and not SAMPLE_RATES[0] <= int(rate[1]) <= SAMPLE_RATES[1]:
+            raise InputError(
+                f"{file} has a sample rate of {rate[1]} Hz; between {SAMPLE_RATES[0]} and {SAMPLE_RATES[1]} are read: "
+                "export it again at 16000 or 48000."
+            )
+        if channels and int(channels[1]) > MAX_CHANNELS:
+            raise InputError(f"{file} has {channels[1]} channels; at most {MAX_CHANNELS} are read: mix it to stereo.")
 
 
 def _spelt(seconds: float) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import EmoTalkError, InputError, UsageError
-from .ffmpeg import MEMORY, Child, packets, source
+from .ffmpeg import MEMORY, TIMING, Child, packets, playback
 from .files import PartFile, Workspace, check_output, write_error
 
 QUALITY = 17  # x264's constant rate factor: visually lossless for faces
@@ -230,9 +230,9 @@ def _encoding(
 
 
 def _sound(audio: str | os.PathLike[str]) -> list[str]:
-    """The second input's samples one after another, as they were heard, whatever its time stamps say."""
-    command = [*source(Path(audio)), "-map", "0:v:0", "-map", "1:a:0"]
-    command += ["-filter:a", f"asetpts=N/SR/TB,aformat=sample_rates={_SAMPLE_RATES}:channel_layouts=mono|stereo"]
+    """The sound that was analysed (`ffmpeg.read_samples`), at its own rate, in the same time."""
+    command = [*playback(Path(audio)), "-filter:a"]
+    command += [f"{TIMING},aformat=sample_rates={_SAMPLE_RATES}:channel_layouts=mono|stereo"]
     return [*command, "-codec:a", "aac", "-b:a", "160k", "-flags:a", "+bitexact"]
 
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..media.audio import N_MELS, SAMPLE_RATE, mel_filters
-from .eac import normalise
+from ..media.audio import N_MELS, SAMPLE_RATE, mel_filters, normalise
 from .tower import _Tower
 
 SPEECH = 0.3  # normalised log-mel, mean over bands, from which on a frame counts as speech
@@ -68,11 +67,6 @@ class AudioTower(_Tower):
     also reach the output directly: such functionals are what a few hundred recordings can teach. The output is an
     average of the anchors' embeddings, so that even a wrong guess is an emotion.
     """
-
-    combs: Tensor
-    pitches: Tensor
-    hann: Tensor
-    anchors: Tensor
 
     name, Dims = "ame_audio", AudioDims
 
@@ -170,7 +164,7 @@ class AudioTower(_Tower):
         return torch.cat([*found, mean((loud - mean(loud, voiced)) * away, voiced)], 1)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Normalised log-mel [B,80,window] (`eac.normalise`) -> unit vectors [B,512]."""
+        """Normalised log-mel [B,80,window] (`audio.normalise`) -> unit vectors [B,512]."""
         statistics = self.forget(self.standard(self.statistics(mel)).clamp(-4, 4))
         change = F.avg_pool1d(mel - 0.5 * mel.mean(2, keepdim=True), 2)
         speed = 3 * F.pad(change.diff(dim=2), (1, 0))

@@ -2,7 +2,8 @@
 
 A Transformer over one intensity token and one token per video frame (eq. 3), then an MLP (eq. 4).
 It works on windows of 32 frames; longer audio runs through overlapping windows that are blended, in
-constant memory, so that neither seams nor the way the audio was cut into blocks can be seen.
+constant memory, so that neither seams nor the way the audio was cut into blocks can be seen. What it hears is speech
+relative to its own level, as `vad.VAD.listen` gives it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,21 @@ from torch import Tensor, nn
 from ..emotions.emotion import between
 from ..emotions.prototypes import COMPONENTS
 from ..errors import UsageError, WeightsError
-from ..media.audio import FPS, MELS_PER_FRAME, N_MELS
-from ..motion.lips import CONTACT, LARGEST, NAMED, PEAK, VISEMES, VOWELS, blended, close_lips, peaks, smoothed
+from ..media.audio import FLOOR, FPS, MELS_PER_FRAME, N_MELS, SPAN
+from ..motion.lips import (
+    CONTACT,
+    LARGEST,
+    NAMED,
+    PEAK,
+    SHARP,
+    VISEMES,
+    VOWELS,
+    blended,
+    close_lips,
+    peaks,
+    sharpened,
+    smoothed,
+)
 from ..numeric import smoothstep
 from ..settings import INTENSITY
 from . import checkpoints
@@ -30,9 +44,6 @@ RIVAL = 0.3  # weight of what is neither bilabial nor vowel: lips closed on a /t
 LIKELY = (0.03, 0.07)  # probability of closed lips (`closing`) from which on they are drawn together, and closed
 REACH = PEAK + 2  # video frames on either side on which `EAC.contact` depends
 OPENING, JAW = 1.2, 0.35  # factor on jawOpen up to this: a regression opens less than those it learned from
-
-_QUIETEST = -55.0  # dBFS: below this a recording is silence, not quiet speech
-MEL_TO_LEVEL = 1.93  # log10 mel power of speech minus its level in bel
 
 
 @dataclass(frozen=True)
@@ -55,16 +66,26 @@ class Dims:
     visemes: int = 0
 
 
-def normalise(mel: Tensor, level: float | Tensor) -> Tensor:
-    """Log-mel relative to the recording's speech level (dBFS): about 0..2, 0 is silence. Any shape [..., 80, 4 T]."""
-    level = torch.as_tensor(level, dtype=mel.dtype).clamp(min=_QUIETEST)
-    return ((mel - level / 10 - MEL_TO_LEVEL + 5) / 3).clamp(min=0)
+@dataclass(frozen=True)
+class Overlap:
+    """How windows overlap: a new one every `hop` frames, each of which answers for the 2 hop frames before its last
+    `after`."""
+
+    hop: int
+    after: int
+
+    @property
+    def look_ahead(self) -> int:
+        """Video frames after a moment on which its motion depends."""
+        return 2 * self.hop + self.after - 1 + REACH
+
+
+WHOLE = Overlap(16, 0)  # a recording that is there: every frame stands in the middle of a window once
+LIVE = Overlap(4, 4)  # speech that is coming in: four times the work, a third of the delay
 
 
 class EAC(nn.Module):
-    """mel [B,80,4T] (see `normalise`), z_emo [B,512], mu [B] in 1..3 -> beta [B,T,64], sigma [B,width]."""
-
-    lips: Tensor
+    """Speech mel [B,80,4T] (see `vad.VAD.listen`), z_emo [B,512], mu [B] in 1..3 -> beta [B,T,64], sigma [B,width]."""
 
     def __init__(self, dims: Dims = Dims()) -> None:
         super().__init__()
@@ -136,15 +157,23 @@ class EAC(nn.Module):
         half = MELS_PER_FRAME // 2
         return F.avg_pool1d(F.pad(share, (half, half)), 2 * MELS_PER_FRAME, MELS_PER_FRAME).logit(1e-4)
 
+    def sharpness(self, heard: Tensor | None, like: Tensor) -> Tensor:
+        """Share of each of `SHARP` in what is heard, logits [B,4T,visemes]: [B,T,len(SHARP)] in 0..1, like `like`."""
+        if heard is None:
+            return like.new_zeros(*like.shape[:2], len(SHARP))
+        said = heard.softmax(2)
+        share = torch.stack([said[..., [VISEMES.index(name) for name in names]].sum(2) for names in SHARP.values()], 1)
+        return F.avg_pool1d(share, MELS_PER_FRAME).transpose(1, 2)
+
     def forward(self, mel: Tensor, z: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
-        """One window: normalised mel [B,80,4T] with T <= 32, z [B,512], mu [B] -> beta [B,T,64], sigma [B,width]."""
+        """One window: speech mel [B,80,4T] with T <= 32, z [B,512], mu [B] -> beta [B,T,64], sigma [B,width]."""
         beta, _, _, sigma = self.window(mel, z, mu)
         return beta, sigma
 
     def window(self, mel: Tensor, z: Tensor, mu: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """`forward`, and between its results logits: [B,T] of closed lips, [B,4T,visemes] of what is being said."""
         sigma = mu[:, None] * self.intensity
-        tokens = torch.cat([sigma[:, None], self.audio(mel).transpose(1, 2)], 1)
+        tokens = torch.cat([sigma[:, None], self.audio((mel - FLOOR) / SPAN).transpose(1, 2)], 1)
         tokens = tokens + self.position[: tokens.shape[1]] + self.emotion(z)[:, None]
         if self.dims.encoder == "mlp":
             for block in self.encoder:
@@ -163,72 +192,81 @@ class EAC(nn.Module):
         mels: Iterable[Tensor],
         z: Tensor,
         mu: float | Tensor,
-        level: float,
         batch: int = 16,
         times: Tensor | None = None,
+        overlap: Overlap = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Motion for audio of any length.
+        """Motion for speech of any length.
 
-        mels: log-mel blocks [80, 4 n] of any size (`audio.Recording.mels`). z: [512]. mu: 1..3. level: dBFS
-        (`audio.Recording.level`). With times [K] in s, z [K,512] and mu [K] are keyframes: each window takes what
-        lies at its middle, and the blending of windows makes the change smooth. Yields beta [n,64] and sigma
-        [n,width] blocks, one row a video frame at 25 frames/s; their content does not depend on how the mels were
-        cut. Raises UsageError for mu outside 1..3.
+        mels: blocks [80, 4 n] of any size, as `vad.VAD.listen` gives them. z: [512]. mu: 1..3. With times [K] in s,
+        z [K,512] and mu [K] are keyframes: each window takes what lies at its middle, and the blending of windows
+        makes the change smooth. overlap: `WHOLE`, or `LIVE` for less delay. Yields beta [n,64] and sigma [n,width]
+        blocks, one row a video frame at 25 frames/s; their content does not depend on how the mels were cut. Raises
+        UsageError for mu outside 1..3.
         """
         mu = torch.as_tensor(mu, dtype=torch.float32, device="cpu").reshape(-1)
         if not bool(((mu >= INTENSITY[0]) & (mu <= INTENSITY[1])).all()):
             raise UsageError(f"Intensity {mu.tolist()} is outside 1..3; choose a value between them.")
         times = torch.zeros(1) if times is None else times.cpu()
         z = z.cpu().reshape(len(times), -1)
-        sizes = [self.dims.components, 1, self.dims.width]
+        sizes = [self.dims.components, 1 + len(SHARP), self.dims.width]
         rows, done = torch.empty(0, sum(sizes), device=self.intensity.device), 0  # the first `done` rows have left
-        for block in itertools.chain(self._rows(mels, z, mu, times, level, batch), [None]):
+        for block in itertools.chain(self._rows(mels, z, mu, times, batch, overlap), [None]):
             if block is not None:
                 rows = torch.cat([rows, block])
             ready = len(rows) - (REACH if block is not None else 0)
             if ready > done:
-                beta, closed, sigma = rows.split(sizes, 1)
-                beta = self.contact(beta, closed[:, 0].sigmoid())
+                beta, said, sigma = rows.split(sizes, 1)
+                beta = self.contact(beta, said[:, 0].sigmoid(), said[:, 1:])
                 yield beta[done:ready], sigma[done:ready].clone()
                 rows, done = rows[max(0, ready - REACH) :], min(REACH, ready)
 
     def _rows(
-        self, mels: Iterable[Tensor], z: Tensor, mu: Tensor, times: Tensor, level: float, batch: int
+        self, mels: Iterable[Tensor], z: Tensor, mu: Tensor, times: Tensor, batch: int, overlap: Overlap
     ) -> Iterator[Tensor]:
-        """Windows blended: rows of beta, the logit of closed lips, and sigma, one a video frame."""
-        window, device = self.dims.window, self.intensity.device
-        hop = window // 2
-        fade = torch.sin(torch.pi * (torch.arange(window) + 0.5) / window).square()[:, None].to(device)
-        edge = torch.zeros(self.dims.n_mels, hop * MELS_PER_FRAME, device=device)
-        buffer, carry, seen, given = edge, None, 0, -hop  # `given`: frames that have left, the lead-in counted
+        """Windows blended: rows of beta, the logit of closed lips, shares of `SHARP`, and sigma, one a video frame."""
+        window, device, hop = self.dims.window, self.intensity.device, overlap.hop
+        answered = slice(window - overlap.after - 2 * hop, window - overlap.after)
+        middle = answered.start + hop
+        fade = torch.sin(torch.pi * (torch.arange(2 * hop) + 0.5) / (2 * hop)).square()[:, None].to(device)
+
+        def silence(frames: int) -> Tensor:
+            return torch.full((self.dims.n_mels, frames * MELS_PER_FRAME), FLOOR, device=device)
+
+        buffer, carry, seen, given = (
+            silence(middle),
+            None,
+            0,
+            -hop,
+        )  # `given`: frames that have left, the lead-in counted
         first = 0  # of the windows to come; window i has its middle at frame i * hop
 
         def padded() -> Iterator[tuple[Tensor, bool]]:
             nonlocal seen
             for mel in mels:
                 seen += mel.shape[1] // MELS_PER_FRAME
-                yield normalise(mel.to(device), level), False
-            missing = -seen % hop + hop
-            yield torch.zeros(self.dims.n_mels, missing * MELS_PER_FRAME, device=device), True
+                yield mel.to(device), False
+            yield silence(-seen % hop + hop + overlap.after), True
 
         for mel, last in padded():
             buffer = torch.cat([buffer, mel], 1)
-            windows = buffer.shape[1] // MELS_PER_FRAME // hop - 1
+            windows = (buffer.shape[1] // MELS_PER_FRAME - window) // hop + 1
             while windows > 0:
                 count = min(windows, batch)
-                length = (count + 1) * hop * MELS_PER_FRAME
+                length = ((count - 1) * hop + window) * MELS_PER_FRAME
                 inputs = buffer[:, :length].unfold(1, window * MELS_PER_FRAME, hop * MELS_PER_FRAME).transpose(0, 1)
                 middles = torch.arange(first, first + count) * (hop / FPS)
                 felt = F.normalize(between(times, z, middles), dim=1) if len(times) > 1 else z.expand(count, -1)
                 beta, closed, heard, sigma = self.window(
                     inputs, felt.to(device), between(times, mu, middles).to(device, inputs.dtype)
                 )
-                closed = self.closing(closed, heard)
+                closed, sharp = self.closing(closed, heard), self.sharpness(heard, beta)
                 first += count
-                rows = torch.cat([beta, closed[..., None], sigma[:, None].expand(-1, window, -1)], 2) * fade
+                rows = [beta, closed[..., None], sharp, sigma[:, None].expand(-1, window, -1)]
+                rows = torch.cat(rows, 2)[:, answered] * fade
                 mixed = torch.zeros((count + 1) * hop, rows.shape[2], device=device)
                 for i in range(count):
-                    mixed[i * hop : i * hop + window] += rows[i]
+                    mixed[i * hop : (i + 2) * hop] += rows[i]
                 if carry is not None:
                     mixed[:hop] += carry
                 carry = mixed[-hop:].clone()
@@ -241,22 +279,34 @@ class EAC(nn.Module):
                 if stop > start:
                     yield ready[start:stop]
 
-    def predict(
-        self, mel: Tensor, z: Tensor, mu: float | Tensor, level: float, times: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """`stream` for a whole log-mel [80, 4 T] at once: beta [T,64], sigma [T,width]."""
-        motion = list(self.stream([mel], z, mu, level, times=times))
+    def predict(self, mel: Tensor, z: Tensor, mu: float | Tensor, times: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`stream` for all speech [80, 4 T] at once: beta [T,64], sigma [T,width]."""
+        motion = list(self.stream([mel], z, mu, times=times))
         return torch.cat([beta for beta, _ in motion]), torch.cat([sigma for _, sigma in motion])
 
-    def contact(self, beta: Tensor, closed: Tensor) -> Tensor:
-        """Coefficients [n,64] in their range, with lips closed as far as `closed` [n] (probability) says.
+    @torch.inference_mode()
+    def visemes(self, mel: Tensor, z: Tensor) -> Tensor:
+        """Logits [4T, visemes] of what is said in each mel frame of speech [80,4T]."""
+        window, hop = self.dims.window * MELS_PER_FRAME, self.dims.window * MELS_PER_FRAME // 2
+        count = -(-mel.shape[1] // hop)
+        margin = (hop // 2, count * hop - mel.shape[1] + hop // 2)
+        windows = F.pad(mel.to(self.intensity.device), margin, value=FLOOR).unfold(1, window, hop).transpose(0, 1)
+        z = z.to(windows).expand(count, -1)
+        logits = self.window(windows, z, torch.ones(count, device=windows.device))[2]
+        return logits[:, hop // 2 : hop // 2 + hop].flatten(0, 1)[: mel.shape[1]]
 
-        A regression averages a closure with what surrounds it. Lips that are likely to be closed, or nearer than
-        `CONTACT`, are therefore drawn smoothly together. All is smoothed a little, which closures survive.
+    def contact(self, beta: Tensor, closed: Tensor, sharp: Tensor) -> Tensor:
+        """Coefficients [n,64] in their range, with the mouth that is seen to say what is heard.
+
+        closed: probability [n] of closed lips; sharp: how much of each of `SHARP` is heard [n,len(SHARP)], 0..1.
+        A regression averages a closure, or a rounding, with what surrounds it. Lips that are likely to be closed, or
+        nearer than `CONTACT`, are therefore drawn smoothly together, and shapes that are heard are made
+        (`lips.sharpened`). All is smoothed a little, which closures survive.
         """
         beta = torch.cat([beta[:, :NAMED].clamp(0, LARGEST), beta[:, NAMED:]], 1)
         jaw = COMPONENTS.index("jawOpen")
         beta[:, jaw] += (OPENING - 1) * beta[:, jaw].clamp(max=JAW)
+        beta = sharpened(beta, sharp)
         apart = (beta @ self.lips).clamp(min=0)
         likely = smoothstep(((peaks(closed) - LIKELY[0]) / (LIKELY[1] - LIKELY[0])).clamp(0, 1))[:, None]
         allowed = (

@@ -22,8 +22,9 @@ from .emotion_space import AME
 from .hef import HEF
 from .memory import keep_freed
 from .text_tower import SPACE
+from .vad import VAD
 
-Loaded = tuple[FaceModel, Callable[..., Any], AME, EAC, HEF | None, torch.device, dict[str, str], str]
+Loaded = tuple[FaceModel, Callable[..., Any], AME, VAD, EAC, HEF | None, torch.device, dict[str, str], str]
 
 
 def load_models(
@@ -51,12 +52,12 @@ def load_models(
 
             tracker = AlignmentTracker.load(folder, place)
         ame = spaces.load(clip or checkpoints.load("eac", folder).dims.get("space") or SPACE, folder).to(place)
-        eac = EAC.load(folder, ame.space).to(place)
+        vad, eac = VAD.load(folder).to(place), EAC.load(folder, ame.space).to(place)
         hef = HEF.load(folder, place).accelerate(engine) if generator == "hef" else None
     unused = {"sync", "identity"} | ({"hef"} if hef is None else set())  # those two only measure
     unused |= {"tracker"} if landmarks != "builtin" else set()
     hashes = {name: digest for name, digest in checkpoints.index(folder).items() if Path(name).stem not in unused}
-    return model, tracker, ame, eac, hef, place, hashes, landmarks
+    return model, tracker, ame, vad, eac, hef, place, hashes, landmarks
 
 
 @contextlib.contextmanager

@@ -7,19 +7,98 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..emotions.prototypes import COMPONENTS
+from ..numeric import smoothstep
 
 LARGEST = 1.2  # of a named coefficient; fitted faces stay below 1
 NAMED = 53  # blendshapes are never negative, the residual components after them may be
 CONTACT = 0.3  # cm: lips that come nearer than this are drawn together (see `EAC.contact`)
-VISEMES = (  # what it tells apart, in `training.motion`'s order
-    *("silence", "bilabial", "labiodental", "dental", "alveolar", "sibilant", "postalveolar", "velar", "rhotic"),
-    *("glide", "close front", "near front", "mid front", "open front", "open", "central", "open round", "mid round"),
-    *("close round", "breath"),
-)
-VOWELS = VISEMES[10:19]
 PEAK = 2  # video frames on either side among which a closure has its peak
 BLEND = 0.3  # share of a closure that reaches the frames before and after: lips do not meet in no time
 SMOOTH = (0.25, 0.5, 0.25)  # over video frames: a regression trembles
+
+
+# What EAC tells apart, and the mouth that says it at full articulation; a name without its side means left and right.
+# Shapes after JALI's viseme table (Edwards et al. 2016), moved towards a least-squares fit to GRID's tracked mouth.
+POSES: dict[str, dict[str, float]] = {
+    "silence": {},
+    "bilabial": {
+        "mouthPress": 0.25,
+        "mouthRollLower": 0.10,
+        "mouthRollUpper": 0.16,
+        "jawOpen": 0.08,
+        "mouthPucker": 0.08,
+    },
+    "labiodental": {"jawOpen": 0.05, "mouthRollLower": 0.75, "mouthUpperUp": 0.24},
+    "dental": {"jawOpen": 0.11, "mouthLowerDown": 0.05, "mouthUpperUp": 0.05, "mouthPucker": 0.06},
+    "alveolar": {"jawOpen": 0.15, "mouthLowerDown": 0.04, "mouthUpperUp": 0.09, "mouthShrugUpper": 0.12},
+    "sibilant": {
+        "jawOpen": 0.11,
+        "mouthLowerDown": 0.10,
+        "mouthUpperUp": 0.15,
+        "mouthShrugUpper": 0.18,
+        "mouthStretch": 0.10,
+    },
+    "postalveolar": {"jawOpen": 0.10, "mouthFunnel": 0.22, "mouthPucker": 0.15, "mouthUpperUp": 0.10},
+    "velar": {"jawOpen": 0.19, "mouthUpperUp": 0.10, "mouthShrugUpper": 0.18},
+    "rhotic": {"jawOpen": 0.10, "mouthFunnel": 0.03, "mouthPucker": 0.25},
+    "glide": {"jawOpen": 0.04, "mouthPucker": 0.68, "mouthFunnel": 0.12},
+    "close front": {
+        "jawOpen": 0.19,
+        "mouthStretch": 0.25,
+        "mouthUpperUp": 0.17,
+        "mouthLowerDown": 0.09,
+        "mouthShrugUpper": 0.15,
+    },
+    "near front": {"jawOpen": 0.21, "mouthStretch": 0.06, "mouthUpperUp": 0.12, "mouthShrugUpper": 0.22},
+    "mid front": {
+        "jawOpen": 0.31,
+        "mouthStretch": 0.14,
+        "mouthUpperUp": 0.14,
+        "mouthLowerDown": 0.08,
+        "mouthShrugUpper": 0.18,
+    },
+    "open front": {"jawOpen": 0.36, "mouthStretch": 0.10, "mouthUpperUp": 0.10, "mouthLowerDown": 0.06},
+    "open": {"jawOpen": 0.37, "mouthLowerDown": 0.08, "mouthUpperUp": 0.10, "mouthShrugUpper": 0.10},
+    "central": {"jawOpen": 0.16, "mouthUpperUp": 0.08, "mouthShrugUpper": 0.15},
+    "open round": {"jawOpen": 0.22, "mouthFunnel": 0.08, "mouthPucker": 0.30},
+    "mid round": {"jawOpen": 0.16, "mouthFunnel": 0.16, "mouthPucker": 0.44},
+    "close round": {"jawOpen": 0.07, "mouthFunnel": 0.12, "mouthPucker": 0.60},
+    "breath": {"jawOpen": 0.18},
+}
+VISEMES = tuple(POSES)
+VOWELS = VISEMES[10:19]
+
+
+# Shapes that a regression averages away, each by the visemes that show it, and the coefficients that make it.
+SHARP = {"labiodental": ("labiodental",), "round": ("glide", "close round"), "postalveolar": ("postalveolar",)}
+_RAISED = {  # at least so much
+    "labiodental": {"mouthRollLower": 0.75, "mouthUpperUp": 0.2},
+    "round": {"mouthPucker": 0.75, "mouthFunnel": 0.2},
+    "postalveolar": {"mouthFunnel": 0.35, "mouthPucker": 0.15},
+}
+_LOWERED = {  # at most so much
+    "labiodental": {"jawOpen": 0.06, "mouthLowerDown": 0.0, "mouthShrugUpper": 0.1, "mouthFunnel": 0.05},
+    "round": {"mouthStretch": 0.0, "mouthSmile": 0.15, "mouthDimple": 0.0},
+    "postalveolar": {"mouthStretch": 0.1},
+}
+HEARD = (0.35, 0.75)  # share of a shape among what is heard, from which on it is made, and made whole
+
+
+def sharpened(beta: Tensor, share: Tensor) -> Tensor:
+    """Coefficients [n,64] moved towards the shapes `SHARP` as far as they are heard: share [n,len(SHARP)] in 0..1."""
+    strength = smoothed(smoothstep(((share - HEARD[0]) / (HEARD[1] - HEARD[0])).clamp(0, 1)))
+    beta = beta.clone()
+    for column, name in enumerate(SHARP):
+        part = strength[:, column, None]
+        for bounds, sign in ((_RAISED, 1.0), (_LOWERED, -1.0)):
+            for shape, bound in bounds[name].items():
+                own = [
+                    i
+                    for i, component in enumerate(COMPONENTS)
+                    if component.removesuffix("Left").removesuffix("Right") == shape
+                ]
+                beta[:, own] += sign * part * (sign * (bound - beta[:, own])).clamp(min=0)
+    return beta
 
 
 def peaks(closed: Tensor) -> Tensor:

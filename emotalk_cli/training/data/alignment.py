@@ -1,124 +1,108 @@
-"""Phone times for recordings of which only the words' phones are known (speechocean762).
+"""Phone times for recordings of which only the words are known: pocketsphinx's English model, aligned by force.
 
-A small monophone hidden Markov model: three states a phone, one Gaussian with diagonal covariance a
-state, started on LJSpeech's timed phones and refined by Viterbi training.
+`pip install pocketsphinx` (BSD; its acoustic model and dictionary are in the wheel) is needed for training only.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from ...media import audio
-from . import motion
+from ...errors import UsageError
+from .motion import Phone
 
-STATES = 3  # a phone lasts at least 30 ms
-ROUNDS = 5
-SILENCE = "sil"
-_HOP = audio.HOP / audio.SAMPLE_RATE
+SILENCES = ("SIL", "+SPN+", "+NSN+", "<sil>")
+_RATE = 100  # frames of the acoustic model in a second
+_LATE = 0.014  # s by which a frame's middle lies after its start (LJSpeech's phones start so much later)
 
 
-def features(mel: torch.Tensor) -> np.ndarray:
-    """13 cepstra with first and second differences of a log-mel [80,L], normalised over the clip: [L,39]."""
-    logs = mel.float().numpy().astype(np.float64)
-    logs = np.maximum(logs, logs.max() - 6)
-    order = np.arange(13)[:, None] * (np.arange(len(logs)) + 0.5) * np.pi / len(logs)
-    cepstra = (np.cos(order) @ logs).T
-    delta = np.gradient(cepstra, axis=0)
-    joined = np.concatenate([cepstra, delta, np.gradient(delta, axis=0)], 1)
-    return (joined - joined.mean(0)) / (joined.std(0) + 1e-6)
+class Word(NamedTuple):
+    """A word and its phones (ARPAbet, no stress), or None for those of the dictionary."""
+
+    text: str
+    phones: tuple[str, ...] | None = None
 
 
 class Aligner:
-    """Gaussians of all phones' states; a phone is an ARPAbet label without stress, or `sil`."""
+    """pocketsphinx's decoder, one recording at a time. Raises UsageError where it is not installed."""
 
-    def __init__(self, phones: list[str]) -> None:
-        self.index = {phone: i * STATES for i, phone in enumerate(phones)}
-        self.mean = np.zeros((len(phones) * STATES, 39))
-        self.variance = np.ones_like(self.mean)
-
-    def estimate(self, frames: list[np.ndarray], states: list[np.ndarray]) -> None:
-        """Set the Gaussians from frames [L,39] and the state of each frame [L] (-1: unknown)."""
-        rows, labels = np.concatenate(frames), np.concatenate(states)
-        floor = 0.1 * rows.var(0)
-        for state in range(len(self.mean)):
-            own = rows[labels == state]
-            if len(own) >= 20:
-                self.mean[state], self.variance[state] = own.mean(0), np.maximum(own.var(0), floor)
-
-    def align(self, frames: np.ndarray, words: list[list[str]]) -> tuple[np.ndarray, list[motion.Phone]]:
-        """Best states [L] and timed phones of one recording, with optional silence around and between words."""
-        units: list[tuple[str, bool]] = [(SILENCE, True)]
-        for word in words:
-            units += [(phone, False) for phone in word] + [(SILENCE, True)]
-        chain = np.concatenate([self.index[phone] + np.arange(STATES) for phone, _ in units])
-        entry = np.arange(len(chain)) % STATES == 0
-        skips = entry & np.repeat([i > 0 and units[i - 1][1] for i in range(len(units))], STATES)  # past a silence
-        mean, variance = self.mean[chain], self.variance[chain]
-        score = -0.5 * (
-            (frames**2) @ (1 / variance).T
-            - 2 * frames @ (mean / variance).T
-            + (mean**2 / variance + np.log(variance)).sum(1)
+    def __init__(self) -> None:
+        try:
+            from pocketsphinx import Decoder, get_model_path
+        except ImportError as error:
+            raise UsageError("Phones are aligned by pocketsphinx; install it (pip install pocketsphinx).") from error
+        self._decoder = Decoder(
+            hmm=get_model_path("en-us/en-us"),
+            dict=get_model_path("en-us/cmudict-en-us.dict"),
+            lm=None,
+            bestpath=False,  # its lattice loses the end of one recording in two
+            loglevel="FATAL",
         )
-        best = np.full(len(chain), -np.inf)
-        best[0] = score[0, 0]
-        best[STATES] = score[0, STATES]
-        back = np.zeros((len(frames), len(chain)), np.int64)
-        for i in range(1, len(frames)):
-            step = np.concatenate([[-np.inf], best[:-1]])
-            jump = np.where(skips, np.concatenate([np.full(STATES + 1, -np.inf), best[: -STATES - 1]]), -np.inf)
-            options = np.stack([best, step, jump])
-            choice = options.argmax(0)
-            back[i] = np.array([0, 1, STATES + 1])[choice]
-            best = options.max(0) + score[i]
-        at = len(chain) - 1 if best[-1] >= best[-1 - STATES] else len(chain) - 1 - STATES
-        path = np.empty(len(frames), np.int64)
-        for i in range(len(frames) - 1, -1, -1):
-            path[i] = at
-            at -= back[i, at]
-        phones, owner = [], path // STATES
-        edges = np.flatnonzero(np.diff(owner, prepend=-1, append=-1))
-        for start, end in zip(edges[:-1], edges[1:]):
-            phones.append(motion.Phone(float(start) * _HOP, float(end) * _HOP, units[owner[start]][0]))
-        return chain[path], phones
+        self._added: set[str] = set()
+
+    def align(self, wave: np.ndarray, words: Sequence[Word]) -> list[Phone]:
+        """Timed phones of samples [N] at 16 kHz that say `words`; [] where sound and words do not fit.
+
+        Words that the dictionary lacks, and that come without phones, make it [] as well.
+        """
+        named = [self._name(word) for word in words]
+        if None in named:
+            return []
+        pcm = (np.clip(wave / max(1e-6, np.abs(wave).max()) * 0.7, -1, 1) * 32767).astype("<i2").tobytes()
+        decoder = self._decoder
+        decoder.set_align_text(" ".join(named))
+        try:
+            self._hear(pcm)
+            if decoder.hyp() is None:
+                return []
+            decoder.set_alignment()
+            self._hear(pcm)
+            found = decoder.get_alignment()
+        except RuntimeError:
+            return []
+        return [
+            Phone(
+                phone.start / _RATE + _LATE,
+                (phone.start + phone.duration) / _RATE + _LATE,
+                "sil" if phone.name in SILENCES else phone.name,
+            )
+            for word in found
+            for phone in word
+        ]
+
+    def _hear(self, pcm: bytes) -> None:
+        self._decoder.start_utt()
+        self._decoder.process_raw(pcm, full_utt=True)
+        self._decoder.end_utt()
+
+    def _name(self, word: Word) -> str | None:
+        """The word as the decoder's dictionary knows it, added if it has to be."""
+        if word.phones is None:
+            name = word.text.lower()
+            return name if self._decoder.lookup_word(name) else None
+        name = f"{word.text.lower()}={'-'.join(word.phones)}"
+        if name not in self._added:
+            self._decoder.add_word(name, " ".join(word.phones), True)
+            self._added.add(name)
+        return name
 
 
-def _states(aligner: Aligner, phones: list[motion.Phone], length: int) -> np.ndarray:
-    states = np.full(length, -1)
-    for phone in phones:
-        label = phone.label.strip().rstrip("012") if motion.visemes_of(phone.label) != ("silence",) else SILENCE
-        if label in aligner.index:
-            edges = np.linspace(phone.start / _HOP, phone.end / _HOP, STATES + 1).round().astype(int)
-            for k in range(STATES):
-                states[edges[k] : edges[k + 1]] = aligner.index[label] + k
-    return states
-
-
-def train(timed: list, untimed: list, words: list[list[list[str]]]) -> tuple[Aligner, list[list[motion.Phone]]]:
-    """Aligner trained on clips with phones (`timed`) and with only their words' phones; also the latter's alignment."""
-    known = [features(clip.mel) for clip in timed]
-    unknown = [features(clip.mel) for clip in untimed]
-    aligner = Aligner(sorted({phone for clip in words for word in clip for phone in word}) + [SILENCE])
-    labels = [_states(aligner, clip.phones, len(frames)) for clip, frames in zip(timed, known)]
-    aligner.estimate(known, labels)
-    for _ in range(ROUNDS):
-        results = [aligner.align(frames, clip) for frames, clip in zip(unknown, words)]
-        aligner.estimate(known + unknown, labels + [states for states, _ in results])
-    return aligner, [phones for _, phones in results]
-
-
-def manifest(path: Path) -> list[tuple[str, str, list[list[str]], str]]:
-    """Utterance, speaker, phones by word and text of speechocean762's manifest."""
+def manifest(path: Path) -> list[tuple[str, str, list[Word], str]]:
+    """Utterance, speaker, words and text of speechocean762's manifest."""
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     return [
         (
             row["utterance"],
             row["speaker"],
-            [[p.rstrip("012") for p in word.split()] for word in row["phones_by_word"].split("|")],
+            [
+                Word(text, tuple(phone.rstrip("012") for phone in phones.split()))
+                for text, phones in zip(row["text"].split(), row["phones_by_word"].split("|"), strict=True)
+            ],
             row["text"],
         )
         for row in rows

@@ -14,12 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...media import audio
-from ...models.eac import MEL_TO_LEVEL, normalise
+from ...media.audio import FIRST_BAND, FLOOR, MEL_TO_LEVEL
 
 LOWEST, HIGHEST = 60.0, 480.0  # Hz, of the new voices' pitch
 KINDS = ("own", "other", "child", "low", "whisper", "sung")
 CHANCES = (0.48, 0.22, 0.10, 0.06, 0.09, 0.05)
 _PITCHES = 160  # steps of pitch, equally spaced in its logarithm
+GAIN = 0.4  # bel, standard deviation of how wrong the level of speech is guessed
 _ENVELOPE = 5  # bands over which harmonics are smoothed away
 
 
@@ -62,7 +63,7 @@ def smooth_bands(mel: Tensor) -> Tensor:
 
 
 class Augmenter:
-    """Log-mels [B,80,L] and levels [B] -> normalised log-mels as EAC takes them (`normalise`).
+    """Log-mels [B,80,L] and the levels [B] (dBFS) of their speech -> log-mels relative to those levels.
 
     background: log-mels with their levels that are no speech, to be mixed in.
     """
@@ -75,8 +76,8 @@ class Augmenter:
         self.combs = combs()
 
     def __call__(self, mel: Tensor, level: Tensor, generator: torch.Generator) -> Tensor:
-        """New voice, background, room, microphone, line and level for each window."""
-        chance = _Chance(len(mel), generator)
+        """New voice, background, room, microphone, line and level for each window, as `VAD.listen` gives speech."""
+        chance = Chance(len(mel), generator)
         power = 10 ** self.revoice(mel, chance)
         reference = 10 ** (level / 10 + MEL_TO_LEVEL)[:, None, None]  # mean mel power of this window's speech
 
@@ -88,13 +89,21 @@ class Augmenter:
             snr = chance.uniform(lowest, 35, 1, 1)
             power = power + chance.some(probability) * reference * 10 ** (-snr / 10) * noise
 
+        log = self.channel(power, chance) - (level / 10 + MEL_TO_LEVEL)[:, None, None]
+        log = log + GAIN * chance.normal(1, 1)
+        holes = chance.uniform(0, 1, 80, 1) < 0.03 * chance.some(0.3)
+        holes[:, :FIRST_BAND] = True
+        return torch.where(holes, FLOOR, log.clamp(min=FLOOR))
+
+    def channel(self, power: Tensor, chance: Chance) -> Tensor:
+        """Mel power [B,80,L] heard in a room, by a microphone, through a line and a codec: log10."""
         tail = chance.uniform(0.5, 0.9, 1, 1) ** torch.arange(40)  # a room's echo, 10 ms a step
         tail = chance.some(0.25) * chance.uniform(0.02, 0.25, 1, 1) * tail
         tail[..., 0] = 1
         power = F.conv1d(
             F.pad(power.reshape(1, -1, power.shape[2]), (39, 0)),
             tail.flip(2).repeat_interleave(80, 0),
-            groups=len(mel) * 80,
+            groups=len(power) * 80,
         ).reshape(power.shape)
 
         log = power.clamp(min=1e-10).log10() + chance.some(0.6) * chance.curve(80, 0.6)[:, :, None]
@@ -102,13 +111,9 @@ class Augmenter:
         line = -3.5 * ((300 - hertz).clamp(min=0) / 200 + (hertz - 3400).clamp(min=0) / 400).clamp(max=1)
         log = log + chance.some(0.15) * line[:, None]  # a telephone
         top = 10 ** chance.uniform(3.6, 4.0, 1, 1)  # a codec that leaves out what is high
-        log = log - chance.some(0.12) * ((hertz[:, None] - top) / 300).clamp(0, 1) * 4
-        log = log.clamp(min=-9.5)
-        normal = normalise(log + 0.3 * chance.normal(1, 1), level[:, None, None])
-        holes = chance.uniform(0, 1, 80, 1) < 0.03 * chance.some(0.3)
-        return torch.where(holes, 0.0, normal)
+        return log - chance.some(0.12) * ((hertz[:, None] - top) / 300).clamp(0, 1) * 4
 
-    def revoice(self, mel: Tensor, chance: _Chance) -> Tensor:
+    def revoice(self, mel: Tensor, chance: Chance) -> Tensor:
         """Other people's voices: formants moved, harmonics smoothed away and, but for whispers, set anew."""
         count, length = len(mel), mel.shape[2]
         kind = torch.multinomial(torch.tensor(CHANCES), count, replacement=True, generator=chance.generator)
@@ -138,7 +143,7 @@ class Augmenter:
         fresh = torch.where(kind == KINDS.index("whisper"), breath, envelope + comb)
         return torch.where(kind == KINDS.index("own"), moved, fresh)
 
-    def _background(self, length: int, chance: _Chance) -> Tensor:
+    def _background(self, length: int, chance: Chance) -> Tensor:
         """Mel power [B,80,length] of noise and music relative to their level."""
         rows = []
         for i, at in zip(chance.integers(len(self.background)), chance.uniform(0, 1).tolist(), strict=True):
@@ -148,7 +153,7 @@ class Augmenter:
         return torch.stack(rows)
 
 
-class _Chance:
+class Chance:
     """Random numbers for a batch of `count`."""
 
     def __init__(self, count: int, generator: torch.Generator) -> None:

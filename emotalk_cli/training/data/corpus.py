@@ -1,43 +1,57 @@
 """What EAC learns speech from: recordings as log-mel, with the motion of the mouth that goes with them.
 
-GRID's motion is tracked. EmoDB's, LJSpeech's, speechocean762's and synthetic speech's (`voices`) follows from their
-timed phones (`motion.speak`). Noise and music keep the lips closed. Decoding, alignment and synthesis are done once
-and kept in a work folder: `python -m emotalk_cli.training.data.corpus --data DIR --work DIR` does that much alone.
+GRID's motion is tracked. EmoDB's, LJSpeech's, speechocean762's, LibriVox's and synthetic speech's (`voices`, and what
+lies in a folder of recordings with exact phones) follows from their timed phones (`motion.speak`). Noise and music keep
+the lips closed. Decoding, alignment and synthesis are done once and kept in a work folder:
+`python -m emotalk_cli.training.data.corpus --data DIR --work DIR` does that much alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from ...emotions.prototypes import COMPONENTS
 from ...media import audio
+from ...motion.lips import SHARP, VISEMES, sharpened
 from . import alignment, motion, voices
 from .motion import Basis, Phone
 
 SHARES = {  # of the training windows
-    "grid": 0.38,
-    "emodb": 0.13,
-    "ljspeech": 0.09,
-    "speechocean": 0.16,
-    "espeak": 0.09,
-    "flite": 0.08,
-    "noise": 0.07,
+    "grid": 0.26,
+    "kokoro": 0.30,
+    "emodb": 0.09,
+    "ljspeech": 0.05,
+    "librivox": 0.02,
+    "speechocean": 0.13,
+    "espeak": 0.06,
+    "flite": 0.04,
+    "noise": 0.05,
 }
-SYNTHETIC = {"espeak": 700, "flite": 240}  # recordings made
+SYNTHETIC = {"espeak": 400, "flite": 160}  # recordings made
+PAUSE_FRAMES = 6  # video frames: shorter pauses between phones belong to the speech
+MELS_PER_SECOND = audio.SAMPLE_RATE / audio.HOP
+EARLY = 0.08  # s by which Kokoro's sound comes before its durations (EAC's recognition of visemes peaks there)
+_PAUSE, _PAUSE_BELOW = 0.09, 3.5  # s, and bel below the loudest: what is fainter for so long is a pause
+LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")  # Debian package pocketsphinx-testdata
+GRID_SPELLING = {"a": ("EY",), "z": ("Z", "EH", "D")}  # letters as the talker says them
 
 
 @dataclass
 class Clip:
     """One recording: log-mel [80, 4 T] (half precision), its level in dBFS, speech coefficients [T, n].
 
-    visemes [4 T]: what is being said, as indices of `eac.VISEMES`; -1 where that is unknown.
+    visemes [4 T]: what is being said, as indices of `lips.VISEMES`; -1 where that is unknown.
     """
 
     name: str
@@ -56,6 +70,20 @@ class Clip:
         mel = audio.log_mel(wave).half()
         empty = torch.zeros(mel.shape[1] // audio.MELS_PER_FRAME, 0)
         return cls(name, mel, audio.level(wave), empty, list(phones), alphabet)
+
+    @functools.cached_property
+    def speaking(self) -> Tensor:
+        """[T]: 1 in video frames in which somebody speaks, short pauses included, and where that is unknown."""
+        if not self.phones and self.visemes is None:
+            return torch.ones(len(self.beta))
+        spoken = torch.zeros(len(self.beta))
+        for phone in self.phones:
+            if motion.visemes_of(phone.label, self.alphabet) not in ((), ("silence",)):
+                first = int(phone.start * audio.FPS)
+                spoken[first : max(first + 1, round(phone.end * audio.FPS))] = 1
+        half = PAUSE_FRAMES // 2
+        closed = F.max_pool1d(spoken[None], 2 * half + 1, 1, half)
+        return -F.max_pool1d(F.pad(-closed, (half, half), value=-1.0), 2 * half + 1, 1)[0]
 
     def move(self, beta: Tensor) -> None:
         """Take coefficients [T', n]; sound and motion are cut to the shorter."""
@@ -109,9 +137,19 @@ def silence_closed(track: motion.Track) -> Tensor:
 def grid(data: Path, basis: Basis, work: Path | None = None) -> list[Clip]:
     """GRID's clips with tracked motion."""
     tracks = motion.grid_tracks(data, basis)
-    folder = data / "grid" / "audio"
-    clips = kept(work, "grid", lambda: (Clip.of(t.name, audio.load(folder / f"{t.name}.ogg")) for t in tracks))
+    folder = data / "grid"
+
+    def make() -> Iterator[Clip]:
+        aligner = alignment.Aligner()
+        for track in tracks:
+            lines = (folder / "align" / f"{track.name}.align").read_text().split()[2::3]
+            words = [alignment.Word(word, GRID_SPELLING.get(word)) for word in lines if word not in ("sil", "sp")]
+            wave = audio.load(folder / "audio" / f"{track.name}.ogg")
+            yield Clip.of(track.name, wave, aligner.align(wave, words))
+
+    clips = kept(work, "grid", make)
     for clip, track in zip(clips, tracks):
+        clip.visemes = motion.heard(clip.phones, clip.mel.shape[1]) if clip.phones else None
         clip.move(silence_closed(track))
         clip.gaps, clip.widths = track.gaps[: len(clip.beta)], track.widths[: len(clip.beta)]
     return clips
@@ -134,18 +172,62 @@ def timed(data: Path, folder: str, work: Path | None = None) -> list[Clip]:
     )
 
 
-def speechocean(data: Path, timed_clips: list[Clip], held: list[str], work: Path | None = None) -> list[Clip]:
-    """speechocean762's training speakers, aligned with the help of clips whose phones are timed."""
+def speechocean(data: Path, held: list[str], work: Path | None = None) -> list[Clip]:
+    """speechocean762's training speakers, aligned."""
     rows = [row for row in alignment.manifest(data / "speechocean" / "manifest.tsv") if row[1] not in held]
+    waves = ((name, audio.load(data / "speechocean" / "audio" / f"{name}.ogg"), words) for name, _, words, _ in rows)
+    return kept(work, "speechocean", lambda: aligned(waves))
+
+
+def librivox(work: Path | None = None, folder: Path = LIBRIVOX) -> list[Clip]:
+    """Readings of Debian's pocketsphinx-testdata, aligned; none where that is not installed."""
+    if not folder.is_dir():
+        return []
+    lines = [line.rpartition("(") for line in (folder / "transcription").read_text().splitlines()]
+    said = {name.strip(") "): text.replace("<s>", "").replace("</s>", "").split() for text, _, name in lines}
+    waves = (
+        (name, audio.load(folder / f"{name}.wav"), [alignment.Word(word) for word in words])
+        for name, words in said.items()
+    )
+    return kept(work, "librivox", lambda: aligned(waves))
+
+
+def aligned(waves: Iterable[tuple[str, np.ndarray, list[alignment.Word]]]) -> Iterator[Clip]:
+    """Recordings (name, samples, words) with the phones that the aligner finds; without those it cannot fit."""
+    aligner = alignment.Aligner()
+    for name, wave, words in waves:
+        if phones := aligner.align(wave, words):
+            yield Clip.of(name, wave, phones)
+
+
+def exact(folder: Path, work: Path | None = None, name: str = "kokoro") -> list[Clip]:
+    """Recordings `*.ogg` with a table `.tsv` of start, end (s) and phone (`motion.KOKORO`'s alphabet) beside them."""
 
     def make() -> Iterator[Clip]:
-        clips = [Clip.of(name, audio.load(data / "speechocean" / "audio" / f"{name}.ogg")) for name, _, _, _ in rows]
-        _, found = alignment.train(timed_clips, clips, [words for _, _, words, _ in rows])
-        for clip, phones in zip(clips, found):
-            clip.phones = phones
-        return iter(clips)
+        for table in sorted(folder.glob("*.tsv")):
+            rows = [line.split("\t") for line in table.read_text().splitlines()]
+            phones = [motion.Phone(float(start) - EARLY, float(end) - EARLY, label) for start, end, label in rows]
+            clip = Clip.of(table.stem, audio.load(table.with_suffix(".ogg")), phones, "kokoro")
+            clip.phones = ended(clip)
+            yield clip
 
-    return kept(work, "speechocean", make)
+    return kept(work, name, make)
+
+
+def ended(clip: Clip) -> list[Phone]:
+    """The clip's phones without the pauses that a synthesiser's durations count as the end of the phone before."""
+    loud = clip.mel.float()[audio.FIRST_BAND :].amax(0)
+    audible = torch.nonzero(loud > loud.max() - _PAUSE_BELOW)[:, 0] / MELS_PER_SECOND
+    phones = []
+    for phone in clip.phones:
+        own = audible[(audible >= phone.start) & (audible < phone.end)]
+        end = float(own.max()) + 1 / MELS_PER_SECOND if len(own) else phone.start
+        if phone.end - end < _PAUSE:
+            phones.append(phone)
+        else:
+            phones += [motion.Phone(phone.start, end, phone.label)] if len(own) else []
+            phones.append(motion.Phone(end, phone.end, motion.PAUSE))
+    return phones
 
 
 def synthetic(name: str, count: int, seed: int, sentences: list[str]) -> Iterator[Clip]:
@@ -163,6 +245,17 @@ def synthetic(name: str, count: int, seed: int, sentences: list[str]) -> Iterato
         voice += f"+{rng.choice(voices.VARIANTS)}"
         wave, phones = voices.espeak(text, voice, int(rng.integers(110, 200)), int(rng.integers(15, 90)))
         yield Clip.of(f"espeak{i}", wave, phones, "ipa")
+
+
+def visible(clip: Clip) -> Tensor:
+    """Tracked coefficients [T,n] with the shapes that one can see (`lips.SHARP`) made as clear as rules make them."""
+    if clip.visemes is None:
+        return clip.beta
+    said = clip.visemes[: len(clip.beta) * audio.MELS_PER_FRAME].reshape(-1, audio.MELS_PER_FRAME)
+    own = [torch.tensor([VISEMES.index(name) for name in names]) for names in SHARP.values()]
+    share = torch.stack([torch.isin(said, names).float().mean(1) for names in own], 1)
+    beta = F.pad(clip.beta, (0, len(COMPONENTS) - clip.beta.shape[1]))
+    return sharpened(beta, share)[:, : clip.beta.shape[1]]
 
 
 def articulate(clips: list[Clip], reference: Tensor, basis: Basis) -> None:
@@ -224,16 +317,29 @@ def noise_waves(count: int, seed: int) -> Iterator[np.ndarray]:
         yield (0.3 * wave / (np.abs(wave).max() + 1e-6)).astype(np.float32)
 
 
-def build(data: Path, work: Path, basis: Basis, seed: int = 0) -> tuple[dict[str, list[Clip]], list[Clip]]:
-    """Training clips by group, and GRID's held-out clips."""
+LICENCES = (
+    "GRID s1 (CC BY 4.0), EmoDB (CC0), LJSpeech and LibriVox (public domain; alignments of LJSpeech MIT), "
+    "speechocean762 (Apache-2.0), speech made with espeak-ng, flite and Kokoro-82M (Apache-2.0); English without phone "
+    "times aligned by pocketsphinx (BSD)"
+)
+
+
+def build(
+    data: Path, work: Path, basis: Basis, seed: int = 0, speech: str | os.PathLike = ""
+) -> tuple[dict[str, list[Clip]], list[Clip]]:
+    """Training clips by group, and GRID's held-out clips. speech: folder of more recordings, see `exact`."""
     held = json.loads((data / "splits.json").read_text())
     tracked = grid(data, basis, work)
     test = [clip for clip in tracked if clip.name in held["grid"]]
     groups = {"grid": [clip for clip in tracked if clip.name not in held["grid"]]}
     reference = torch.cat([clip.beta for clip in groups["grid"]])
+    for clip in groups["grid"]:
+        clip.beta = visible(clip)
     for name in ("emodb", "ljspeech"):
         groups[name] = [clip for clip in timed(data, name, work) if clip.name not in held[name]]
-    groups["speechocean"] = speechocean(data, groups["ljspeech"], held["speechocean_speakers"], work)
+    groups["speechocean"] = speechocean(data, held["speechocean_speakers"], work)
+    groups["librivox"] = librivox(work)
+    groups["kokoro"] = exact(Path(speech), work) if speech else []
     rows = alignment.manifest(data / "speechocean" / "manifest.tsv")
     sentences = [text.lower() for _, speaker, _, text in rows if speaker not in held["speechocean_speakers"]]
     for name, count in SYNTHETIC.items():

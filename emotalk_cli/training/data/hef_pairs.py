@@ -322,7 +322,6 @@ def pack(
         "covered": byte(geometry.lids[:, 3:]),
         "source_mouth": (hef.open_mouth(portrait.landmarks[None])[0] * 255).byte().numpy(),
         "identity": torch.cat([portrait.alpha, portrait.delta, portrait.gamma]).numpy(),
-        "hue": geometry.hue[0].numpy(),
         "beta": beta.numpy(),
         "pose": np.zeros(6, np.float32) if pose is None else pose.numpy(),
         "points": (points[:, :2].numpy() - [left, top]).astype(np.float32),
@@ -371,8 +370,7 @@ def prepare_acts(data: Path, cache: Path, seed: int, model: FaceModel, fit=fit_p
     spoken = []
     for pattern in ACT_SPEECH:
         path = next(p for p in sorted(data.glob(pattern)) if p.stem not in held_out)
-        recording = Recording.open(path)
-        spoken.append((torch.cat(list(recording.mels()), 1), recording.level))
+        spoken.append(torch.cat(list(talker.vad.listen(Recording.open(path).mels())), 1))
     for photo, emotions, rng in acts(data, seed):
         paths = {name: cache / f"act.{photo.name.replace('/', '.')}.{name}.npz" for name in emotions}
         if all(path.exists() for path in paths.values()):
@@ -380,8 +378,8 @@ def prepare_acts(data: Path, cache: Path, seed: int, model: FaceModel, fit=fit_p
         portrait = fit(model, photo.image, photo.landmarks)
         motion = FaceMotion(model, portrait)
         for name, path in paths.items():
-            mel, level = spoken[rng.integers(len(spoken))]
-            beta, _ = talker.eac.predict(mel, talker.emotion(name).z[0], float(rng.uniform(1.8, 3)), level)
+            speech = spoken[rng.integers(len(spoken))]
+            beta, _ = talker.eac.predict(speech, talker.emotion(name).z[0], float(rng.uniform(1.8, 3)))
             beta, pose = beta[rng.integers(len(beta))][None], other_pose(rng)
             geometry = motion.frame(beta, pose)
             points = motion.vertices(beta, pose)[0]

@@ -18,8 +18,7 @@ from torch import Tensor
 
 from ...emotions.prototypes import LIMIT
 from ...media import audio
-from ...motion.lips import VISEMES as HEARD
-from ...motion.lips import close_lips
+from ...motion.lips import POSES, VISEMES, close_lips
 
 RIGID = (4, 6, 10, 33, 133, 168, 234, 263, 362, 454)  # skull, not jaw or lips
 GAP_PAIRS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402))  # inner lip, upper and lower
@@ -179,56 +178,6 @@ def grid_tracks(data: Path, basis: Basis) -> list[Track]:
     return [Track(*piece) for piece in pieces]
 
 
-# Viseme targets at full articulation; a name without its side means left and right. Shapes after JALI's viseme
-# table, moved towards a least-squares fit of the same model to GRID's tracked mouth (phones aligned by
-# `alignment`): opening r = 0.8, width r = 0.5 there. `calibration` sets the final amplitude.
-VISEMES: dict[str, dict[str, float]] = {
-    "silence": {},
-    "bilabial": {
-        "mouthPress": 0.25,
-        "mouthRollLower": 0.10,
-        "mouthRollUpper": 0.16,
-        "jawOpen": 0.08,
-        "mouthPucker": 0.08,
-    },
-    "labiodental": {"jawOpen": 0.05, "mouthRollLower": 0.75, "mouthUpperUp": 0.24},
-    "dental": {"jawOpen": 0.11, "mouthLowerDown": 0.05, "mouthUpperUp": 0.05, "mouthPucker": 0.06},
-    "alveolar": {"jawOpen": 0.15, "mouthLowerDown": 0.04, "mouthUpperUp": 0.09, "mouthShrugUpper": 0.12},
-    "sibilant": {
-        "jawOpen": 0.11,
-        "mouthLowerDown": 0.10,
-        "mouthUpperUp": 0.15,
-        "mouthShrugUpper": 0.18,
-        "mouthStretch": 0.10,
-    },
-    "postalveolar": {"jawOpen": 0.10, "mouthFunnel": 0.22, "mouthPucker": 0.15, "mouthUpperUp": 0.10},
-    "velar": {"jawOpen": 0.19, "mouthUpperUp": 0.10, "mouthShrugUpper": 0.18},
-    "rhotic": {"jawOpen": 0.10, "mouthFunnel": 0.03, "mouthPucker": 0.25},
-    "glide": {"jawOpen": 0.04, "mouthPucker": 0.68, "mouthFunnel": 0.12},
-    "close front": {
-        "jawOpen": 0.19,
-        "mouthStretch": 0.25,
-        "mouthUpperUp": 0.17,
-        "mouthLowerDown": 0.09,
-        "mouthShrugUpper": 0.15,
-    },
-    "near front": {"jawOpen": 0.21, "mouthStretch": 0.06, "mouthUpperUp": 0.12, "mouthShrugUpper": 0.22},
-    "mid front": {
-        "jawOpen": 0.31,
-        "mouthStretch": 0.14,
-        "mouthUpperUp": 0.14,
-        "mouthLowerDown": 0.08,
-        "mouthShrugUpper": 0.18,
-    },
-    "open front": {"jawOpen": 0.36, "mouthStretch": 0.10, "mouthUpperUp": 0.10, "mouthLowerDown": 0.06},
-    "open": {"jawOpen": 0.37, "mouthLowerDown": 0.08, "mouthUpperUp": 0.10, "mouthShrugUpper": 0.10},
-    "central": {"jawOpen": 0.16, "mouthUpperUp": 0.08, "mouthShrugUpper": 0.15},
-    "open round": {"jawOpen": 0.22, "mouthFunnel": 0.08, "mouthPucker": 0.30},
-    "mid round": {"jawOpen": 0.16, "mouthFunnel": 0.16, "mouthPucker": 0.44},
-    "close round": {"jawOpen": 0.07, "mouthFunnel": 0.12, "mouthPucker": 0.60},
-    "breath": {"jawOpen": 0.18},
-}
-
 # Phone labels (ARPAbet of LJSpeech and speechocean762, SAMPA of EmoDB) -> viseme, or two for a diphthong.
 _PHONES: dict[str, str] = {
     "silence": "sil sp spn PAU . ( ?",
@@ -291,7 +240,15 @@ _IPA = {
     "breath": "hɦʔ",
 }
 _LETTERS = {letter: viseme for viseme, letters in _IPA.items() for letter in letters}
-ALPHABETS = ("arpabet", "sampa", "ipa")
+PAUSE = "."  # in every alphabet
+KOKORO = {  # what Kokoro's phonemizer writes with letters of its own
+    **{"A": ("mid front", "close front"), "I": ("open", "near front"), "O": ("mid round", "close round")},
+    **{"W": ("open", "close round"), "Y": ("open round", "near front"), "Q": ("central", "close round")},
+    **{"T": ("alveolar",), "ᵊ": ("central",), "ᵻ": ("near front",), "ɪ": ("near front",), "ʊ": ("close round",)},
+    **{"ʤ": ("postalveolar",), "ʧ": ("postalveolar",), "ʦ": ("sibilant",), "ʣ": ("sibilant",), "ɜ": ("rhotic",)},
+    **dict.fromkeys('.,;:!?—…“”"()', ("silence",)),
+}
+ALPHABETS = ("arpabet", "sampa", "ipa", "kokoro")
 
 # Dominance: how strongly a viseme insists on its own lips and jaw, and how far (s) it reaches beyond its phone.
 _STRONG = {"bilabial": 3.0, "labiodental": 2.5, "postalveolar": 1.6, "glide": 2.0, "sibilant": 1.3, "silence": 1.0}
@@ -313,7 +270,9 @@ class Phone:
 def visemes_of(label: str, alphabet: str = "arpabet") -> tuple[str, ...]:
     """The visemes that follow one another in a phone, given in one of `ALPHABETS`; () when the label is no phone."""
     label = label.strip()
-    if alphabet == "ipa":  # an affricate or a diphthong has two
+    if alphabet == "kokoro" and label in KOKORO:
+        return KOKORO[label]
+    if alphabet in ("ipa", "kokoro"):  # an affricate or a diphthong has two
         return tuple(_LETTERS[letter] for letter in unicodedata.normalize("NFD", label) if letter in _LETTERS)[:2]
     if alphabet == "arpabet":
         label = label.rstrip("012")
@@ -373,7 +332,7 @@ def speak(phones: list[Phone], frames: int, basis: Basis, alphabet: str = "arpab
 
     targets = torch.zeros(len(names), len(basis.names))
     for i, name in enumerate(names):
-        for shape, value in VISEMES[name].items():
+        for shape, value in POSES[name].items():
             factor = width if shape in _SPREADING else opening if shape in _OPENING else 1.0
             for j, component in enumerate(basis.names):
                 if component in (shape, f"{shape}Left", f"{shape}Right"):
@@ -391,13 +350,13 @@ def speak(phones: list[Phone], frames: int, basis: Basis, alphabet: str = "arpab
 
 
 def heard(phones: list[Phone], count: int, alphabet: str = "arpabet") -> Tensor:
-    """Viseme [count] of each mel frame, 100 a second, as an index of `eac.VISEMES`; -1 in what is no known phone."""
+    """Viseme [count] of each mel frame, 100 a second, as an index of `lips.VISEMES`; -1 in what is no known phone."""
     said = torch.zeros(count, dtype=torch.long)
     for phone in phones:
         names = visemes_of(phone.label, alphabet)
         edges = np.linspace(phone.start, phone.end, max(1, len(names)) + 1) * audio.SAMPLE_RATE / audio.HOP
         for first, last, name in zip(edges[:-1].round(), edges[1:].round(), names or [None]):
-            said[int(first) : int(last)] = -1 if name is None else HEARD.index(name)
+            said[int(first) : int(last)] = -1 if name is None else VISEMES.index(name)
     return said
 
 

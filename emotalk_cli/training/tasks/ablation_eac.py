@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...emotions import prototypes
-from ...models.eac import EAC
+from ...media.audio import relative
+from ...models.eac import EAC, WHOLE
 from ...models.emotion_space import AME
 from ...numeric import correlation
 from .. import config as configs
@@ -63,8 +64,8 @@ class Measure:
     @staticmethod
     def regression(eac: EAC, clip: Clip, z: Tensor, mu: float) -> Tensor:
         """β [T,64] before `EAC.contact` closes lips, which a network of few steps calls for everywhere."""
-        keyframe = torch.zeros(1)
-        rows = torch.cat(list(eac._rows([clip.mel.float()], z[None], torch.tensor([mu]), keyframe, clip.level, 16)))
+        speech, keyframe = relative(clip.mel.float(), clip.level), torch.zeros(1)
+        rows = torch.cat(list(eac._rows([speech], z[None], torch.tensor([mu]), keyframe, 16, WHOLE)))
         return rows[:, : eac.dims.components]
 
     def faces(self, eac: EAC, texts: list[str], wanted: Tensor, encoding: str) -> tuple[float, float]:

@@ -21,9 +21,9 @@ from torch.nn import functional as F
 
 from ...errors import InputError
 from ...media import audio
+from ...media.audio import normalise
 from ...models import upstream
 from ...models.audio_tower import AudioDims, AudioTower
-from ...models.eac import normalise
 from ...models.emotion_space import AME
 from ..config import Config
 from ..config import build as build_options

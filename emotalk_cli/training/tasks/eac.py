@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from ...emotions import prototypes
 from ...errors import UsageError
 from ...face.fit import Pose
 from ...face.model import FaceModel
-from ...media.audio import MELS_PER_FRAME
+from ...media.audio import FLOOR, MELS_PER_FRAME, relative
 from ...models import upstream
 from ...models.eac import EAC, Dims
 from ...models.emotion_space import AME, EMOTION
@@ -36,10 +37,13 @@ from ..data.motion import Basis
 from ..losses import EmotionFeatures, Renderer, emotion_loss
 from ..solver import Config
 
+VISEME = 1.0  # weight of telling visemes apart
 WINDOW = 32  # video frames, T of the paper
 ENCODINGS = ("clip", "text", "one-hot")
 DRAWN = 6000  # random points of the emotion space, and as many prompts
 _SILENCE = -9.0  # log10 mel power
+_PASSES = 0.25  # chance that what is no speech is heard, too
+_SPOKEN = 40  # every so many-th clip of many voices is kept back, to validate with
 _REACH = 8  # frames by which a window may reach beyond a recording
 
 
@@ -50,7 +54,8 @@ class Options:
     encoder: transformer | gru | mlp. encoding of the emotion: clip (any modality's codes: the whole space and prompts),
     text (prompts alone), one-hot. ame: weights folder of the emotion space, "" for the shipped one; upstream: an
     open_clip model NAME/PRETRAINED instead. start: weights folder of the EAC to begin from, "" for random weights.
-    work: folder of the prepared corpus. emotion: weight of L_emo, which needs the data pack's teacher.
+    work: folder of the prepared corpus. speech: folder of more recordings with exact phones, see `corpus.exact`.
+    emotion: weight of L_emo, which needs the data pack's teacher.
     """
 
     encoder: str = "transformer"
@@ -59,6 +64,7 @@ class Options:
     upstream: str = ""
     start: str = ""
     work: str = "runs/corpus"
+    speech: str = ""
     emotion: float = 0.0
 
 
@@ -109,35 +115,62 @@ class EmotionBank:
         return self.z[chosen], self.beta[chosen]
 
 
+def gated(mel: Tensor, speaking: Tensor, generator: torch.Generator) -> Tensor:
+    """Speech mels [B,80,4T] as the voice activity detector lets them through, right or wrong: it errs by some frames.
+
+    speaking: [B,T] in 0..1. In one of four windows everything passes.
+    """
+    before, after = torch.randint(0, 5, (2,), generator=generator).tolist()
+    near = F.max_pool1d(F.pad(speaking, (after, before)), before + after + 1, 1)
+    everything = (torch.rand(len(mel), 1, generator=generator) < _PASSES).float()
+    passes = torch.maximum(near, everything).repeat_interleave(MELS_PER_FRAME, 1)[:, None]
+    return FLOOR + (mel - FLOOR) * passes
+
+
 def face(weights: dict[str, float]) -> Tensor:
     """Face [64] of weights over the basics, `unrelated` counting as neutral."""
     weights = {name: weight for name, weight in weights.items() if name != "unrelated" and weight > 0.02}
     return prototypes.mixture(weights)
 
 
+class Windows(NamedTuple):
+    """log-mel [B,80,128], coefficients [B,32,n], level [B] dBFS, visemes [B,128], who speaks or not [B,32] 0..1."""
+
+    mel: Tensor
+    beta: Tensor
+    level: Tensor
+    visemes: Tensor
+    speaking: Tensor
+
+
 class Sampler:
-    """Random training windows: log-mels [B,80,128], coefficients [B,32,n], levels [B] and visemes [B,128]."""
+    """Random training windows of clips: `Window`s."""
 
     def __init__(self, groups: dict[str, list[Clip]]) -> None:
         self.groups = {name: clips for name, clips in groups.items() if clips}
         shares = np.array([corpus.SHARES[name] for name in self.groups])
         self.shares = shares / shares.sum()
 
-    def __call__(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def __call__(self, rng: np.random.Generator, count: int) -> Windows:
         """Cut at random places and rates; now and then as slow as a song."""
         names = list(self.groups)
-        mels, betas, levels, said = [], [], [], []
+        rows = []
         for group in rng.choice(len(names), count, p=self.shares):
             clips = self.groups[names[group]]
             clip = clips[rng.integers(len(clips))]
             low, high = ((1, 1), (0.85, 1.25), (0.5, 0.85))[rng.choice(3, p=(0.4, 0.48, 0.12))]
             rate = rng.uniform(low, high)
             start = rng.uniform(-_REACH, max(len(clip.beta) + _REACH - WINDOW * rate, 1 - _REACH))
-            mels.append(_resample(clip.mel, MELS_PER_FRAME * start, rate, MELS_PER_FRAME * WINDOW, _SILENCE))
-            betas.append(_resample(clip.beta.T, start, rate, WINDOW, 0.0).T)
-            levels.append(clip.level)
-            said.append(_visemes(clip, MELS_PER_FRAME * start, rate, MELS_PER_FRAME * WINDOW))
-        return torch.stack(mels), torch.stack(betas), torch.tensor(levels), torch.stack(said)
+            rows.append(
+                Windows(
+                    _resample(clip.mel, MELS_PER_FRAME * start, rate, MELS_PER_FRAME * WINDOW, _SILENCE),
+                    _resample(clip.beta.T, start, rate, WINDOW, 0.0).T,
+                    torch.tensor(clip.level),
+                    _visemes(clip, MELS_PER_FRAME * start, rate, MELS_PER_FRAME * WINDOW),
+                    _resample(clip.speaking[None], start, rate, WINDOW, 0.0)[0],
+                )
+            )
+        return Windows(*(torch.stack(column) for column in zip(*rows)))
 
 
 def _resample(rows: Tensor, start: float, rate: float, length: int, fill: float) -> Tensor:
@@ -259,6 +292,9 @@ class EACTask:
         """groups: training clips by source. held_out: tracked clips to validate with. consistency: L_emo of β̂, β."""
         self.options, self.rate, self.basis, self.bank = options, rate, basis, bank
         self.held_out, self.consistency = held_out, consistency
+        self.spoken = [clip for name in ("kokoro", "speechocean") for clip in groups.get(name, [])[::_SPOKEN]]
+        for name in ("kokoro", "speechocean"):
+            groups = groups | {name: [clip for i, clip in enumerate(groups.get(name, [])) if i % _SPOKEN]}
         self.sampler = Sampler(groups)
         self.augment = Augmenter([(clip.mel, clip.level) for clip in groups["noise"]])
         self.objective = Objective(basis)
@@ -273,22 +309,23 @@ class EACTask:
         return {"eac": torch.optim.AdamW(self.model.parameters(), self.rate, weight_decay=0.01)}
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
-        mel, speech, level, visemes = self.sampler(rng, size)
+        cut = self.sampler(rng, size)
         z, face = self.bank.sample(rng, size)
         mu = torch.from_numpy(rng.uniform(1, 3, size)).float()
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         face = face * prototypes.intensity_gain(mu)[:, None]
-        named = motion.compose(speech, face[:, : len(self.basis.names)], self.share, self.basis)
+        named = motion.compose(cut.beta, face[:, : len(self.basis.names)], self.share, self.basis)
         residual = face[:, None, len(self.basis.names) :].expand(-1, WINDOW, -1)
         target = torch.cat([named, residual], 2)
-        return {"mel": self.augment(mel, level, generator), "z": z, "mu": mu, "beta": target, "visemes": visemes}
+        mel = gated(self.augment(cut.mel, cut.level, generator), cut.speaking, generator)
+        return {"mel": mel, "z": z, "mu": mu, "beta": target, "visemes": cut.visemes}
 
     def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
         beta, closed, heard, _ = self.model.window(batch["mel"], batch["z"], batch["mu"])
         terms = self.objective(beta, closed, batch["beta"])
         known = (batch["visemes"] >= 0).sum().clamp(min=1)
         terms["viseme"] = (
-            0.6 / known * F.cross_entropy(heard.transpose(1, 2), batch["visemes"], ignore_index=-1, reduction="sum")
+            VISEME / known * F.cross_entropy(heard.transpose(1, 2), batch["visemes"], ignore_index=-1, reduction="sum")
         )
         if self.consistency is not None:
             few, frame = slice(2), step % WINDOW  # rendering is dear
@@ -303,7 +340,7 @@ class EACTask:
         rest = F.normalize(self.bank.z[self.bank.beta.norm(dim=1) < 0.05].mean(0), dim=0)
         mine, wide, truth, width = [], [], [], []
         for clip in self.held_out:
-            beta, _ = model.predict(clip.mel.float(), rest, 1.0, clip.level)
+            beta, _ = model.predict(relative(clip.mel.float(), clip.level), rest, 1.0)
             beta = beta.cpu()
             mine.append(motion.gaps(beta, self.basis).mean(1))
             wide.append(motion.widths(beta, self.basis).mean(1))
@@ -311,24 +348,28 @@ class EACTask:
             width.append(clip.widths.mean(1))
         opening, tracked = torch.cat(mine), torch.cat(truth)
         speaking = tracked > 0.3
-        return {
+        report = {
             "r_opening": correlation(opening, tracked),
             "r_width": correlation(torch.cat(wide), torch.cat(width)),
             "opening_of_tracked": float(opening[speaking].mean() / tracked[speaking].mean()),
             "jitter_of_tracked": float(_tremor(mine) / _tremor(truth)),
         }
+        if self.spoken:
+            report["visemes"] = float(np.mean([recognition(model, clip, rest) for clip in self.spoken]))
+        return report
 
     def samples(self, model: nn.Module) -> np.ndarray | None:
         return None
 
     def save(self, model: nn.Module, out: Path, **provenance) -> Path:
-        return model.save(out, data=DATA, **provenance)
+        return model.save(out, data=corpus.LICENCES, **provenance)
 
 
-DATA = (
-    "GRID s1 (CC BY 4.0), EmoDB (CC0), LJSpeech (public domain; alignments MIT), speechocean762 (Apache-2.0), "
-    "speech made with espeak-ng and flite"
-)
+def recognition(model: EAC, clip: Clip, z: Tensor) -> float:
+    """Share of the mel frames of a clip's speech whose viseme is recognised."""
+    known = clip.visemes > 0
+    found = model.visemes(relative(clip.mel.float(), clip.level), z).argmax(1).cpu()
+    return float((found == clip.visemes)[known].float().mean())
 
 
 def _tremor(series: list[Tensor]) -> Tensor:
@@ -353,7 +394,7 @@ def build(data: Path, config: Config, work: Path) -> EACTask:
     """The task for the data pack in `data`; what is prepared lies in the folder that `options.work` names."""
     options = configs.build(Options, config.task)
     basis = Basis.from_pack(data)
-    groups, _ = corpus.build(data, Path(options.work), basis, config.seed)
+    groups, _ = corpus.build(data, Path(options.work), basis, config.seed, options.speech)
     groups, held_out = corpus.hold_out(groups)
     consistency = Consistency(data / "teachers") if options.emotion else None
     return EACTask(groups, held_out, basis, bank_of(options, config.seed), options, config.rate, consistency)

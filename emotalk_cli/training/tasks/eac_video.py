@@ -22,9 +22,10 @@ from ...errors import InputError, UsageError
 from ...face.model import FaceModel
 from ...face.topology import LIP_PAIRS
 from ...media import audio
+from ...media.audio import normalise
 from ...models import checkpoints, spaces
 from ...models.audio_tower import AudioDims, AudioTower
-from ...models.eac import EAC, Dims, normalise
+from ...models.eac import EAC, Dims
 from ...models.text_tower import SPACE
 from .. import config as configs
 from ..config import Config
@@ -252,9 +253,8 @@ class VideoEAC:
         opening, truth, distance = [], [], []
         for clip in self.tests:
             wave = clip.sound()
-            beta, _ = model.predict(
-                audio.log_mel(wave), self.words[clip.labels.emotion][0], clip.labels.intensity, audio.level(wave)
-            )
+            heard = audio.relative(audio.log_mel(wave), audio.level(wave))
+            beta, _ = model.predict(heard, self.words[clip.labels.emotion][0], clip.labels.intensity)
             beta = beta.cpu()
             opening.append((beta @ model.lips.cpu()).mean(1))
             truth.append(gap(clip["landmarks"]))
@@ -288,11 +288,11 @@ class VideoEAC:
 
 
 def windowed_mel(clip: Shard, start: int, window: int) -> Tensor:
-    """Normalised log-mel [80, 4 window] of frames start .. start + window, as it is in the middle of the recording."""
+    """Relative log-mel [80, 4 window] of frames start .. start + window, as it is in the middle of the recording."""
     before, after = min(1, start), min(1, len(clip) - start - window)
     wave = clip.sound(start - before, start + window + after)
     mel = audio.log_mel(wave)[:, 4 * before : 4 * (before + window)]
-    return normalise(mel, audio.level(clip.sound()))
+    return audio.relative(mel, audio.level(clip.sound()))
 
 
 def gap(landmarks: Tensor) -> Tensor:

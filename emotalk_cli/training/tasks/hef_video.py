@@ -241,8 +241,8 @@ class Speaker:
             if emotion not in self._felt:
                 self._felt[emotion] = self.space.text([emotion])[0]
             wave = clip.sound()
-            mel, level = audio.log_mel(wave), audio.level(wave)
-            said = self.eac.predict(mel, self._felt[emotion], clip.labels.intensity, level)
+            mel = audio.relative(audio.log_mel(wave), audio.level(wave))
+            said = self.eac.predict(mel, self._felt[emotion], clip.labels.intensity)
             self._said[name] = said[0].clone(), said[1].clone()
             while len(self._said) > KEPT:
                 self._said.popitem(last=False)

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from ...errors import InputError
 from ...evaluation.lipsync import SyncJudge, agreement, mouth_shapes
 from ...media import audio
+from ...media.audio import normalise
 from ...models import checkpoints
-from ...models.eac import normalise
 from .. import config as configs
 from ..config import Config
 
