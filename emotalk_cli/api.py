@@ -91,17 +91,18 @@ class EmoTalk:
         device: torch.device,
         weights: dict[str, str],
         landmarks: str = "builtin",
+        renderer: str = "builtin",
     ) -> None:
         """face_model: on the CPU, where portraits are fitted; the others: on `device`.
 
-        hef: None animates by geometry alone. weights: file name -> SHA-256; landmarks: the tracker's name; both for the
-        record.
+        hef: None animates by geometry alone. weights: file name -> SHA-256; landmarks, renderer: their names; all for
+        the record.
         """
         self.face_model, self.tracker, self.ame = face_model, tracker, ame
         self.vad, self.eac, self.hef = vad, eac, hef
         self.moving_model = face_model if device.type == "cpu" else copy.deepcopy(face_model).to(device)
         self.animator = Animator(ame, vad, eac, hef, device)
-        self.device, self.weights, self.landmarks = device, weights, landmarks
+        self.device, self.weights, self.landmarks, self.renderer = device, weights, landmarks, renderer
         self._portraits: OrderedDict[str, Portrait] = OrderedDict()
         self._emotions = EmotionReader(ame, tracker)
 
@@ -114,15 +115,17 @@ class EmoTalk:
         landmarks: str = "builtin",
         clip: str | None = None,
         engine: str = "eager",
+        renderer: str = "builtin",
     ) -> EmoTalk:
         """Load the shipped weights (or those in the folder `weights`, or in $EMOTALK_WEIGHTS).
 
         device: auto | cpu | cuda[:N] | mps. generator: hef (neural) | geometry (warp and shading, faster).
         landmarks: builtin | face-alignment. clip: an upstream open_clip model NAME[/PRETRAINED] in place of the
         shipped towers, for which EAC must have been trained. engine: eager | compile | graphs, how HEF is run (see
-        `models.acceleration`). Raises UsageError and WeightsError.
+        `models.acceleration`). renderer: builtin | pytorch3d, for the whole process. Raises UsageError and
+        WeightsError.
         """
-        return cls(*load_models(weights, device, generator, landmarks, clip, engine))
+        return cls(*load_models(weights, device, generator, landmarks, clip, engine, renderer))
 
     @property
     def generator(self) -> str:
@@ -393,7 +396,9 @@ class EmoTalk:
         """The options of `emotalk generate` that chose the models."""
         clip = {"clip": self.ame.space} if self.ame.space != SPACE else {}
         engine = {"engine": self.hef.engine} if self.hef is not None and self.hef.engine != "eager" else {}
-        return {"generator": self.generator, "landmarks": self.landmarks, **clip, **engine, "device": str(self.device)}
+        drawn = {"renderer": self.renderer} if self.renderer != "builtin" else {}
+        about = {"generator": self.generator, "landmarks": self.landmarks, **clip, **engine, **drawn}
+        return {**about, "device": str(self.device)}
 
 
 def _target(out: FilePath, face: Face, sound: Audio | None, emotion: str | Emotion | None, recorded: bool) -> Path:

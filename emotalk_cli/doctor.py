@@ -48,8 +48,9 @@ def examine(
     generator: str = "hef",
     selftest: bool = True,
     strict: bool = False,
+    renderer: str = "builtin",
 ) -> Iterator[Finding]:
-    """All findings, while they are made. weights, device, generator: as in `EmoTalk.load`.
+    """All findings, while they are made. weights, device, generator, renderer: as in `EmoTalk.load`.
 
     strict: also what matters to a server that takes strangers' files.
     """
@@ -67,7 +68,7 @@ def examine(
         for name, question in _STRICT.items():
             yield _asked(name, question)
     if selftest:
-        yield _asked("self-test", lambda: _selftest(weights, device, generator))
+        yield _asked("self-test", lambda: _selftest(weights, device, generator, renderer))
 
 
 def _asked(name: str, question: Callable[[], str]) -> Finding:
@@ -184,9 +185,9 @@ def _weights(override: str | os.PathLike[str] | None) -> Iterator[Finding]:
             yield Finding(file, True, f"{path.stat().st_size / 1e6:.1f} MB, {listed[file][:12]}")
 
 
-def _selftest(weights: str | os.PathLike[str] | None, device: str, generator: str) -> str:
+def _selftest(weights: str | os.PathLike[str] | None, device: str, generator: str, renderer: str) -> str:
     """One second of a made-up voice in the mouth of the example portrait."""
-    talker = EmoTalk.load(weights, device, generator)
+    talker = EmoTalk.load(weights, device, generator, renderer=renderer)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         time = np.arange(SAMPLE_RATE) / SAMPLE_RATE

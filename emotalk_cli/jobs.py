@@ -71,6 +71,7 @@ class Job:
     landmarks: str = "builtin"
     clip: str | None = None
     engine: str = "eager"
+    renderer: str = "builtin"
     weights: Path | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
 
@@ -155,9 +156,9 @@ class Job:
         return self.audio if self.text is None else Words(self.text, self.voice, self.settings.seed)
 
     @property
-    def models(self) -> tuple[Path | None, str, str, str, str | None, str]:
+    def models(self) -> tuple[Path | None, str, str, str, str | None, str, str]:
         """Arguments of `EmoTalk.load`: jobs with the same can share what is loaded."""
-        return self.weights, self.device, self.generator, self.landmarks, self.clip, self.engine
+        return self.weights, self.device, self.generator, self.landmarks, self.clip, self.engine, self.renderer
 
     @property
     def outputs(self) -> Outputs:

@@ -30,6 +30,7 @@ AS_RECORDED = "as recorded"  # of a take, in the place of an emotion
 INTENSITY = (1.0, 3.0)
 GENERATORS = ("hef", "geometry")
 LANDMARKS = ("builtin", "face-alignment")
+RENDERERS = ("builtin", "pytorch3d")
 ENGINES = ("eager", "compile", "graphs")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 POSES = ("still", "natural")
@@ -394,6 +395,13 @@ OPTIONS = _table(
         "How hef runs: eager, compile (torch.compile) or graphs (CUDA).",
         default="eager",
         choices=ENGINES,
+    ),
+    Option(
+        *("renderer", str, "Models and speed", "model", "Of the mesh: builtin or pytorch3d."),
+        default="builtin",
+        choices=RENDERERS,
+        note="pytorch3d is built from source: `pip install --no-build-isolation "
+        "'git+https://github.com/facebookresearch/pytorch3d.git@stable'`. The pictures are the same.",
     ),
     Option(
         *("landmarks", str, "Models and speed", "model", "builtin or face-alignment."),

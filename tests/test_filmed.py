@@ -9,10 +9,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from card import train_on
 from conftest import PORTRAIT
 
 from emotalk_cli.cli import main
 from emotalk_cli.errors import InputError, UsageError
+from emotalk_cli.evaluation.features import EmotionFeatures
 from emotalk_cli.face.fit import align
 from emotalk_cli.face.geometry import FaceMotion
 from emotalk_cli.face.model import FaceModel
@@ -79,7 +81,7 @@ def test_pixels_teach_expression(renderer, clip):
 
 @pytest.mark.parametrize("reader", ["tracker"])
 def test_emotion_features_are_frozen_and_differentiable(clip, reader):
-    phi = objectives.EmotionFeatures(reader).train()
+    phi = EmotionFeatures(reader).train()
     assert not any(p.requires_grad for p in phi.parameters()) and not phi.training
     image = (clip.frames(0, 2).float() / 255).requires_grad_(True)
     landmarks = clip["landmarks"][:2]
@@ -94,9 +96,9 @@ def test_emotion_features_are_frozen_and_differentiable(clip, reader):
 
 def test_emotion_reader_must_be_there(tmp_path):
     with pytest.raises(InputError, match="fer_mini_xception"):
-        objectives.EmotionFeatures("fer", teachers=tmp_path)
+        EmotionFeatures("fer", teachers=tmp_path)
     with pytest.raises(UsageError, match="no emotion network"):
-        objectives.EmotionFeatures("vgg")
+        EmotionFeatures("vgg")
 
 
 def test_losses_have_their_known_values():
@@ -231,6 +233,7 @@ def test_each_window_is_shown_as_text_as_seen_and_as_heard(prepared, monkeypatch
         torch.testing.assert_close(
             whole[name], torch.stack([part[name] for part in alone]).mean(), rtol=1e-4, atol=1e-6
         )
+    train_on(task, 1)
 
 
 def test_the_style_code_is_that_of_the_driving_face(prepared):
@@ -252,6 +255,7 @@ def test_the_style_code_is_that_of_the_driving_face(prepared):
         for key in ("sigma", "pose"):
             other = generate(task.model, batch | {key: batch[key] * 0})[0]
             assert (other - here).abs().max() > 1e-4, key
+    train_on(task, 1)
     tracked = VideoHEF(prepared, configs.Config(task={"drive": "tracked"})).batch(np.random.default_rng(0), 1)
     assert not tracked["sigma"].any() and not tracked["pose"].any()
 

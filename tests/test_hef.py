@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from card import train_on
 
 from emotalk_cli.errors import UsageError
 from emotalk_cli.evaluation.emotion import READINGS
@@ -365,6 +366,7 @@ def test_training_moves_generator_and_critic_and_saves(cache, tmp_path):
     assert (saved.heads[6].weight.float() != 0).any()
     header = (tmp_path / "out" / "hef" / "log.csv").read_text().splitlines()[0]
     assert {"pixel", "structure", "adversarial", "critic"} <= set(header.split(","))
+    train_on(task, 1)
 
 
 def test_kinds_are_drawn_by_their_share(cache):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from card import train_on
 from PIL import Image
 
 from emotalk_cli.evaluation.identity import ANCHORS, EYES, MOUTH, SIZE, Identity, level, separation, sharpness
@@ -89,6 +90,7 @@ def test_training_brings_a_person_together(tmp_path):
     solver = Solver(IdentityTask(tmp_path / "samples", config), config, tmp_path / "out")
     path = solver.run()
     assert solver.rows[-1]["loss"] < 0.7 * solver.rows[0]["loss"] and path.stat().st_size < 2e6
+    train_on(solver.task)
 
 
 def test_shipped_embedding_knows_a_face_in_another_light():

@@ -1,8 +1,13 @@
+import importlib.util
+import sys
+import types
+
 import pytest
 import torch
+from torch.nn import functional as F
 
 from emotalk_cli.errors import EmoTalkError
-from emotalk_cli.face import kernels
+from emotalk_cli.face import kernels, raster
 from emotalk_cli.face.raster import interpolate, pixel_grid, polygon_distance, rasterize, sample
 
 SQUARE = torch.tensor([[[2.0, 2.0, 5.0], [14.0, 2.0, 5.0], [14.0, 14.0, 5.0], [2.0, 14.0, 5.0]]])
@@ -71,15 +76,88 @@ def test_degenerate_and_outside_triangles_draw_nothing():
     assert (rasterize(SQUARE + 100, HALVES, 8, 8)[0] < 0).all()
 
 
-def test_pytorch3d_backend_agrees_or_says_what_to_install():
+def rasterize_meshes(meshes, image_size, blur_radius=0.0, faces_per_pixel=8, perspective_correct=False,
+                     clip_barycentric_coords=False):  # fmt: skip
+    """pytorch3d's naive rasteriser, by its rule: a pixel is a triangle's if all barycentric weights are above zero, or
+    if the square of its distance to the triangle is below `blur_radius`; the nearest of these is seen."""
+    vertices, triangles = meshes
+    height, width = image_size
+    scale = 2 / min(height, width)  # NDC: x to the left, y up, the shorter side from -1 to 1
+    x = (width / 2 - torch.arange(width) - 0.5) * scale
+    y = (height / 2 - torch.arange(height) - 0.5) * scale
+    pixel = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1).double()
+    face = torch.full((len(vertices), height, width, 1), -1)
+    weights, nearest = torch.full((len(vertices), height, width, 1, 3), -1.0), torch.full(face.shape[:3], torch.inf)
+    for row, points in enumerate(vertices.double()):
+        for number, triangle in enumerate(triangles[row]):
+            corners = points[triangle]
+            a, b, c = corners[:, :2]
+            area = (c - a)[0] * (b - a)[1] - (c - a)[1] * (b - a)[0]
+            if area.abs() < 1e-8:
+                continue
+
+            def edge(p, q, x=pixel):
+                return (x[..., 0] - p[0]) * (q - p)[1] - (x[..., 1] - p[1]) * (q - p)[0]
+
+            bary = torch.stack([edge(b, c), edge(c, a), edge(a, b)], -1) / area
+            gaps = []
+            for p, q in ((a, b), (b, c), (c, a)):
+                along = (((pixel - p) @ (q - p)) / ((q - p) @ (q - p))).clamp(0, 1)
+                gaps.append((pixel - p - along[..., None] * (q - p)).square().sum(-1))
+            hit = (bary > 0).all(-1) | (torch.stack(gaps).amin(0) < blur_radius)
+            if clip_barycentric_coords:
+                bary = bary.clamp(min=0)
+                bary = bary / bary.sum(-1, keepdim=True)
+            depth = bary @ corners[:, 2]
+            seen = hit & (depth < nearest[row])
+            nearest[row][seen] = depth[seen].float()
+            face[row, seen, 0] = number + row * len(triangles[row])
+            weights[row, seen, 0] = bary[seen].float()
+    return face, None, weights, None
+
+
+@pytest.fixture
+def pytorch3d(monkeypatch):
+    """The library, or one that works by the same rule."""
+    if importlib.util.find_spec("pytorch3d") is None:
+        mesh, structures = types.ModuleType("pytorch3d.renderer.mesh"), types.ModuleType("pytorch3d.structures")
+        mesh.rasterize_meshes, structures.Meshes = rasterize_meshes, lambda points, triangles: (points, triangles)
+        for name in ("pytorch3d", "pytorch3d.renderer"):
+            monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        monkeypatch.setitem(sys.modules, mesh.__name__, mesh)
+        monkeypatch.setitem(sys.modules, structures.__name__, structures)
+
+
+def test_pytorch3d_sees_what_we_see_without_holes(pytorch3d, monkeypatch):
+    """Two triangles whose shared edge runs through pixel centres, in a wide picture, behind them a third."""
+    middle = torch.tensor([[[2.5, 2.5, 5.0], [13.5, 2.5, 5.0], [13.5, 13.5, 5.0], [2.5, 13.5, 5.0]]])
+    behind = torch.tensor([[[8.0, 8.0, 9.0], [30.0, 8.0, 9.0], [30.0, 15.0, 9.0]]])
+    vertices = torch.cat([middle, behind], 1)
+    triangles = torch.tensor([[0, 1, 2], [0, 2, 3], [4, 5, 6]])
+    both = torch.cat([vertices, vertices + torch.tensor([3.0, 1.0, 0.0])])
+    (ours, mine), (theirs, other) = (rasterize(both, triangles, 18, 36, backend=n) for n in ("builtin", "pytorch3d"))
+    diagonal = torch.arange(3, 13)
+    assert (theirs[0, diagonal, diagonal] >= 0).all()
+    inside = (F.max_pool2d((ours < 0).float(), 3, 1, 1) == 0) & (mine.amin(-1) > 1e-3)  # rims may go either way
+    assert inside.sum() > 200 and torch.equal(ours[inside], theirs[inside])
+    torch.testing.assert_close(mine[inside], other[inside], rtol=0, atol=1e-4)
+    torch.testing.assert_close(other.sum(-1), (theirs >= 0).float(), rtol=0, atol=1e-5)
+    monkeypatch.setattr(raster, "EDGE", 0.0)
+    assert (rasterize(both, triangles, 18, 36, backend="pytorch3d")[0][0, diagonal, diagonal] < 0).any(), "no holes"
+
+
+def test_the_renderer_is_chosen_for_the_process_and_its_absence_is_said(pytorch3d, monkeypatch):
+    used = []
+    monkeypatch.setattr(raster, "_rasterize_pytorch3d", lambda *arguments: used.append(arguments) or (None, None))
     try:
-        import pytorch3d  # noqa: F401
-    except ImportError:
-        with pytest.raises(EmoTalkError, match="pytorch3d"):
-            rasterize(SQUARE, HALVES, 16, 16, backend="pytorch3d")
-    else:
-        ours, theirs = (rasterize(SQUARE, HALVES, 16, 16, backend=name)[0] for name in ("builtin", "pytorch3d"))
-        assert torch.equal(ours, theirs)
+        raster.choose("pytorch3d")
+        rasterize(SQUARE, HALVES, 16, 16)
+        assert len(used) == 1
+    finally:
+        raster.choose("builtin")
+    monkeypatch.setitem(sys.modules, "pytorch3d.structures", None)
+    with pytest.raises(EmoTalkError, match="--no-build-isolation"):
+        raster.choose("pytorch3d")
     with pytest.raises(EmoTalkError, match="builtin"):
         rasterize(SQUARE, HALVES, 16, 16, backend="opengl")
 

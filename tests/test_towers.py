@@ -8,6 +8,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from card import train_on
 
 from emotalk_cli.emotions.prototypes import BASICS
 from emotalk_cli.errors import InputError, UsageError, WeightsError
@@ -187,6 +188,7 @@ def test_the_audio_tower_learns_classes_and_hears_them_in_a_speaker_it_never_met
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
     assert task.validate(task.model)["accuracy"] > 0.6
     assert task.confusion(task.model).sum() == 21
+    train_on(task)
 
 
 def test_faces_are_targets_of_the_audio_tower_too(ame):
@@ -241,6 +243,7 @@ def test_the_image_tower_learns_emotions_of_people_it_never_met(ame):
     assert task.validate(task.model)["right"] > 0.3
     assert task.model.visual.proj.any() and task.model.shape[-1].weight.any(), "pixels learn nothing"
     assert task.samples(task.model).dtype == np.uint8
+    train_on(task)
 
 
 def test_targets_of_faces_lie_where_the_words_lie(ame):
@@ -291,6 +294,7 @@ def test_the_text_tower_learns(ame):
     task = TextTask(_Lesson(), AME.own(dims, torch.tensor(merges)), dims, Config(rate=1e-2))
     losses = train(task, 60, 12)
     assert losses[-1] < 0.3 * losses[0]
+    train_on(task)
     assert Prompt("x", (1.0,), "word").split == "train"
 
 

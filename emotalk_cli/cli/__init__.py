@@ -18,6 +18,7 @@ from . import console, emotion, eval, train, weights
 from .batch import batch
 from .clean import clean
 from .doctor import doctor
+from .figure import figure
 from .generate import generate
 from .help import Command, Group, usage_message, width
 from .serve import serve, voices
@@ -40,6 +41,7 @@ app.command(cls=Command)(clean)
 app.command(cls=Command)(doctor)
 app.add_typer(train.app, name="train")
 app.add_typer(eval.app, name="eval")
+app.command(cls=Command)(figure)
 app.add_typer(weights.app, name="weights")
 app.command(cls=Command)(serve)
 app.command(cls=Command)(voices)

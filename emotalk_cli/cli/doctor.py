@@ -16,6 +16,7 @@ MARKS = {True: "ok", False: "BROKEN", None: ""}
 def doctor(
     device: str = option("device", "auto"),
     generator: str = option("generator", "hef", "Of the self-test: hef or geometry."),
+    renderer: str = option("renderer", "builtin"),
     weights: Path | None = option("weights"),
     selftest: bool = typer.Option(True, help="Make one second of video and time it."),
     strict: bool = typer.Option(
@@ -28,7 +29,7 @@ def doctor(
     from ..doctor import examine  # late: it imports torch
 
     findings = []
-    for finding in examine(weights, device, generator, selftest, strict):
+    for finding in examine(weights, device, generator, selftest, strict, renderer):
         findings.append(finding)
         if not as_json:
             tell(plain(f"{MARKS[finding.ok]:7} {finding.name:22} {finding.detail}"))

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from ..errors import UsageError, extra
-from .console import console, plain, say
+from .console import console, plain, say, tell
 from .help import Command, Group
 from .options import option
 from .train import _progress
@@ -33,6 +33,7 @@ def evaluate(
     emotion: str = typer.Option("text,image,audio", help="With --data: where emotions come from."),
     clips: int = typer.Option(0, help="With --data: at most so many clips; 0: all."),
     generator: str = option("generator", "hef", "With --data: hef or geometry."),
+    clip: str | None = typer.Option(None, help="With --data: an upstream CLIP, as for emotalk generate."),
     videos: Path | None = typer.Option(None, help="With --data: keep the videos here."),
     as_json: Path | None = typer.Option(None, "--json", help="Write the figures to a .json file."),
     as_csv: Path | None = typer.Option(None, "--csv", help="Write the figures to a .csv file."),
@@ -46,8 +47,9 @@ def evaluate(
     """Measure generated videos against real ones, or a model on prepared clips."""
     if context.invoked_subcommand:
         return
-    if (data is None) == (generated is None or reference is None):
-        raise UsageError("Give --generated and --reference, or --data; see emotalk eval --help.")
+    given = (generated, reference)
+    if (data is not None and any(given)) or any(given) != all(given):
+        raise UsageError("Give --generated and --reference, or --data, or none of them; see emotalk eval --help.")
     from ..media.files import check_output
 
     for path, ending in ((as_json, ".json"), (as_csv, ".csv"), (report, ".html")):
@@ -64,17 +66,24 @@ def evaluate(
     place = str(find_device(device))
     about = {"generated": str(generated or data), "weights": str(weights or "shipped"), "device": place}
     with contextlib.ExitStack() as stack:
-        if data is None:
-            assert generated is not None and reference is not None
+        folder = videos or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emotalk-")))
+        if generated is not None and reference is not None:
             rows = {"generated": evaluation.pairs(generated, reference)}
+        elif data is None:
+            from ..evaluation import protocol
+
+            about["generated"] = "self-made pairs"
+            notes.append(protocol.SELF_MADE)
+            talker = EmoTalk.load(weights, place, generator, clip=clip)
+            with _progress(quiet, "videos") as show:
+                rows = protocol.self_made(talker, folder, seed, lambda done, total: show(done, total, {}))
         else:
             from ..evaluation import protocol
             from ..training.data import shards
 
-            folder = videos or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emotalk-")))
             tests = shards.listing(data, "test")[: clips or None]
             kinds = [kind.strip() for kind in emotion.split(",") if kind.strip()]
-            talker = EmoTalk.load(weights, place, generator)
+            talker = EmoTalk.load(weights, place, generator, clip=clip)
             with _progress(quiet, "videos") as show:
                 rows, more = protocol.generate(
                     talker, tests, kinds, folder, seed, lambda done, total: show(done, total, {})
@@ -115,6 +124,42 @@ def _print(results: dict[str, Any]) -> None:
         table.add_row(plain(name, 100), *(figure(values.get(m)) for m in columns))
     printer = console(width=None if sys.stdout.isatty() else 200)
     printer.print(table)
+
+
+@app.command(cls=Command)
+def ablation(
+    runs: Path = typer.Option(Path("runs/ablation"), help="Folder of emotalk train ablation."),
+    data: Path = typer.Option(..., help="Clips of emotalk train prepare, whose test split is generated."),
+    clips: int = typer.Option(0, help="At most so many clips; 0: all."),
+    videos: Path | None = typer.Option(None, help="Keep the videos here."),
+    out: Path | None = typer.Option(None, "--out", "-o", help="Write the table, .md."),
+    as_json: Path | None = typer.Option(None, "--json", help="Write the figures to a .json file."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print nothing but errors."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """The paper's table 3, EFD, LMD and Sync, of the variants that emotalk train ablation left."""
+    import json
+
+    from ..evaluation import ablation as ablations
+    from ..media.files import PartFile, check_output
+    from ..models.acceleration import find_device
+
+    for path, ending in ((out, ".md"), (as_json, ".json")):
+        if path is not None:
+            check_output(path, suffixes=(ending,))
+    with _progress(quiet, "variants") as show:
+        place = str(find_device(device))
+        table = ablations.measure(runs, data, place, clips, videos, lambda done, total: show(done, total, {}))
+    for path, text in ((out, table.markdown() + "\n"), (as_json, json.dumps(table.figures, indent=1) + "\n")):
+        if path is not None:
+            with PartFile(path) as part:
+                part.path.write_text(text)
+    if not quiet:
+        for note in dict.fromkeys(table.notes):
+            say(f"Note: {note}")
+        for line in table.markdown().splitlines():
+            tell(plain(line))
 
 
 @app.command(cls=Command)

@@ -33,7 +33,6 @@ DATASETS = {
     "ravdess": "RAVDESS: Actor_NN/01-01-*.mp4.",
     "folder": "Any videos in a folder, with labels from a table.",
 }
-FILMED, FILMED_CONFIG = ("eac", "hef"), "video"  # what prepared clips train, and how unless --config says otherwise
 WITHOUT_DATA = ("ame",)  # it has a default of its own
 EVERY = 10.0  # seconds between lines where stderr is no terminal
 
@@ -42,56 +41,92 @@ prepare_app = typer.Typer(help="Make a filmed data set ready.", cls=Group, rich_
 app.add_typer(prepare_app, name="prepare")
 
 
+DATA = typer.Option(None, help="Training data: the data pack, or a prepared folder.")
+CONFIG = typer.Option(None, help="A .toml file, or a shipped configuration: paper or TASK.  [default: TASK, or video]")
+STEPS = typer.Option(None, help="Optimizer steps.")
+SEED = typer.Option(None, help="Of everything random.")
+AMP = typer.Option(None, help="Mixed precision: off, bf16 or fp16.")
+DEVICE = option("device", "auto")
+RENDERER = option("renderer", "builtin")
+RESUME = typer.Option(False, "--resume", help="Go on from the checkpoint in --out.")
+QUIET = option("quiet", False)
+DEBUG = option("debug", False)
+
+
+@app.callback(invoke_without_command=True)
+def train_all(
+    context: typer.Context,
+    data: Path | None = DATA,
+    out: Path = typer.Option(Path("runs/all"), "--out", "-o", help="Folder of the weights."),
+    config: str | None = CONFIG,
+    steps: int | None = STEPS,
+    seed: int | None = SEED,
+    amp: str | None = AMP,
+    device: str = DEVICE,
+    renderer: str = RENDERER,
+    resume: bool = RESUME,
+    quiet: bool = QUIET,
+    debug: bool = DEBUG,
+) -> None:
+    """Train everything in the paper's order, AME, EAC, HEF; or one network; or prepare data for it."""
+    if context.invoked_subcommand:
+        return
+    _check_data(data, "")
+    from ..training import run
+
+    for task, source, overrides in run.stages(data, out):
+        _train(task, source, out, config, overrides, steps, seed, amp, device, renderer, resume, quiet)
+
+
+def _train(
+    task: str,
+    data: Path | None,
+    out: Path,
+    config: str | None,
+    overrides: list[str],
+    steps: int | None,
+    seed: int | None,
+    amp: str | None,
+    device: str,
+    renderer: str,
+    resume: bool,
+    quiet: bool,
+) -> None:
+    """Train one network and say so."""
+    with _progress(quiet, f"steps of {task}") as report, extra("train", f"emotalk train {task}"), _data_of(task):
+        from ..training import run
+
+        how = {"config": config, "overrides": overrides, "steps": steps, "seed": seed, "amp": amp, "device": device}
+        how |= {"renderer": renderer}
+        command = shlex.join(["emotalk", *sys.argv[1:]])
+        solver = run.train(task, data, out, **how, resume=resume, command=command, progress=report)
+    if solver.rank == 0 and not quiet:
+        for note in getattr(solver.task, "notes", ()):
+            say(f"Note: {note}")
+        path = out / f"{task}.safetensors"
+        say(f"{path}: {solver.config.steps} steps; emotalk generate --weights {out} uses it.")
+
+
 def _trainer(task: str) -> Callable[..., None]:
     def command(
         overrides: list[str] | None = typer.Argument(
             None, metavar="[KEY=VALUE]...", help="Changes to the configuration: batch=8, task.window=32."
         ),
-        data: Path | None = typer.Option(None, help="Training data: the data pack, or a prepared folder."),
+        data: Path | None = DATA,
         out: Path | None = typer.Option(None, "--out", "-o", help="Folder of the weights.  [default: runs/TASK]"),
-        config: str | None = typer.Option(
-            None, help="A .toml file, or a shipped configuration: paper or TASK.  [default: TASK, or video]"
-        ),
-        steps: int | None = typer.Option(None, help="Optimizer steps."),
-        seed: int | None = typer.Option(None, help="Of everything random."),
-        amp: str | None = typer.Option(None, help="Mixed precision: off, bf16 or fp16."),
-        device: str = option("device", "auto"),
-        resume: bool = typer.Option(False, "--resume", help="Go on from the checkpoint in --out."),
-        quiet: bool = option("quiet", False),
-        debug: bool = option("debug", False),
+        config: str | None = CONFIG,
+        steps: int | None = STEPS,
+        seed: int | None = SEED,
+        amp: str | None = AMP,
+        device: str = DEVICE,
+        renderer: str = RENDERER,
+        resume: bool = RESUME,
+        quiet: bool = QUIET,
+        debug: bool = DEBUG,
     ) -> None:
-        out = out or Path("runs") / task
         _check_data(data, task)
-        with _progress(quiet) as report:
-            import importlib
-
-            import torch
-
-            from ..models import checkpoints
-            from ..models.acceleration import find_device
-
-            with extra("train", f"emotalk train {task}"):
-                from ..training import config as configs
-                from ..training.data import shards
-                from ..training.solver import Solver
-
-            filmed = data is not None and shards.is_prepared(data)
-            if filmed and task not in FILMED:
-                raise UsageError(f"emotalk train {task} learns from the data pack; prepared clips train eac and hef.")
-            name = config or (FILMED_CONFIG if filmed else task)
-            options = configs.load(name, task, overrides or (), steps=steps, seed=seed, amp=amp)
-            place = find_device(device)
-            torch.manual_seed(options.seed)
-            with extra("train", f"emotalk train {task}"), _data_of(task):
-                module = importlib.import_module(f"..training.tasks.{task}{'_video' if filmed else ''}", __package__)
-                trained = module.build(data, options, out / task)
-            command = shlex.join(["emotalk", *sys.argv[1:]])
-            solver = Solver(trained, options, out, device=str(place), resume=resume, command=command, progress=report)
-            path = solver.run()
-        if solver.rank == 0:
-            checkpoints.complete(out)
-            if not quiet:
-                say(f"{path}: {options.steps} steps; emotalk generate --weights {out} uses it.")
+        out = out or Path("runs") / task
+        _train(task, data, out, config, overrides or [], steps, seed, amp, device, renderer, resume, quiet)
 
     command.__doc__ = TASKS[task]
     return command
@@ -99,6 +134,45 @@ def _trainer(task: str) -> Callable[..., None]:
 
 for _task in TASKS:
     app.command(_task, cls=Command)(_trainer(_task))
+
+
+@app.command(cls=Command)
+def ablation(
+    data: Path = DATA,
+    out: Path = typer.Option(Path("runs/ablation"), "--out", "-o", help="Folder of all variants' weights."),
+    config: str | None = CONFIG,
+    steps: int | None = STEPS,
+    seeds: str = typer.Option("0,1", help="Separated by commas: each variant once with each, to know what is chance."),
+    variants: str | None = typer.Option(None, help="Separated by commas.  [default: all]"),
+    amp: str | None = AMP,
+    device: str = DEVICE,
+    renderer: str = RENDERER,
+    quiet: bool = QUIET,
+    debug: bool = DEBUG,
+) -> None:
+    """Every variant of the paper's table 3, each a folder that emotalk generate --weights reads."""
+    _check_data(data, "ablation")
+    from ..training import ablation as ablations
+
+    chosen = [name.strip() for name in variants.split(",")] if variants else list(ablations.VARIANTS)
+    try:
+        numbers = [int(seed) for seed in seeds.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--seeds {seeds} are no numbers; write for example 0,1.") from error
+    for seed in numbers:
+        for name in ablations.ordered(chosen):
+            with _progress(quiet, f"steps of {name}, seed {seed}") as report:
+                how = {
+                    "config": config,
+                    "steps": steps,
+                    "amp": amp,
+                    "device": device,
+                    "renderer": renderer,
+                    "progress": report,
+                }
+                folder = ablations.train(name, data, out, seed, command=shlex.join(["emotalk", *sys.argv[1:]]), **how)
+            if not quiet:
+                say(f"{folder}: trained")
 
 
 @app.command("face-model", cls=Command)
@@ -179,7 +253,8 @@ def _data_of(task: str) -> Iterator[None]:
 def _check_data(data: Path | None, task: str) -> None:
     if data is None:
         if task not in WITHOUT_DATA:
-            raise UsageError(f"emotalk train {task} needs --data: the data pack, or a folder of emotalk train prepare.")
+            command = f"emotalk train {task}".rstrip()
+            raise UsageError(f"{command} needs --data: the data pack, or a folder of emotalk train prepare.")
     elif data.is_dir() and not any(data.iterdir()):
         raise InputError(f"{data} is empty; give the folder of the data to --data.")
     elif not data.is_dir():

@@ -1,15 +1,19 @@
 """Generated videos against real ones, by the field's measures (Tab. 1 of the paper).
 
 Every video is read twice: for its landmarks, and for its pixels. Judges that the user has added (`published`) give
-`fid`, `sync`, `csim` and `efd`; without them the project's own give `fid-builtin` and so on: other numbers under other
-names, comparable among themselves only.
+`fid`, `sync`, `csim` and `efd`. Without them judges from others' packages take over (`independent`: fid-lite0,
+identity-dlib, efd-facex), and without those the project's own (fid-builtin and so on): other numbers under other names,
+comparable among themselves only. Of the own ones, fid-builtin and efd-builtin use the face tracker, through which the
+generator was trained: they flatter it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -25,8 +29,8 @@ from ..face.tracker import FaceTracker
 from ..media import audio
 from ..models import checkpoints
 from ..training.data.prepare import VIDEOS, frames_of, track
-from ..training.losses import EmotionFeatures
-from . import published
+from . import independent, published
+from .features import EmotionFeatures
 from .lipsync import SyncJudge
 
 METRICS = {  # name -> (what it says, whether more is better)
@@ -37,18 +41,25 @@ METRICS = {  # name -> (what it says, whether more is better)
     "sync": ("SyncNet confidence", True),
     "csim": ("cosine of CurricularFace identities", True),
     "efd": ("distance of Emotion-FAN features", False),
+    "fid-lite0": ("Fréchet distance of EfficientNet-Lite0's ImageNet features of the face", False),
+    "perceptual-lite0": ("distance of EfficientNet-Lite0's feature maps of the face", False),
+    "identity-dlib": ("distance of dlib's face descriptors; of one person below 0.6", False),
+    "efd-facex": ("difference of the emotion probabilities that facex reads, 0..1", False),
     "jitter": ("trembling of rigid landmarks, thousandths of the eye distance", False),
-    "fid-builtin": ("Fréchet distance of the tracker's features", False),
+    "fid-builtin": ("Fréchet distance of the tracker's features, through which the generator was trained", False),
     "sync-builtin": ("confidence of the own lip-sync judge, 0..2", True),
     "csim-builtin": ("cosine of the own identity embedding", True),
-    "efd-builtin": ("difference of the tracker's expression scores, 0..1", False),
+    "efd-builtin": ("difference of the tracker's expression scores, 0..1; the generator was trained through it", False),
 }
+STAND_INS = {"fid": "fid-lite0", "csim": "identity-dlib", "efd": "efd-facex"}  # of published judges
 DEFAULT = ("psnr", "ssim", "fid", "lmd", "sync", "csim", "efd", "jitter")
+FRECHET = ("fid", "fid-lite0", "fid-builtin")
 JUDGED = {judge.metric: name for name, judge in published.JUDGES.items()}
 OWN = {"sync-builtin": "sync.safetensors", "csim-builtin": "identity.safetensors"}  # judges that only measure
 MOUTH = list(IBUG[48:])
 RIGID = [33, 133, 362, 263, 168, 6, 197, 195, 5, 4]  # eye corners and nose: expression hardly moves them
 AT_ONCE = 8  # frames
+KEPT = 500  # real videos whose landmarks are kept
 SIDE = 256  # px, of crops where two videos differ in size; also the unit of lmd
 
 
@@ -119,7 +130,8 @@ def resolve(names: Sequence[str], weights: str | os.PathLike | None = None) -> t
         if name not in METRICS:
             raise UsageError(f"--metrics {name} is unknown; choose from {', '.join(METRICS)}.")
         if name in JUDGED and not published.has(JUDGED[name]):
-            name += "-builtin"
+            other = STAND_INS.get(name)
+            name = other if other is not None and independent.has(other) else f"{name}-builtin"
         file = OWN.get(name)
         if file is not None and file not in shipped:
             notes.append(f"{name} is left out: the weights have no {file}.")
@@ -155,11 +167,18 @@ class Judges:
         self.metrics, self.device = list(metrics), torch.device(device)
         self.tracker = FaceTracker.load(weights, self.device)
         self.features: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
+        self._tracked: OrderedDict[tuple[Path, int], tuple[np.ndarray, np.ndarray]] = OrderedDict()
         self.sync: SyncJudge | None = None
         self.syncnet: published.SyncNet | None = None
         for metric in metrics:
             if metric in ("fid", "csim", "efd"):
                 self.features[metric] = published.find(JUDGED[metric], self.device)
+            elif metric == "fid-lite0":
+                self.features[metric] = self.lite0
+            elif metric == "identity-dlib":
+                self.features[metric] = independent.identity()
+            elif metric == "efd-facex":
+                self.features[metric] = independent.emotion()
             elif metric == "fid-builtin":
                 self.features[metric] = EmotionFeatures("tracker").to(self.device)
             elif metric == "csim-builtin":
@@ -169,11 +188,30 @@ class Judges:
             elif metric == "sync":
                 self.syncnet = published.find(JUDGED[metric], self.device)
 
+    @functools.cached_property
+    def lite0(self) -> independent.EfficientNetLite0:
+        """The ImageNet judge, for two metrics."""
+        return independent.EfficientNetLite0.load().to(self.device)
+
+    def tracked(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
+        """`track` of a real video, which several generated ones are compared with; the last few are kept."""
+        key = path.resolve(), path.stat().st_mtime_ns
+        if key not in self._tracked:
+            self._tracked[key] = track(self.tracker, path)
+            while len(self._tracked) > KEPT:
+                self._tracked.popitem(last=False)
+        return self._tracked[key]
+
     @torch.inference_mode()
     def see(self, images: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
         """Features of frames [B,3,H,W] in 0..1 with landmarks [B,478,3] px."""
         images, landmarks = images.to(self.device), landmarks.to(self.device)
         return {name: judge(images, landmarks).float().cpu() for name, judge in self.features.items()}
+
+    @torch.inference_mode()
+    def look(self, mine: Tensor, real: Tensor, landmarks: Tensor) -> Tensor:
+        """perceptual-lite0 [B] of frames [B,3,H,W] in 0..1, cut by the real one's landmarks [B,478,3] px."""
+        return self.lite0.distance(*(tensor.to(self.device) for tensor in (mine, real, landmarks))).cpu()
 
 
 def _identity(weights: Path | None, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
@@ -209,7 +247,7 @@ def evaluate(
         result.rows[pair.name] = row
         for name, value in real.items():
             alone.setdefault(name, []).append(value)
-        for name in ("fid", "fid-builtin"):
+        for name in FRECHET:
             if name in seen[0]:
                 for side, watched in zip(features.setdefault(name, ([], [])), seen, strict=True):
                     side.append(watched[name])
@@ -232,7 +270,7 @@ def evaluate(
 def _measure(pair: Pair, judges: Judges, result: Result) -> tuple[dict, dict, tuple[dict, dict]]:
     """Figures of a pair, of its real video alone, and both videos' features."""
     paths = (pair.generated, pair.reference)
-    tracked = [track(judges.tracker, path) for path in paths]
+    tracked = [track(judges.tracker, pair.generated), judges.tracked(pair.reference)]
     lengths = [len(points) for points, _ in tracked]
     length = min(lengths)
     if max(lengths) - length > max(2, 0.1 * length):
@@ -243,9 +281,11 @@ def _measure(pair: Pair, judges: Judges, result: Result) -> tuple[dict, dict, tu
         result.notes.append(f"{pair.name}: the videos differ in size; both are cut to the face ({SIDE} px).")
     quality, strip = Quality(judges.metrics), []
     shown = set(np.linspace(0, length - 1, min(8, length)).astype(int).tolist())
-    first = 0
+    first, looks = 0, []
     for (my_images, my_points), (images, points) in zip(*[_chunks(p, w, crop) for p, w in zip(paths, both)]):
         quality.add(my_images, images)
+        if "perceptual-lite0" in judges.metrics:
+            looks.append(judges.look(my_images, images, points))
         mine.add(judges, my_images, my_points)
         real.add(judges, images, points)
         for k in range(len(images)):
@@ -260,13 +300,18 @@ def _measure(pair: Pair, judges: Judges, result: Result) -> tuple[dict, dict, tu
             figures |= _synchrony(watched, path, judges)
         except InputError as error:
             result.notes.append(f"{pair.name}: {error}")
+    if looks:
+        row["perceptual-lite0"] = float(torch.cat(looks).mean())
     if "lmd" in judges.metrics:
         row["lmd"] = landmark_distance(mine.landmarks / mine.side * SIDE, real.landmarks / real.side * SIDE)
     if "efd-builtin" in judges.metrics:
         row["efd-builtin"] = float((mine.scores - real.scores).abs().mean())
     seen, truth = mine.features(), real.features()
-    if "efd" in seen:
-        row["efd"] = float((seen["efd"] - truth["efd"]).abs().mean())
+    for name in ("efd", "efd-facex"):
+        if name in seen:
+            row[name] = float((seen[name] - truth[name]).abs().mean())
+    if "identity-dlib" in seen:
+        row["identity-dlib"] = float((seen["identity-dlib"] - truth["identity-dlib"]).norm(dim=1).mean())
     for name in ("csim", "csim-builtin"):
         if name in seen:
             row[name] = float((seen[name] * truth[name]).sum(1).mean())

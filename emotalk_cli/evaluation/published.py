@@ -25,9 +25,9 @@ from torch.nn import functional as F
 from torchvision.models import inception
 
 from ..errors import InputError, UsageError, WeightsError
+from ..face.raster import face_square
 from ..media.audio import SAMPLE_RATE
 from ..models import checkpoints
-from ..training.losses import face_square
 from .lipsync import OFFSETS
 
 ENVIRONMENT = "EMOTALK_JUDGES"

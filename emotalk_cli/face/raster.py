@@ -8,6 +8,8 @@ is asked for, compiled loops (`kernels`) do the same faster.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,18 +18,31 @@ from ..errors import EmoTalkError
 from . import kernels
 
 BACKENDS = ("builtin", "torch", "pytorch3d")  # builtin: compiled loops or torch, whichever suits
+EDGE = 1e-8  # pytorch3d's blur radius, squared NDC: its triangles leave out their own edges, which would be holes
 CUBIC = 0.75  # bilinear reading loses a third of a face's sharpness (variance of its Laplacian), bicubic adds a tenth
 
 
+_chosen = ["builtin"]
+
+
+def choose(backend: str) -> None:
+    """Rasterise by `backend` from now on, in the whole process. Raises EmoTalkError if it is not installed."""
+    if backend == "pytorch3d":
+        _pytorch3d()
+    _chosen[0] = backend
+
+
 def rasterize(
-    vertices: Tensor, triangles: Tensor, height: int, width: int, backend: str = "builtin"
+    vertices: Tensor, triangles: Tensor, height: int, width: int, backend: str | None = None
 ) -> tuple[Tensor, Tensor]:
     """Which triangle is nearest at every pixel centre, and where in it.
 
     vertices: [B,V,3] px (x right, y down, z away; pixel i covers [i, i+1)); triangles: [T,3] long.
     Returns face [B,height,width] long (-1 where empty) and barycentric weights [B,height,width,3]
-    (zero where empty). Orthographic; both triangle orientations are drawn.
+    (zero where empty). Orthographic; both triangle orientations are drawn. backend: one of `BACKENDS`, by default the
+    one that `choose` named.
     """
+    backend = backend or _chosen[0]
     if backend == "pytorch3d":
         return _rasterize_pytorch3d(vertices, triangles, height, width)
     if backend not in BACKENDS:
@@ -94,6 +109,24 @@ def sharp_sample(image: Tensor, grid: Tensor) -> Tensor:
         F.grid_sample(image, grid, mode, padding_mode="border", align_corners=False) for mode in ("bilinear", "bicubic")
     )
     return torch.lerp(soft, hard, CUBIC)
+
+
+def face_square(images: Tensor, landmarks: Tensor, size: int, margin: float) -> Tensor:
+    """Squares around faces, differentiable: images [B,3,H,W], landmarks [B,N,2+] px -> [B,3,size,size].
+
+    margin: side / longer side of the landmarks' box.
+    """
+    low, high = landmarks[..., :2].amin(1), landmarks[..., :2].amax(1)
+    centre, half = (low + high) / 2, margin / 2 * (high - low).amax(1)
+    unit = (torch.arange(size, device=images.device) + 0.5) / size * 2 - 1
+    x, y = centre[:, :1] + half[:, None] * unit, centre[:, 1:] + half[:, None] * unit
+    height, width = images.shape[-2:]
+    across, down = x / width * 2 - 1, y / height * 2 - 1
+    shrink = int(2 * float(half.detach().min()) / size)
+    if shrink > 1:  # or pixels between the samples would not count
+        images = F.interpolate(images, (height // shrink, width // shrink), mode="area")
+    grid = torch.stack([across[:, None].expand(-1, size, -1), down[:, :, None].expand(-1, -1, size)], -1)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def polygon_distance(points: Tensor, grid: Tensor) -> Tensor:
@@ -173,19 +206,30 @@ def _visible(vertices: Tensor, triangles: Tensor, planes: Tensor, height: int, w
     return torch.where(face == len(triangles), -1, face).reshape(batch, height, width)
 
 
-def _rasterize_pytorch3d(vertices: Tensor, triangles: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+def _pytorch3d() -> tuple[Any, Any]:
+    """`rasterize_meshes` and `Meshes` of the library."""
     try:
         from pytorch3d.renderer.mesh import rasterize_meshes
         from pytorch3d.structures import Meshes
     except ImportError as error:
-        raise EmoTalkError("The pytorch3d renderer needs pytorch3d; install the extra emotalk[pytorch3d].") from error
+        raise EmoTalkError(
+            "--renderer pytorch3d needs pytorch3d, built against the installed torch: pip install --no-build-isolation "
+            "'git+https://github.com/facebookresearch/pytorch3d.git@stable'."
+        ) from error
+    return rasterize_meshes, Meshes
+
+
+def _rasterize_pytorch3d(vertices: Tensor, triangles: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    rasterize_meshes, meshes_of = _pytorch3d()
     # pytorch3d's NDC: the shorter side spans [-1, 1], x to the left, y up, z away from the camera and positive.
     scale = 2.0 / min(height, width)
     x = (width / 2 - vertices[..., 0]) * scale
     y = (height / 2 - vertices[..., 1]) * scale
     z = vertices[..., 2] - vertices[..., 2].amin() + 1.0
-    meshes = Meshes(torch.stack([x, y, z], -1), triangles.expand(len(vertices), -1, -1))
-    face, _, weights, _ = rasterize_meshes(meshes, (height, width), faces_per_pixel=1, perspective_correct=False)
+    meshes = meshes_of(torch.stack([x, y, z], -1), triangles.expand(len(vertices), -1, -1))
+    face, _, weights, _ = rasterize_meshes(
+        meshes, (height, width), EDGE, 1, perspective_correct=False, clip_barycentric_coords=True
+    )
     face = face[..., 0]
     offset = torch.arange(len(vertices), device=face.device)[:, None, None] * len(triangles)
     return torch.where(face >= 0, face - offset, -1), weights[..., 0, :] * (face >= 0)[..., None]

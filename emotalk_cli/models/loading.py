@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import EmoTalkError, WeightsError
+from ..face import raster
 from ..face.model import FaceModel
 from ..face.tracker import FaceTracker
 from ..settings import OPTIONS
@@ -24,7 +25,7 @@ from .memory import keep_freed
 from .text_tower import SPACE
 from .vad import VAD
 
-Loaded = tuple[FaceModel, Callable[..., Any], AME, VAD, EAC, HEF | None, torch.device, dict[str, str], str]
+Loaded = tuple[FaceModel, Callable[..., Any], AME, VAD, EAC, HEF | None, torch.device, dict[str, str], str, str]
 
 
 def load_models(
@@ -34,12 +35,14 @@ def load_models(
     landmarks: str,
     clip: str | None,
     engine: str,
+    renderer: str = "builtin",
 ) -> Loaded:
     """Arguments of `EmoTalk`; those here are `EmoTalk.load`'s. Raises UsageError, WeightsError, and EmoTalkError where
     the models do not fit into the device's memory."""
     generator, landmarks = OPTIONS["generator"].parse(generator), OPTIONS["landmarks"].parse(landmarks)
     place = find_device(device)
     check_engine(engine, place)
+    raster.choose(OPTIONS["renderer"].parse(renderer))
     keep_freed()
     folder = checkpoints.weights_dir(weights)
     tracker: Callable[..., Any]
@@ -57,7 +60,7 @@ def load_models(
     unused = {"sync", "identity"} | ({"hef"} if hef is None else set())  # those two only measure
     unused |= {"tracker"} if landmarks != "builtin" else set()
     hashes = {name: digest for name, digest in checkpoints.index(folder).items() if Path(name).stem not in unused}
-    return model, tracker, ame, vad, eac, hef, place, hashes, landmarks
+    return model, tracker, ame, vad, eac, hef, place, hashes, landmarks, renderer
 
 
 @contextlib.contextmanager

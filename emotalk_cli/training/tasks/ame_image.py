@@ -45,12 +45,14 @@ SIDE = 112  # px of a stored crop; the tower sees random parts of it, `ImageDims
 VISEMES = {"jawOpen": 0.45, "mouthFunnel": 0.5, "mouthPucker": 0.5, "mouthLowerDown": 0.3, "mouthUpperUp": 0.2}
 SMILE = [INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]
 RIDGE = 0.1  # penalty of the regression that training starts from, a face
+PORTRAITS, VARIANTS = 330, 10  # people that are rendered, and emotions of each
 KEPT_BACK = 0.1  # share of people to validate on
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """faces: what this module's command wrote. weights: folder of the text tower. upstream: an open_clip model instead.
+    """faces: what this module's command wrote, "" to write it into the run's folder first, which takes hours. weights:
+    folder of the text tower. upstream: an open_clip model instead.
 
     real: share of real photos in a batch.
     """
@@ -345,7 +347,11 @@ def build(data: Path, config: Config, work: Path) -> ImageTask:
     """For `emotalk train ame_image`."""
     options = build_options(Options, config.task)
     ame = upstream.load(options.upstream) if options.upstream else AME.load(options.weights or None)
-    faces = load(Path(options.faces))
+    stored = Path(options.faces) if options.faces else work / "faces.npz"
+    if not options.faces and not stored.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        render(data, stored, PORTRAITS, VARIANTS, config.seed)
+    faces = load(stored)
     read = None
     if (data / "teachers" / "fer_mini_xception.npz").is_file():
         from ...evaluation.emotion import EmotionReader
@@ -361,8 +367,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Render the faces that the image tower learns from.")
     parser.add_argument("--data", type=Path, required=True, help="the data pack")
     parser.add_argument("--out", type=Path, required=True, help="FACES.npz")
-    parser.add_argument("--portraits", type=int, default=330)
-    parser.add_argument("--variants", type=int, default=10)
+    parser.add_argument("--portraits", type=int, default=PORTRAITS)
+    parser.add_argument("--variants", type=int, default=VARIANTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     render(options.data, options.out, options.portraits, options.variants)

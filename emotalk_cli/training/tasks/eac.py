@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from ...emotions import prototypes
 from ...errors import UsageError
+from ...evaluation.features import EmotionFeatures
 from ...face.fit import Pose
 from ...face.model import FaceModel
 from ...media.audio import FLOOR, MELS_PER_FRAME, relative
-from ...models import upstream
+from ...models import spaces, upstream
 from ...models.eac import EAC, Dims
 from ...models.emotion_space import AME, EMOTION
 from ...models.text_tower import SPACE, WIDTH
@@ -34,12 +35,12 @@ from ..data import corpus, motion, prompts
 from ..data.augment import Augmenter
 from ..data.corpus import Clip
 from ..data.motion import Basis
-from ..losses import EmotionFeatures, Renderer, emotion_loss
+from ..losses import Renderer, emotion_loss
 from ..solver import Config
 
 VISEME = 1.0  # weight of telling visemes apart
 WINDOW = 32  # video frames, T of the paper
-ENCODINGS = ("clip", "text", "one-hot")
+ENCODINGS = ("clip", "text", spaces.ONE_HOT, spaces.LANGUAGE)
 DRAWN = 6000  # random points of the emotion space, and as many prompts
 _SILENCE = -9.0  # log10 mel power
 _PASSES = 0.25  # chance that what is no speech is heard, too
@@ -52,10 +53,10 @@ class Options:
     """What `[eac.task]` may set.
 
     encoder: transformer | gru | mlp. encoding of the emotion: clip (any modality's codes: the whole space and prompts),
-    text (prompts alone), one-hot. ame: weights folder of the emotion space, "" for the shipped one; upstream: an
-    open_clip model NAME/PRETRAINED instead. start: weights folder of the EAC to begin from, "" for random weights.
-    work: folder of the prepared corpus. speech: folder of more recordings with exact phones, see `corpus.exact`.
-    emotion: weight of L_emo, which needs the data pack's teacher.
+    text (prompts alone), one-hot and language (see `spaces`). ame: weights folder of the emotion space, "" for the
+    shipped one; upstream: an open_clip model NAME/PRETRAINED instead. start: weights folder of the EAC to begin from,
+    "" for random weights. work: folder of the prepared corpus. speech: folder of more recordings with exact phones, see
+    `corpus.exact`. emotion: weight of L_emo, which needs the data pack's teacher.
     """
 
     encoder: str = "transformer"
@@ -196,7 +197,7 @@ def _visemes(clip: Clip, start: float, rate: float, length: int) -> Tensor:
     return clip.visemes[at.clamp(0, len(clip.visemes) - 1)] * inside
 
 
-class Objective:
+class Objective(nn.Module):
     """Loss without images: landmarks (lips above all), coefficients, velocity, closed lips, amplitude, tremor.
 
     A mean square alone prefers small, late motion where sound does not decide; `amplitude` asks for openings as
@@ -204,15 +205,17 @@ class Objective:
     """
 
     def __init__(self, basis: Basis) -> None:
-        self.basis = basis
+        super().__init__()
+        self.count = len(basis.names)
         mouth = basis.mean[:, 1] < -1
-        self.mouth = basis.expression[:, mouth].flatten(1)
-        self.gap, self.width = basis.lips, basis.distances(motion.WIDTH_PAIRS, 0)
+        parts = {"mouth": basis.expression[:, mouth].flatten(1), "gap": basis.lips}
+        for name, part in (parts | {"width": basis.distances(motion.WIDTH_PAIRS, 0)}).items():
+            self.register_buffer(name, part, persistent=False)
 
-    def __call__(self, predicted: Tensor, closed: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def forward(self, predicted: Tensor, closed: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Terms whose sum is the loss, for coefficients [B,T,64] and logits [B,T] of closed lips."""
         error = predicted - target
-        count = len(self.basis.names)
+        count = self.count
         named = error[..., :count]
         wanted = target[..., :count] @ self.gap
         opening = wanted.mean(2)
@@ -306,6 +309,9 @@ class EACTask:
         self.helpers: dict[str, nn.Module] = {}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        for module in (self.objective, self.consistency):
+            if module is not None:
+                module.to(self.model.intensity.device)
         return {"eac": torch.optim.AdamW(self.model.parameters(), self.rate, weight_decay=0.01)}
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
@@ -380,12 +386,14 @@ def bank_of(options: Options, seed: int) -> EmotionBank:
     """Emotions to learn, in the encoding that the options name."""
     if options.encoding not in ENCODINGS:
         raise UsageError(f"encoding={options.encoding} is unknown; choose one of {', '.join(ENCODINGS)}.")
-    if options.encoding == "one-hot":
-        return EmotionBank.one_hot("one-hot")
+    if options.encoding == spaces.ONE_HOT:
+        return EmotionBank.one_hot(spaces.ONE_HOT)
     folder = options.ame or None
     ame = upstream.load(options.upstream, folder) if options.upstream else AME.load(folder)
     texts = [prompt.text for prompt in prompts.build(prompts.wordnet(), seed) if prompt.split == "train"]
     bank = EmotionBank.of_prompts(ame, random.Random(seed).sample(texts, min(DRAWN, len(texts))))
+    if options.encoding == spaces.LANGUAGE:
+        return EmotionBank(spaces.Language(ame).code(bank.z), bank.beta, spaces.LANGUAGE)
     own = options.encoding == "clip" and ame.space == SPACE
     return bank + EmotionBank.drawn(DRAWN, seed) if own else bank
 

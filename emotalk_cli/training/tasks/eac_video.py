@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ...errors import InputError, UsageError
+from ...evaluation.features import EmotionFeatures
 from ...face.model import FaceModel
 from ...face.topology import LIP_PAIRS
 from ...media import audio
@@ -32,7 +33,6 @@ from ..config import Config
 from ..data import shards
 from ..data.shards import Shard
 from ..losses import (
-    EmotionFeatures,
     Renderer,
     blended,
     clip_loss,
@@ -43,6 +43,7 @@ from ..losses import (
 )
 
 PROMPTS = ("{}", "a {} face", "a person who looks {}", "feeling {}")
+STAND_IN = "task.reader=tracker is no emotion network: L_emo compares what the face tracker sums up of a face."
 CLOSED = (0.004, 0.009)  # lip gap / face height: shut below, open above
 
 
@@ -100,6 +101,7 @@ class VideoEAC:
         self.helpers = {"audio_tower": self.tower} if self.tower is not None else {}
         phi = EmotionFeatures(options.reader, Path(options.teachers)) if options.emo else None
         self.renderer, self.phi = Renderer(FaceModel.load(), options.size), phi
+        self.notes = [STAND_IN] if options.emo and options.reader == "tracker" else []
         self.clips = self._clips("train")
         try:
             self.tests = self._clips("test")[:8]

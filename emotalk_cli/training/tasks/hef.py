@@ -24,6 +24,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ...errors import InputError
 from ...evaluation.emotion import BASICS, MARGIN, READINGS, EmotionReader
 from ...evaluation.generator import compare, ssim_map
+from ...face.raster import face_square
 from ...face.topology import EXPRESSION_NAMES, INNER_LIPS, LEFT_EYE, N_SKIN, OUTER_LIPS, RIGHT_EYE
 from ...face.tracker import FaceTracker
 from ...models import checkpoints
@@ -31,7 +32,6 @@ from ...models.hef import BLOCKS, HEF, SPLIT, Drive, HEFDims, halved, region, wa
 from ..config import Config
 from ..config import build as build_options
 from ..data.hef_pairs import COLORED, KINDS, VALIDATION, prepare, unpack
-from ..losses import face_square
 
 DATA_CREDIT = "London Set, Canada (CC BY 4.0, DeBruine & Jones), webmorphR.stim (CC0), SFHQ (MIT), GRID s1 (CC BY 4.0)"
 SQUARE = 144  # px of the portrait crop: a wide open mouth

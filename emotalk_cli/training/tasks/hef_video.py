@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,7 @@ DRIVES = ("eac", "tracked")
 PERCEPTUAL = ("builtin", "lpips")
 TRIES, TURN = 8, 0.2  # source frames that are tried for one whose head turns by less than so many rad: a still picture
 # can follow no more
+TESTS = 4  # moments to validate with
 KEPT = 2000  # clips whose β̂ and σ̂ are kept
 UNHEARD = torch.tensor([name.startswith(("eyeBlink", "eyeLook")) for name in COMPONENTS])
 
@@ -186,20 +188,21 @@ class VideoHEF:
         features = sum(F.l1_loss(a, b) for a, b in zip(answers[:-1], truths[:-1], strict=True))
         return edge_loss(image, target, torch.ones_like(image[:, :1])) + 0.1 * features
 
-    def _tests(self) -> list[dict[str, Tensor]]:
+    @functools.cached_property
+    def tests(self) -> list[dict[str, Tensor]]:
         """The same few moments each time: of the test clips, or of training clips where there are none."""
         try:
             clips = self._clips("test")
         except InputError:
             clips = self.clips
         rng = np.random.default_rng(0)
-        return [unpack(self._sample(clips[i % len(clips)], rng)) for i in range(4)]
+        return [unpack(self._sample(clips[i % len(clips)], rng)) for i in range(TESTS)]
 
     @torch.no_grad()
     def validate(self, model: HEF) -> dict[str, float]:
         """PSNR inside the face of test moments, and of the geometry alone."""
         found: dict[str, list[float]] = {"psnr": [], "geometry_psnr": []}
-        for sample in self._tests():
+        for sample in self.tests:
             batch = {key: value[None].to(model.start.device) for key, value in sample.items()}
             for name, network in (("psnr", model), ("geometry_psnr", blank(model))):
                 error = (generate(network, batch)[0] - batch["target"]).square()
@@ -211,7 +214,7 @@ class VideoHEF:
     def samples(self, model: HEF) -> np.ndarray:
         """Rows of source, geometry, HEF and driving face."""
         rows = []
-        for sample in self._tests():
+        for sample in self.tests:
             batch = {key: value[None].to(model.start.device) for key, value in sample.items()}
             images = [generate(network, batch)[0] for network in (blank(model), model)]
             row = torch.cat([batch["source"], *images, batch["target"]], 3)[0]

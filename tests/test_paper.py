@@ -1,0 +1,124 @@
+"""The paper from end to end on a miniature MEAD: three subjects, eight emotions, three levels, clips of 0.32 s.
+
+Videos are synthesised from the example portrait and two squeezed relatives of it; commands run as a user types them,
+with the paper's configuration and its steps, windows and sizes cut.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PORTRAIT, SPEECH, ffmpeg
+from PIL import Image
+
+from emotalk_cli.cli import main
+from emotalk_cli.evaluation import ablation as table
+from emotalk_cli.evaluation import figures
+from emotalk_cli.models import checkpoints
+from emotalk_cli.training import config as configs
+from emotalk_cli.training.ablation import VARIANTS
+from emotalk_cli.training.data import shards
+from emotalk_cli.training.tasks import hef_video
+
+SUBJECTS = {"M003": (128, 128), "M005": (120, 134), "W011": (136, 124)}  # width and height of their pictures
+EMOTIONS = ("neutral", "angry", "contempt", "disgusted", "fear", "happy", "sad", "surprised")  # as MEAD writes them
+FRAMES = 8
+USUAL = {"space": "emotalk-1", "encoder": "transformer", "residual": True, "hierarchy": True, "geometry": True}
+CUT = {  # of the paper's configuration
+    "eac": {"steps": 1, "batch": 1, "workers": 0, "task.window": 8, "task.rendered": 1, "task.size": 48}
+    | {"task.reader": '"tracker"'},
+    "hef": {"steps": 1, "batch": 1, "workers": 0, "task.network": '"builtin"'},
+}
+
+
+def emotalk(*words: str | Path | int) -> None:
+    assert main([str(word) for word in words]) == 0, words
+
+
+def write_cut(path: Path) -> None:
+    """The paper's configuration with `CUT`."""
+    lines = []
+    for task, changes in CUT.items():
+        config = configs.load("paper", task, [f"{key}={value}" for key, value in changes.items()])
+        for name, section in ((task, dataclasses.asdict(config)), (f"{task}.task", config.task)):
+            lines.append(f"[{name}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in section.items() if key != "task"]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def mead(tmp_path_factory, talker) -> Path:
+    """The data set as it is distributed: 24 videos, each subject with every emotion and level, sound beside them."""
+    root, made = tmp_path_factory.mktemp("mead"), tmp_path_factory.mktemp("made")
+    ffmpeg("-ss", "0.3", "-t", str(FRAMES / 25), "-i", SPEECH, made / "sound.wav")
+    ffmpeg("-i", made / "sound.wav", "-c:a", "aac", made / "sound.m4a")
+    for number, emotion in enumerate(EMOTIONS):
+        felt, level = {"fear": "fearful"}.get(emotion, emotion), 1 + number % 3
+        options = {"size": 128, "intensity": level, "seed": number, "sidecar": False}
+        first = talker.generate(PORTRAIT, made / "sound.wav", felt, made / f"{emotion}.mp4", **options).out
+        for subject, (width, height) in SUBJECTS.items():
+            name = f"{emotion}/level_{level}/001"
+            video, audio = root / subject / f"video/front/{name}.mp4", root / subject / f"audio/{name}.m4a"
+            video.parent.mkdir(parents=True)
+            audio.parent.mkdir(parents=True)
+            ffmpeg("-i", first, "-vf", f"scale={width}:{height},hue=s={height / 128}", "-an", video)
+            shutil.copy(made / "sound.m4a", audio)
+    return root
+
+
+def test_from_the_data_set_to_tables_and_figures(mead, talker, tmp_path, monkeypatch):
+    clips, cut, run, runs = (tmp_path / name for name in ("clips", "cut.toml", "run", "runs"))
+    here = ("--device", os.environ.get("EMOTALK_TEST_DEVICE", "cpu"), "-q")
+    monkeypatch.setattr(hef_video, "TESTS", 1)
+    emotalk("train", "prepare", "mead", "--data", mead, "--out", clips, "--jobs", 1, "-q")
+    listed = [shards.Shard(path).labels for path in shards.listing(clips)]
+    people = {split: {label.subject for label in listed if label.split == split} for split in shards.SPLITS}
+    assert len(listed) == 24 and "M003" in people["test"] and not people["train"] & people["test"]
+    assert {label.intensity for label in listed} == {1, 2, 3} and len({label.emotion for label in listed}) == 8
+
+    write_cut(cut)
+    emotalk("train", "--data", clips, "--config", cut, "--out", run, *here)
+    trained = {name: checkpoints.load(name, run).metadata["data"] for name in ("eac", "ame_audio", "hef")}
+    assert all(f"of {len(people['train'])} subjects" in said for said in trained.values())
+
+    emotalk("eval", "--data", clips, "--weights", run, "--clips", 1, "--json", tmp_path / "t.json", *here)
+    rows = json.loads((tmp_path / "t.json").read_text())["rows"]
+    assert list(rows) == ["Ours-T", "Ours-I", "Ours-A"]
+    for row in rows.values():
+        assert {"psnr", "ssim", "lmd", "jitter"} <= set(row["mean"]) and np.isfinite(list(row["mean"].values())).all()
+
+    emotalk("train", "ablation", "--data", clips, "--config", cut, "--out", runs, "--seeds", 0, *here)
+    differs = {}
+    for name in VARIANTS:
+        sizes = [checkpoints.load(net, runs / name / "seed-0").dims for net in ("eac", "hef")]
+        differs[name] = {key: value for dims in sizes for key, value in dims.items() if USUAL.get(key, value) != value}
+    assert differs == {
+        "ours": {},
+        "without-emo": {},
+        "one-hot": {"space": "one-hot"},
+        "language": {"space": "language"},
+        "mlp": {"encoder": "mlp"},
+        "gru": {"encoder": "gru"},
+        "without-res": {"residual": False},
+        "without-hie": {"hierarchy": False},
+        "without-geometry": {"geometry": False},
+    }
+    emotalk("eval", "ablation", "--runs", runs, "--data", clips, "--clips", 1, "--out", tmp_path / "t.md", *here)
+    lines = [line.strip("| ").split(" | ") for line in (tmp_path / "t.md").read_text().splitlines()]
+    assert [line[0] for line in lines[2:]] == [row for row, _ in table.ROWS] and lines[0][0] == "method"
+    assert all(float(line[1]) > 0 for line in lines[2:])
+
+    scene = figures.Scene(talker, PORTRAIT, SPEECH)
+    for number in (5, 7, 8):
+        figures.draw(number, scene, tmp_path / f"{number}.png")
+    emotalk("figure", 6, "--weights", run, "--out", tmp_path / "6.png", *here)
+    emotalk("figure", 11, "--weights", run, "--runs", runs, "--out", tmp_path / "11.png", *here)
+    for number in (5, 6, 7, 8, 11):
+        with Image.open(tmp_path / f"{number}.png") as picture:
+            assert min(picture.size) > 300 and np.asarray(picture.convert("RGB")).std() > 10
