@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-Number = TypeVar("Number", float, Tensor)
+Number = TypeVar("Number", float, Tensor, np.ndarray)
 
 
 def smoothstep(x: Number) -> Number:

@@ -47,7 +47,8 @@ def geometry(count: int, shift: float = 0.0) -> Geometry:
     zeros, ones = torch.zeros(count, 1, 512, 512), torch.ones(count, 1, 512, 512)
     flow = torch.cat([zeros - shift, zeros], 1)
     lids, mouth = zeros.expand(-1, 4, -1, -1), (torch.zeros(count, 14, 112, 128), torch.zeros(count, 2, 3))
-    return Geometry(flow, zeros, ones, *[zeros] * 6, lids, *mouth, torch.zeros(count, 3, 2, 2))
+    colours = torch.ones(count, 3), torch.zeros(count, 32, 3), torch.zeros(count)
+    return Geometry(flow, zeros, ones, *[zeros] * 6, lids, *mouth, torch.zeros(count, 3, 2, 2), *colours)
 
 
 AFFINES = {

@@ -21,6 +21,7 @@ TASKS = {  # name -> what it is
     "ame": "AME: the text tower of the emotion space.",
     "ame_image": "AME: the image tower.",
     "ame_audio": "AME: the audio tower.",
+    "mouth": "HEF's mouth painter.",
     "vad": "Voice activity detector: speech, against music, tones, breath, noise and crowds.",
     "eac": "EAC: speech and emotion to facial motion, equations 3 to 6.",
     "sync": "The lip-sync judge of emotalk eval.",

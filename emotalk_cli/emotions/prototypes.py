@@ -23,10 +23,11 @@ from functools import cached_property
 
 import torch
 
-from ..constants import BASICS
+from ..constants import BASICS as BASICS
 from ..errors import UsageError
-from ..face.topology import EXPRESSION_NAMES as COMPONENTS
+from ..face.topology import EXPRESSION_NAMES
 
+COMPONENTS = EXPRESSION_NAMES
 CLASSES = (*BASICS, "unrelated")  # what a point of the emotion space is told apart into
 
 # AU -> blendshape amplitudes at full intensity; a name without its side means left and right.

@@ -185,6 +185,8 @@ class ShapeRegressor(nn.Module):
 class Landmarker(ShapeRegressor):
     """Face crop -> landmarks, expression scores, confidence."""
 
+    anchors: Tensor
+
     def __init__(self, dims: TrackerDims):
         a, b, *_ = dims.widths
         early = nn.Sequential(stem(a), Block(a, b, 2), Block(b, b))
@@ -211,6 +213,9 @@ class MouthLandmarker(ShapeRegressor):
 
     Buffers: vertices [P] numbers of the mesh; share [P] 0..1, how far its word counts: 1 on the lips, fading outwards.
     """
+
+    vertices: Tensor
+    share: Tensor
 
     def __init__(self, dims: TrackerDims):
         a, b, *_ = dims.mouth_widths

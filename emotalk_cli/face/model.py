@@ -44,6 +44,25 @@ class FaceModel(nn.Module):
     mouth_lower [M] 1 where a vertex moves with the jaw; mouth_triangles [m,3]; mouth_color [M,3].
     """
 
+    mean: Tensor
+    identity: Tensor
+    expression: Tensor
+    expression_rest: Tensor
+    uv: Tensor
+    texture_mean: Tensor
+    texture_basis: Tensor
+    texture_mask: Tensor
+    relief_mean: Tensor
+    relief_basis: Tensor
+    relief_mask: Tensor
+    mouth_mean: Tensor
+    mouth_jaw: Tensor
+    mouth_lower: Tensor
+    mouth_color: Tensor
+    triangles: Tensor
+    mirror: Tensor
+    mouth_triangles: Tensor
+
     def __init__(self, dims: FaceDims):
         super().__init__()
         self.dims = dims

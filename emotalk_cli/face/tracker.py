@@ -77,6 +77,8 @@ class Face:
 class FaceTracker(nn.Module):
     """Detector and landmarker behind one call."""
 
+    rigid: Tensor
+
     threshold = 0.65  # of a face's score, see `_score`
     candidate = 0.25  # of the detector's heat: every candidate is verified by the landmarker
     sure = 0.92  # of a face's score: below, an upside-down face may have been taken for an upright one

@@ -162,7 +162,7 @@ def _top(image: Image.Image) -> float:
     """What white is in a picture of integers or floating-point numbers."""
     if image.mode != "F":
         return 65535.0
-    highest = image.getextrema()[1]
+    highest = float(np.asarray(image.getextrema()).flat[1])
     return next((top for top in (1.0, 255.0) if highest <= top), 65535.0)
 
 

@@ -68,6 +68,11 @@ class AudioTower(_Tower):
     average of the anchors' embeddings, so that even a wrong guess is an emotion.
     """
 
+    combs: Tensor
+    pitches: Tensor
+    hann: Tensor
+    anchors: Tensor
+
     name, Dims = "ame_audio", AudioDims
 
     def __init__(self, dims: AudioDims = AudioDims()):

@@ -93,7 +93,7 @@ class Source:
 
 @dataclasses.dataclass
 class Drive:
-    """Geometry inside the window: flow [B,2,w,w] px; rendered, interior [B,3,w,w]; the others [B,1,w,w]."""
+    """Geometry inside the window: flow [B,2,w,w] px; rendered, interior [B,3,w,w]; hue [B,3]; the others [B,1,w,w]."""
 
     flow: Tensor
     rendered: Tensor
@@ -103,6 +103,7 @@ class Drive:
     own: Tensor
     face: Tensor
     eyes: Tensor
+    hue: Tensor
 
 
 class Fields(NamedTuple):
@@ -200,7 +201,8 @@ def halved(tensor: Tensor) -> Tensor:
 
 def smaller(geometry: Geometry) -> Geometry:
     """The geometry at half size; its flow is in px of the portrait crop as ever."""
-    whole = {"lids", "inside", "place", "regions"}
+    kept = {name: getattr(geometry, name) for name in ("hue", "colours", "plain")}
+    whole = {"lids", "inside", "place", "regions", *kept}
     maps = {f.name: halved(getattr(geometry, f.name)) for f in dataclasses.fields(geometry) if f.name not in whole}
     colour, cover = geometry.lids.split([3, 1], 1)
     seen = cover.amax((0, 1, 3)).nonzero()[:, 0]
@@ -210,7 +212,7 @@ def smaller(geometry: Geometry) -> Geometry:
     part[:, 3:] = halved(cover[:, :, rows])  # a colour counts as far as it covers
     part[:, :3] = halved(colour[:, :, rows] * cover[:, :, rows]) / part[:, 3:].clamp_min(1e-4)
     placed = {"inside": geometry.inside, "place": geometry.place / 2, "regions": geometry.regions / 2}
-    return Geometry(**maps, lids=lids, **placed)
+    return Geometry(**maps, lids=lids, **placed, **kept)
 
 
 def stacked(maps: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
@@ -374,9 +376,8 @@ class HEF(nn.Module):
 
     def drive(self, geometry: Geometry) -> Drive:
         """The window's part of a geometry; without the geometry start, flow 0 and ratio 1."""
-        return self._masked(
-            Drive(**{f.name: self.window(getattr(geometry, f.name)) for f in dataclasses.fields(Drive)})
-        )
+        maps = {f.name: getattr(geometry, f.name) for f in dataclasses.fields(Drive)}
+        return self._masked(Drive(**{k: v if k == "hue" else self.window(v) for k, v in maps.items()}))
 
     def _masked(self, drive: Drive) -> Drive:
         if self.dims.geometry:
@@ -466,7 +467,7 @@ class HEF(nn.Module):
             psi = fields.psi * near
             pixels = source.image if scale == 1 else source.small
             shaded = warp(pixels, base + psi, self.dims.window, origin if cut else None, sharp=True)
-            moved = torch.lerp(relight(shaded, ratio).clamp(0, 1), interior, mouth)
+            moved = torch.lerp(relight(shaded, ratio, drive.hue).clamp(0, 1), interior, mouth)
             mask = near * where * fields.blend.sigmoid()
             image = moved + self.painted(fields.image, mask, unseen)
             return {"image": image, "moved": moved, "flow": psi, "mask": mask, "support": near, "hidden": unseen}
@@ -579,26 +580,27 @@ class HEF(nn.Module):
         if half:
             maps = (area.of(t, 2) for t in (drive.flow, drive.ratio, drive.interior, drive.mouth))
             frame, box = small.composite(), area.box(self.dims, 2)
-            image = self._moved(source.small, psi, area.corner, *maps) + painted
+            image = self._moved(source.small, psi, area.corner, drive.hue, *maps) + painted
             frame[box] = torch.lerp(frame[box], image, near)
             return self._mouths(small.paint(frame.clamp_(0, 1)), source, small)
         frame, box = geometry.composite(), area.box(self.dims)
         maps = (t[box] for t in (geometry.flow, geometry.ratio, geometry.interior, geometry.mouth))
-        image = self._moved(source.image, upsample(psi), area.corner, *maps) + upsample(painted)
+        image = self._moved(source.image, upsample(psi), area.corner, drive.hue, *maps) + upsample(painted)
         frame[box] = torch.lerp(frame[box], image, upsample(near))
         for frames, corners, size in self.details(geometry, area):
             self._detail(frame, source, geometry, fields, near, code, area, frames, corners, size)
         return self._mouths(geometry.paint(frame.clamp_(0, 1)), source, geometry)
 
     def _mouths(self, frame: Tensor, source: Source, geometry: Geometry) -> Tensor:
-        if self.painter is None:
-            return frame
-        return self.painter.paint(frame, geometry.inside, geometry.place, source.identity)
+        if self.painter is not None:
+            frame = self.painter.paint(frame, geometry.inside, geometry.place, source.identity)
+        return geometry.toned(frame)
 
     def half_drive(self, geometry: Geometry) -> Drive:
         """`drive` at half size."""
         drive = self.drive(geometry)
-        return Drive(**{f.name: halved(getattr(drive, f.name)) for f in dataclasses.fields(Drive)})
+        maps = {f.name: getattr(drive, f.name) for f in dataclasses.fields(Drive)}
+        return Drive(**{k: v if k == "hue" else halved(v) for k, v in maps.items()})
 
     def area(self, drive: Drive) -> Area:
         """The face's part of the window, and what its rim reads: all of it where that would mean to wait for the card,
@@ -639,12 +641,19 @@ class HEF(nn.Module):
                 yield frames[at].to(corner.device), (corner / 2).round().long() * 2, size
 
     def _moved(
-        self, pixels: Tensor, psi: Tensor, corner: tuple[int, int] | Tensor, flow: Tensor, ratio: Tensor, *mouth: Tensor
+        self,
+        pixels: Tensor,
+        psi: Tensor,
+        corner: tuple[int, int] | Tensor,
+        hue: Tensor,
+        flow: Tensor,
+        ratio: Tensor,
+        *mouth: Tensor,
     ) -> Tensor:
         """The source's window moved and lit, with the drawn interior of the mouth, in a part of it. corner: y, x px."""
         origin = torch.as_tensor(corner, device=psi.device).to(psi).expand(len(psi), 2).flip(1)
         shaded = warp(pixels, flow + psi, self.dims.window, origin, sharp=True)
-        return torch.lerp(relight(shaded, ratio).clamp(0, 1), *mouth)
+        return torch.lerp(relight(shaded, ratio, hue).clamp(0, 1), *mouth)
 
     def _detail(
         self,
@@ -662,8 +671,9 @@ class HEF(nn.Module):
         """The last block, in boxes of `details`, painted into `frame`."""
         shift = [o + c for o, c in zip(self.dims.origin, area.corner)]
         places = patches(frames, corners + corners.new_tensor(shift), size)
-        maps = {f.name: getattr(geometry, f.name)[places].movedim(-1, 1) for f in dataclasses.fields(Drive)}
-        drive = self._masked(Drive(**maps))
+        maps = {f.name: getattr(geometry, f.name) for f in dataclasses.fields(Drive)}
+        hue = maps.pop("hue")[frames]
+        drive = self._masked(Drive(**{k: v[places].movedim(-1, 1) for k, v in maps.items()}, hue=hue))
         hidden = self.hidden(drive)
         inner = patches(frames, corners // 2, (size[0] // 2, size[1] // 2))
         before = Fields(*(t[inner].movedim(-1, 1) for t in fields))
@@ -674,9 +684,9 @@ class HEF(nn.Module):
         fine = self.block(BLOCKS - 1, before, source.pyramid[-1], drive.flow, 1 - hidden, driven, code[frames], origin)
         mask = near * self.free(drive, hidden) * fine.blend.sigmoid()
         lit = drive.ratio, drive.interior, drive.mouth
-        image = self._moved(source.image, fine.psi * near, window, drive.flow, *lit)
+        image = self._moved(source.image, fine.psi * near, window, drive.hue, drive.flow, *lit)
         image = image + self.painted(fine.image, mask, hidden)
-        still = relight(geometry.warped[places].movedim(-1, 1), drive.ratio).clamp(0, 1)
+        still = relight(geometry.warped[places].movedim(-1, 1), drive.ratio, drive.hue).clamp(0, 1)
         image = torch.lerp(torch.lerp(still, drive.interior, drive.mouth), image, near)
         rims = [torch.arange(n, device=frame.device) for n in size]
         rims = [(torch.minimum(r, n - 1 - r) / DETAIL_RIM).clamp(0, 1) for r, n in zip(rims, size)]

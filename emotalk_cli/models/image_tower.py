@@ -71,6 +71,8 @@ class ImageTower(_Tower):
     the pixels carry wrinkles, teeth and shade.
     """
 
+    mean: Tensor
+
     name, Dims = "ame_image", ImageDims
 
     def __init__(self, dims: ImageDims = ImageDims()):

@@ -92,8 +92,12 @@ class MouthPainter(nn.Module):
         """
         distance, drawn, parts, normals, own, shown = inside.split(list(MOUTH_MAPS.values()), 1)
         hidden = (32 * distance + 2 * RIM + 1).clamp(0, 1)  # the distance is in units of 16 px
-        maps = torch.cat([distance, around * (1 - hidden), drawn, parts, normals, own * shown, shown], 1)
-        return maps, torch.lerp(drawn, own, shown), ((16 * distance + RIM) / 2).clamp(0, 1)
+        within = [hidden * t for t in (drawn, parts, normals)]
+        maps = torch.cat([distance, around * (1 - hidden), *within, own * shown, shown], 1)
+        soft = drawn  # drawn lines between teeth are sharper than a camera sees them
+        for _ in range(2):
+            soft = F.avg_pool2d(soft, 3, 1, 1, count_include_pad=False)
+        return maps, torch.lerp((drawn + soft) / 2, own, shown), ((16 * distance + RIM) / 2).clamp(0, 1)
 
     def style(self, inside: Tensor, identity: Tensor) -> Tensor:
         """The set of teeth [B,style] of a person: as the portrait shows them, else a face's, from α [1,N_IDENTITY+]."""

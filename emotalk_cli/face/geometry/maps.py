@@ -6,8 +6,11 @@ import dataclasses
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-SKIN_TINT = (0.8, 1.0, 1.1)  # of shading by colour (R, G, B): light that has been inside skin comes out red
+from .palette import brightness, toned
+
+HEADROOM = 1.2  # most by which light may count on dark skin, of what it does at middle brightness
 
 
 @dataclasses.dataclass
@@ -23,6 +26,9 @@ class Geometry:
     These lie on the mouth's own crop: inside [B,14,112,128], its maps (see `mouth.Mouth.inside`); place [B,2,3],
     affine from its px to those of the others. regions [B,3,2,2],
     px: (left, top) and (right, bottom) of the left eye, the right eye and the outer lips as driven.
+
+    The picture's colours: hue [B,3], shares of a change of light that its skin's R, G, B take; colours [B,32,3], its
+    colour at each brightness, and plain [B], how far it has no others (see `palette`).
     """
 
     flow: Tensor
@@ -38,15 +44,18 @@ class Geometry:
     inside: Tensor
     place: Tensor
     regions: Tensor
+    hue: Tensor
+    colours: Tensor
+    plain: Tensor
 
     def composite(self) -> Tensor:
         """The animated face without a learned generator: warp x shading ratio, with the drawn mouth and eyes. 0..1."""
         frames = self.warped.clone()
         body = torch.maximum(self.face, self.mouth)
         box = (..., *(_extent(body.amax((0, 1, axis))) for axis in (3, 2)))
-        skin = relight(self.warped[box], self.ratio[box]).clamp(0, 1)
+        skin = relight(self.warped[box], self.ratio[box], self.hue).clamp(0, 1)
         frames[box] = torch.lerp(skin, self.interior[box], self.mouth[box])
-        return self.paint(frames)
+        return self.toned(self.paint(frames))
 
     def paint(self, frames: Tensor) -> Tensor:
         """Eyeballs and bare lids drawn into frames [B,3,512,512], in place."""
@@ -55,10 +64,22 @@ class Geometry:
         frames[..., rows, :] = torch.lerp(frames[..., rows, :], colour, cover)
         return frames
 
+    def toned(self, frames: Tensor) -> Tensor:
+        """Frames [B,3,H,W] in the picture's own colours where it is of one hue, in place."""
+        if float(self.plain[0]) > 0:
+            rows, columns = (_extent(F.interpolate(self.face, frames.shape[2:]).amax((0, 1, axis))) for axis in (3, 2))
+            part = frames[..., rows, columns]
+            part.lerp_(toned(part, self.colours[0]), float(self.plain[0]))
+        return frames
 
-def relight(skin: Tensor, ratio: Tensor) -> Tensor:
-    """skin [B,3,H,W] under `ratio` [B,1,H,W] times its light, warmer in folds as skin is."""
-    return skin * (1 + (ratio - 1) * skin.new_tensor(SKIN_TINT)[:, None, None])
+
+def relight(skin: Tensor, ratio: Tensor, hue: Tensor) -> Tensor:
+    """skin [B,3,H,W] under `ratio` [B,1,H,W] times its light, its colours taking shares hue [B,3] of the change.
+
+    What is bright already is brightened less: film and eyes have a shoulder, and bleached skin looks ill.
+    """
+    more = (ratio - 1).clamp_min(0) * (2 - 2 * brightness(skin)).clamp(0, HEADROOM)
+    return skin * (1 + (more + (ratio - 1).clamp_max(0)) * hue[:, :, None, None])
 
 
 def _extent(line: Tensor) -> slice:

@@ -16,6 +16,7 @@ from .head import Head
 from .maps import Geometry
 from .mesh import Mesh
 from .mouth import Mouth
+from .palette import palette, skin_hue
 from .seam import Seam
 from .shading import Shading
 
@@ -41,6 +42,12 @@ class FaceMotion:
         self.mouth = Mouth(self.head, self.contacts)
         self.seam = Seam(self.head, self.contacts)
         self.relief = Shading(self.head)
+        image = self.head.image[0]
+        rows, columns = boxed(self.head.points[None, :N_SKIN], 0, CROP_SIZE)
+        found, plain = palette(image[:, rows, columns])
+        x, y = self.head.points[:N_SKIN, :2].long().clamp(0, CROP_SIZE - 1).unbind(1)
+        hue = skin_hue(image[:, y, x], plain)
+        self.colours = hue[None], found[None], hue.new_tensor([plain])
 
     @property
     def points(self) -> Tensor:
@@ -95,13 +102,18 @@ class FaceMotion:
         ratio, rendered, soft = maps.split([1, 3, 1], 1)
         ratio[box] = torch.lerp(ratio[box], torch.ones_like(part[:, :1]), eyes[box]) * (1 - LASH_DARK * lashes[box])
         rendered[box] = torch.lerp(rendered[box], interior[box], mouth[box])
-        regions = self._regions(points)
-        return Geometry(flow, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids, inside, place, regions)
+        regions, colours = self._regions(points), self._colours(len(beta))
+        maps = flow, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids
+        return Geometry(*maps, inside, place, regions, *colours)
 
     @staticmethod
     def _regions(points: Tensor) -> Tensor:
         rings = [points[:, ring, :2] for ring in (LEFT_EYE, RIGHT_EYE, OUTER_LIPS)]
         return torch.stack([torch.stack([r.amin(1), r.amax(1)], 1) for r in rings], 1)
+
+    def _colours(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """`Geometry`'s hue, colours and plain, the same for each frame."""
+        return tuple(t.expand(count, *t.shape[1:]) for t in self.colours)
 
     def _sharpen(self, flow: Tensor, mesh: Tensor, points: Tensor) -> Tensor:
         """Full resolution at lids and lips: between two that touch, an average would point into the eye or mouth."""

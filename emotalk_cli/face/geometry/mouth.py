@@ -60,7 +60,7 @@ class Mouth:
         self.look = torch.cat([model.mouth_color, parts(model)], 1)
         pose = torch.zeros(1, 6, device=device)
         place, contour = self.place(pose), head.points[None, INNER_LIPS, :2]
-        distance = self._distance(contour, place)
+        distance = self.distance(contour, place)
         picture = laid(head.image, place)
         inside = picture.amin(1)[distance > OWN_MARGIN]
         bright = len(inside) > 0 and bool(inside.quantile(0.7) > OWN_BRIGHT * grey)
@@ -70,9 +70,10 @@ class Mouth:
         self.shown = torch.cat([picture, mask], 1)
         self.layout = Layout.plain(device)
         if self.own_teeth:  # the drawn teeth beside them are to be theirs
-            vertices = self._vertices(head.source_beta, pose, place)
+            vertices = self.vertices(head.source_beta, pose, place)
             shade = self.shadow(distance) * self.light[:, None, None]
             self.layout = fit_layout(vertices, model.mouth_triangles, self.group, self.look, picture, distance, shade)
+            self.light = self.light * self.layout.gain
 
     def _light(self) -> tuple[Tensor, Tensor]:
         """Light [3] that falls on drawn teeth, and the skin's brightness."""
@@ -100,12 +101,12 @@ class Mouth:
         linear = torch.stack([right, -up], 2) * self._unit(pose)[:, None, None]
         return torch.cat([linear, (start - linear @ start.new_tensor(CROP_MIDDLE))[:, :, None]], 2)
 
-    def _distance(self, contour: Tensor, place: Tensor) -> Tensor:
+    def distance(self, contour: Tensor, place: Tensor) -> Tensor:
         """Signed distance (px of the crop) to a contour [B,N,2] of the portrait crop: [B,h,w]."""
         contour = (contour - place[:, None, :, 2]) @ torch.linalg.inv(place[:, :, :2]).transpose(1, 2)
         return polygon_distance(contour, pixel_grid(CROP_HEIGHT, CROP_WIDTH, contour.device))
 
-    def _vertices(self, beta: Tensor, pose: Tensor, place: Tensor) -> Tensor:
+    def vertices(self, beta: Tensor, pose: Tensor, place: Tensor) -> Tensor:
         """The mouth's vertices [B,M,3], px of its crop."""
         head = self.head
         jaw = head.model.mouth_vertices(beta)
@@ -113,6 +114,21 @@ class Mouth:
         jaw = head.rigid(head.pose.project(jaw), pose)
         flat = (jaw[..., :2] - place[:, None, :, 2]) @ torch.linalg.inv(place[:, :, :2]).transpose(1, 2)
         return torch.cat([flat, jaw[..., 2:] / self._unit(pose)[:, None, None]], 2)
+
+    def seen(self, beta: Tensor, pose: Tensor, place: Tensor, layout: Layout) -> Tensor:
+        """The drawn mouth [B,9,h,w] as a layout has it: colour without light, `teeth.parts`, normals."""
+        head, model = self.head, self.head.model
+        vertices = layout.moved(self.vertices(beta, pose, place), self.group)
+        height, width = (SAMPLES * n for n in (CROP_HEIGHT, CROP_WIDTH))
+        face, weights = rasterize(vertices * SAMPLES, model.mouth_triangles, height, width)
+        flip = pose.new_tensor([1.0, -1.0, -1.0])
+        turn = (rotation_matrix(pose[:, :3]) * flip[:, None] * flip) @ head.pose.rotation
+        normals = torch.einsum("bij,vj->bvi", turn, self.normals)[..., :2]
+        look = torch.cat([self.look.expand(len(beta), -1, -1), normals], 2)
+        seen = interpolate(face, weights, model.mouth_triangles, look)
+        cavity = seen.new_tensor(CAVITY)[:, None, None]
+        seen[:, :3] = torch.where((face < 0)[:, None], cavity, seen[:, :3])
+        return F.avg_pool2d(seen, SAMPLES)
 
     @staticmethod
     def shadow(distance: Tensor) -> Tensor:
@@ -125,19 +141,8 @@ class Mouth:
         distance: px inside the driven lips / 16, -1..1; drawn: 0..1; parts: upper and lower teeth, gums, tongue, 0..1;
         normals: x right, y up, -1..1; own: what the portrait shows there, which is fixed to the skull, and how far.
         """
-        head, model = self.head, self.head.model
-        distance = self._distance(points[:, INNER_LIPS, :2], place)
-        vertices = self.layout.moved(self._vertices(beta, pose, place), self.group)
-        height, width = (SAMPLES * n for n in distance.shape[1:])
-        face, weights = rasterize(vertices * SAMPLES, model.mouth_triangles, height, width)
-        flip = pose.new_tensor([1.0, -1.0, -1.0])
-        turn = (rotation_matrix(pose[:, :3]) * flip[:, None] * flip) @ head.pose.rotation
-        normals = torch.einsum("bij,vj->bvi", turn, self.normals)[..., :2]
-        look = torch.cat([self.look.expand(len(beta), -1, -1), normals], 2)
-        seen = interpolate(face, weights, model.mouth_triangles, look)
-        cavity = seen.new_tensor(CAVITY)[:, None, None]
-        seen[:, :3] = torch.where((face < 0)[:, None], cavity, seen[:, :3])
-        seen = F.avg_pool2d(seen, SAMPLES)
+        distance = self.distance(points[:, INNER_LIPS, :2], place)
+        seen = self.seen(beta, pose, place, self.layout)
         drawn = (seen[:, :3] * self.shadow(distance) * self.light[:, None, None]).clamp(0, 1)
         own = self.shown.expand(len(beta), -1, -1, -1)
         return torch.cat([(distance / 16).clamp(-1, 1)[:, None], drawn, seen[:, 3:], own], 1)

@@ -17,6 +17,7 @@ HEAL_REACH = 17  # texels of the relief: a fold is darker, a bulge brighter, tha
 UNFOLD_MOST = 1.2  # most by which a fold is lit away: more leaves a white streak beside where it really was
 RATIO_LIMITS = (0.6, 1.25)
 GLOSS, GLOOM = 0.25, 0.5  # most by which a bulge brightens and a fold darkens: light scatters in skin
+CONTRAST, FLAT = 0.05, 0.65  # spread of usual skin at the scale of folds; least part of shading that flatter skin takes
 BROAD, BROAD_REACH = 0.7, 9  # part taken back of shading that is as broad as this many blocks of 4x4 texels
 OWN_LIGHT = 0.1  # the rest is a top-front light: under flat light folds would vanish
 TOP_FRONT = (0.5, 0.0, 0.6, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -36,17 +37,16 @@ class Shading:
         self.feather = ((rim - 0.55) / 0.4).clamp(0, 1) * mask
         lips = polygon_distance(head.model.uv[INNER_LIPS][None] * size, pixel_grid(size, size, head.device))
         self.feather = self.feather * ((-lips - 1.5) / 3).clamp(0, 1)  # the contact line has no relief of its own
+        seen = self._relief_seen(mask)
         rest, source = (
             self._shading(self._camera_normals(beta, None))
             for beta in (torch.zeros_like(head.source_beta), head.source_beta)
         )
-        self.rest_shading, self.own_folds = rest, self._own_folds(self._folds(source / rest), mask)
+        self.rest_shading, self.own_folds = rest, self._own_folds(self._folds(source / rest), seen)
+        self.strength = self._strength(seen)
 
-    def _own_folds(self, fold: Tensor, mask: Tensor) -> Tensor:
-        """What the portrait's own expression does to its skin: `fold` where the picture shows it, less elsewhere.
-
-        The relief is not this person's, nor is its light: what is lit away should be there, or it would leave blotches.
-        """
+    def _relief_seen(self, mask: Tensor) -> Tensor:
+        """The picture's brightness against what lies around, on the relief: [1,1,H,W]."""
         head = self.head
         grey = unwrap(head.model, head.image[0], head.points, head.model.dims.relief_size).mean(1, keepdim=True)
 
@@ -54,7 +54,19 @@ class Shading:
             around = F.avg_pool2d(torch.cat([grey * mask, mask]).transpose(0, 1), size, 1, size // 2)[0]
             return around[:1] / around[1:].clamp_min(1e-3)
 
-        seen = (blurred(3) / blurred(HEAL_REACH).clamp_min(0.02))[None]
+        return (blurred(3) / blurred(HEAL_REACH).clamp_min(0.02))[None]
+
+    def _strength(self, seen: Tensor) -> float:
+        """Part of the shading that a skin takes: on a face drawn or lit flat, folds of full depth are smudges."""
+        logs = seen[0, 0][self.feather.reshape(seen.shape[2:]) > 0.5].clamp_min(0.05).log()
+        spread = float(logs.quantile(0.75) - logs.quantile(0.25)) / 2
+        return min(max(spread / CONTRAST, FLAT), 1.0)
+
+    def _own_folds(self, fold: Tensor, seen: Tensor) -> Tensor:
+        """What the portrait's own expression does to its skin: `fold` where the picture shows it, less elsewhere.
+
+        The relief is not this person's, nor is its light: what is lit away should be there, or it would leave blotches.
+        """
         least = fold**UNFOLD
         dark, bright = fold.maximum(least.minimum(seen)), fold.minimum(least.maximum(seen))
         return torch.where(fold < 1, dark, bright).clamp(1 / UNFOLD_MOST, UNFOLD_MOST)
@@ -75,7 +87,7 @@ class Shading:
         normals = self._camera_normals(beta, rotation_matrix(pose[:, :3]))
         ratio = self._shading(normals) / self.rest_shading
         ratio = self._folds(ratio)
-        soft = torch.where(ratio > 1, GLOSS, GLOOM)
+        soft = self.strength * torch.where(ratio > 1, GLOSS, GLOOM)
         ratio = 1 + soft * ((ratio - 1) / soft).tanh()
         ratio = (ratio / self.own_folds).clamp(*RATIO_LIMITS)
         ratio = 1 + (ratio - 1) * self.feather

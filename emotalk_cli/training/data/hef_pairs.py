@@ -322,6 +322,7 @@ def pack(
         "covered": byte(geometry.lids[:, 3:]),
         "source_mouth": (hef.open_mouth(portrait.landmarks[None])[0] * 255).byte().numpy(),
         "identity": torch.cat([portrait.alpha, portrait.delta, portrait.gamma]).numpy(),
+        "hue": geometry.hue[0].numpy(),
         "beta": beta.numpy(),
         "pose": np.zeros(6, np.float32) if pose is None else pose.numpy(),
         "points": (points[:, :2].numpy() - [left, top]).astype(np.float32),

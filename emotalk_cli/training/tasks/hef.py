@@ -24,6 +24,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ...errors import InputError
 from ...evaluation.emotion import BASICS, MARGIN, READINGS, EmotionReader
 from ...evaluation.generator import compare, ssim_map
+from ...face.geometry.palette import SKIN_HUE
 from ...face.raster import face_square
 from ...face.topology import EXPRESSION_NAMES, INNER_LIPS, LEFT_EYE, N_SKIN, OUTER_LIPS, RIGHT_EYE
 from ...face.tracker import FaceTracker
@@ -165,7 +166,9 @@ def square(sample: dict[str, Tensor], kind: str, rng: np.random.Generator) -> Te
 
 def drive_of(batch: dict[str, Tensor], keep_geometry: bool = True) -> Drive:
     """The batch's geometry; without it, as HEF.drive does."""
-    drive = Drive(**{f.name: batch[f.name] for f in dataclasses.fields(Drive)})
+    usual = batch["flow"].new_tensor(SKIN_HUE).expand(len(batch["flow"]), -1)  # of samples that do not know theirs
+    maps = {f.name: batch.get(f.name, usual) for f in dataclasses.fields(Drive)}
+    drive = Drive(**maps)
     if keep_geometry:
         return drive
     return dataclasses.replace(drive, flow=torch.zeros_like(drive.flow), ratio=torch.ones_like(drive.ratio))
