@@ -8,10 +8,10 @@ import hashlib
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from .errors import InputError, SilentError, UsageError
 from .face.fit import fit_portrait
 from .face.geometry import FaceMotion
 from .face.model import FaceModel
-from .face.tracker import TURNS
+from .face.tracker import TURNS, Tracker
 from .media import image, provenance
 from .media.audio import Recording, level, log_mel, relative, syllables
 from .media.ffmpeg import MAX_FILM_SECONDS, read_frames
@@ -83,7 +83,7 @@ class EmoTalk:
     def __init__(
         self,
         face_model: FaceModel,
-        tracker: Callable[..., Any],
+        tracker: Tracker,
         ame: AME,
         vad: VAD,
         eac: EAC,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, UsageError, WeightsError
+from ..face.tracker import Tracker
 from ..media import image
 from ..media.audio import Recording
 from ..media.files import check_input, sha256
@@ -28,7 +28,7 @@ _FILES = {"image": "picture", "audio": "audio file", "file": "emotion file", "ti
 class EmotionReader:
     """Makes `Emotion`s with the towers of the emotion space; the last few are kept."""
 
-    def __init__(self, ame: AME, tracker: Callable[..., Any]) -> None:
+    def __init__(self, ame: AME, tracker: Tracker) -> None:
         self._ame, self._tracker = ame, tracker
         self._kept: OrderedDict[tuple[str, str, str], Emotion] = OrderedDict()
 

@@ -17,6 +17,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -72,6 +73,19 @@ class Face:
         apart = [np.linalg.norm(points[[u for u, _ in lids]].mean(0) - points[[v for _, v in lids]].mean(0))
                  for lids in (RIGHT_LID_PAIRS, LEFT_LID_PAIRS)]  # fmt: skip
         return float(max(a / max(b, 1e-3) for a, b in zip(apart, across, strict=True)))
+
+
+class Tracker(Protocol):
+    """What finds faces: `FaceTracker`, or `alignment.AlignmentTracker` in its place."""
+
+    def __call__(self, image: np.ndarray) -> list[Face]:
+        """All faces of a uint8 [H,W,3] picture, the largest first."""
+
+    def upright(self, image: np.ndarray) -> tuple[int, list[Face]]:
+        """The quarter turns (np.rot90) that a picture needs, and the faces that it then shows."""
+
+    def track(self, images: Sequence[np.ndarray], previous: Face | None = None) -> list[Face | None]:
+        """The face of each frame of a film."""
 
 
 class FaceTracker(nn.Module):

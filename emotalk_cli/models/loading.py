@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ..errors import EmoTalkError, WeightsError
 from ..face import raster
 from ..face.model import FaceModel
-from ..face.tracker import FaceTracker
+from ..face.tracker import FaceTracker, Tracker
 from ..settings import OPTIONS
 from . import checkpoints, spaces
 from .acceleration import check as check_engine
@@ -25,7 +24,7 @@ from .memory import keep_freed
 from .text_tower import SPACE
 from .vad import VAD
 
-Loaded = tuple[FaceModel, Callable[..., Any], AME, VAD, EAC, HEF | None, torch.device, dict[str, str], str, str]
+Loaded = tuple[FaceModel, Tracker, AME, VAD, EAC, HEF | None, torch.device, dict[str, str], str, str]
 
 
 def load_models(
@@ -45,7 +44,7 @@ def load_models(
     raster.choose(OPTIONS["renderer"].parse(renderer))
     keep_freed()
     folder = checkpoints.weights_dir(weights)
-    tracker: Callable[..., Any]
+    tracker: Tracker
     with _readable(folder), enough_memory(place):
         model = FaceModel.load(folder)
         if landmarks == "builtin":
