@@ -90,7 +90,7 @@ def test_untrained_returns_the_geometry(portrait, geometry, beta):
     frames = hef(hef.source(portrait), geometry, beta, still(2))
     assert frames.shape == (2, 3, 512, 512)
     difference = (frames - geometry.composite()).abs()
-    assert difference.mean() < 2e-5 and difference.max() < 8e-3  # read from the window: cubics are steep in noise
+    assert difference.mean() < 1e-4 and difference.max() < 8e-3  # read from the window: cubics are steep in noise
 
 
 def test_background_is_untouched_and_the_face_is_not(portrait, geometry, beta):

@@ -129,13 +129,13 @@ class Signer:
     def __init__(
         self, certificate: str | os.PathLike[str] | None = None, key: str | os.PathLike[str] | None = None
     ) -> None:
+        if (certificate is None) != (key is None):
+            raise UsageError("--c2pa-cert and --c2pa-key belong together; give both or neither.")
         try:
             import c2pa
             from cryptography.hazmat.primitives import serialization
         except ImportError as error:
             raise UsageError("--c2pa needs the extra provenance; pip install 'emotalk[provenance]'.") from error
-        if (certificate is None) != (key is None):
-            raise UsageError("--c2pa-cert and --c2pa-key belong together; give both or neither.")
         self.test = certificate is None
         if certificate is None or key is None:
             chain, pem = _test_certificate()

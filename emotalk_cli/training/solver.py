@@ -403,7 +403,7 @@ def plot_log(rows: list[dict[str, float]], path: Path) -> None:
 
 
 def _entropy(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]) >> 1
 
 
 @contextmanager
