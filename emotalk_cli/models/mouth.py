@@ -21,7 +21,8 @@ from . import checkpoints
 from .style import StyleConv
 
 STYLE_SPREAD = 0.7  # of the prior, from which people's styles are taken: its middle looks most like teeth
-RIM = 3.0  # px of the crop outside the driven inner lips that are painted too
+RIM = 3.0  # px of the crop outside the driven inner lips that are painted too, where
+SHOWN_RIM = 1.5  # the paint is shown up to this far: lips that warp well need none
 READABLE = 40.0  # px of a portrait's own teeth from which on they tell its style
 
 
@@ -118,6 +119,7 @@ class MouthPainter(nn.Module):
         maps, base, cover = self.maps(inside, laid(frames, place))
         made = self(maps.contiguous(memory_format=torch.channels_last), base, self.style(inside, identity))
         distance = inside[:, :1]
+        cover = torch.minimum(cover, ((16 * distance + SHOWN_RIM) / 2).clamp(0, 1))
         cover = cover * ((16 * distance.amax((2, 3), keepdim=True) - 0.3) / 0.8).clamp(0, 1)
         crop = torch.cat([made.clamp(0, 1), cover], 1)
         corners = place.new_tensor([[0.0, 0.0], [CROP_WIDTH, 0.0], [0.0, CROP_HEIGHT], [CROP_WIDTH, CROP_HEIGHT]])
