@@ -23,9 +23,11 @@ from ..models.vad import VAD
 from ..numeric import correlation
 from ..training.data import corpus, motion
 
+EYES = 9.0  # cm between the outer corners of the eyes
 CLOSED = 0.1  # cm: lips nearer than this count as closed
 NEAR = 0.06  # s about a phone in which it may close
 OPEN_VOWELS = ("open", "open front")
+_TOUCHED = 0.1  # s around a bilabial in which closed lips are no mistake
 SHORTEST = 0.03  # s, of a vowel that must be seen open
 
 
@@ -43,6 +45,16 @@ def lag(predicted: list[Tensor], tracked: list[Tensor], most: int = 6) -> int:
 def jitter(series: list[Tensor]) -> float:
     """Mean absolute second difference, in thousandths of the face's width (14.5 cm)."""
     return float(torch.cat([x.diff(n=2).abs() for x in series]).mean() / 14.5 * 1000)
+
+
+def _beside(phone: motion.Phone, clip: corpus.Clip) -> bool:
+    """Whether a bilabial is so near to the middle of a phone that lips may be closed there."""
+    middle = (phone.start + phone.end) / 2
+    return any(
+        other.start - _TOUCHED < middle < other.end + _TOUCHED
+        for other in clip.phones
+        if motion.visemes_of(other.label, clip.alphabet) == ("bilabial",)
+    )
 
 
 class Lips:
@@ -84,13 +96,23 @@ class Lips:
         }
         return report
 
+    def spoken(self, folder: str) -> list[corpus.Clip]:
+        """Held-out recordings with phones: emodb, ljspeech, or a folder of recordings with exact phones."""
+        if folder in self.held:
+            return [clip for clip in corpus.timed(self.data, folder) if clip.name in self.held[folder]]
+        return corpus.exact(Path(folder))
+
     def phones(self, folder: str, prompt: str, mu: float) -> dict[str, float]:
-        """Closures on /p b m/ and opening on open vowels, for the phone-timed sets."""
-        closed, gaps, vowels, mine, rules = [], [], [], [], []
-        for clip in corpus.timed(self.data, folder):
-            if clip.name not in self.held[folder]:
-                continue
-            opening, _ = self.motion(clip, prompt, mu)
+        """Closures on /p b m/, open vowels, and what can be seen of /f v/ and /w u/ beside /t d n l/ and /i/."""
+        closed, gaps, vowels, mine, rules, hits = [], [], [], [], [], []
+        seen: dict[str, list[float]] = {name: [] for name in ("labiodental", "alveolar", "round", "spread", "other")}
+        z = self.ame.text([prompt])[0]
+        for clip in self.spoken(folder):
+            opening, width = self.motion(clip, prompt, mu)
+            if mu == 1:
+                known = motion.heard(clip.phones, clip.mel.shape[1], clip.alphabet)
+                found = self.eac.visemes(self.vad.hear(clip.mel.float()), z).argmax(1)
+                hits += (found == known)[known > 0].tolist()
             seconds = len(opening) / audio.FPS
             made = motion.speak(clip.phones, len(opening), self.basis, clip.alphabet)
             mine.append(opening)
@@ -104,9 +126,28 @@ class Lips:
                     gap = float(opening[first : int((phone.end + NEAR) * audio.FPS) + 1].min())
                     closed.append(gap < CLOSED)
                     gaps.append(max(0.0, gap))
-                elif names[0] in OPEN_VOWELS and phone.end - phone.start > SHORTEST:
-                    vowels.append(float(opening[min(len(opening) - 1, int((phone.start + phone.end) / 2 * audio.FPS))]))
+                    continue
+                middle = min(len(opening) - 1, int((phone.start + phone.end) / 2 * audio.FPS))
+                around = slice(max(0, middle - 1), middle + 2)
+                if names[0] in OPEN_VOWELS and phone.end - phone.start > SHORTEST:
+                    vowels.append(float(opening[middle]))
+                if names == ("labiodental",):
+                    seen["labiodental"].append(float(opening[around].min()))
+                elif names[0] in ("glide", "close round"):
+                    seen["round"].append(float(width[around].min()))
+                elif names == ("close front",):
+                    seen["spread"].append(float(width[middle]))
+                elif names == ("alveolar",):
+                    seen["alveolar"].append(float(opening[middle]))
+                if names[0] not in ("silence", "labiodental") and not _beside(phone, clip):
+                    seen["other"].append(float(opening[middle] < CLOSED))
         return {
+            **({"visemes_recognised": float(np.mean(hits))} if hits else {}),
+            "false_closures": float(np.mean(seen["other"])),
+            "gap_on_f_v": float(np.mean(seen["labiodental"])),
+            "gap_on_t_d_n_l": float(np.mean(seen["alveolar"])),
+            "width_on_w_u": float(np.mean(seen["round"])),
+            "width_on_i": float(np.mean(seen["spread"])),
             "bilabials": len(closed),
             "closed": float(np.mean(closed)),
             "gap_on_bilabials": float(np.mean(gaps)),
@@ -128,6 +169,48 @@ class Lips:
         report["noise_and_music"] = float(torch.cat([self.motion(x, "neutral", 1.0)[0] for x in others]).mean())
         return report
 
+    def levels(self) -> dict[str, float]:
+        """Loud and quiet speech, a jingle, other sounds: openings in % of the outer eye distance, r of openings.
+
+        A held-out talker speaks, and again 20 dB softer at once; after a jingle 18 dB above him; over music 5 dB below.
+        """
+        names = self.held["grid"][:4]
+        wave = np.concatenate([audio.load(self.data / "grid" / "audio" / f"{name}.ogg") for name in names])
+        z, rate = self.ame.text(["neutral"])[0], audio.SAMPLE_RATE
+
+        def opening(samples: np.ndarray) -> Tensor:
+            heard = self.vad.hear(audio.log_mel(samples.astype(np.float32)))
+            return motion.gaps(self.eac.predict(heard, z, 1.0)[0], self.basis).mean(1)
+
+        clean, both = opening(wave), opening(np.concatenate([wave, 0.1 * wave]))
+        half = len(wave) // audio.SAMPLES_PER_FRAME
+        time = np.arange(3 * rate) / rate
+        chord = sum(np.sin(2 * np.pi * hertz * time) for hertz in (523, 659, 784)) * (time % 0.5 < 0.45)
+        after = opening(np.concatenate([chord * (8 * wave.std() / chord.std()), wave]))[75:]
+        music = np.resize(list(corpus.noise_waves(2, 12345))[1], len(wave))
+        music = music * (wave.std() / music.std() * 10 ** (-5 / 20))
+        report = {
+            "quiet_of_loud_half": float(both[half : 2 * half].mean() / both[:half].mean()),
+            "r_quiet_and_loud_half": correlation(both[half : 2 * half], both[:half]),
+            "r_after_jingle": correlation(after[: len(clean)], clean[: len(after)]),
+            "r_over_music": correlation(opening(wave + music), clean),
+        }
+        rng, time = np.random.default_rng(9), np.arange(4 * rate) / rate
+        breath = np.fft.irfft(np.fft.rfft(rng.standard_normal(len(time))) / (1 + np.arange(2 * rate + 1) / 6000))
+        crowd = [
+            np.resize(audio.load(self.data / f"emodb/audio/{n}.flac"), len(time)) for n in self.held["emodb"][::10]
+        ]
+        others = {
+            "tone": 0.3 * np.sin(2 * np.pi * 700 * time),
+            "ring": 0.2 * sum(np.sin(2 * np.pi * hertz * time) for hertz in (420, 500)) * (time % 2 < 1),
+            "noise": 0.1 * rng.standard_normal(len(time)),
+            "breath": 0.05 * breath / breath.std() * np.clip(np.sin(np.pi * time), 0, 1),
+            "crowd": np.mean(crowd, 0),
+        }
+        for name, samples in others.items():
+            report[f"{name}_percent"] = 100 / EYES * float(opening(samples).max())
+        return report
+
     def speed(self) -> float:
         """Seconds for 60 s of audio, mel included."""
         wave = np.random.default_rng(0).standard_normal(60 * audio.SAMPLE_RATE).astype(np.float32) * 0.1
@@ -136,14 +219,20 @@ class Lips:
         self.eac.predict(self.vad.hear(audio.log_mel(wave)), z, 2.0)
         return time.perf_counter() - start
 
-    def report(self) -> dict:
-        """All of it."""
+    def report(self, folder: str = "") -> dict:
+        """All of it; folder: more recordings with exact phones."""
         phones = {
             f"{folder} {prompt}": self.phones(folder, prompt, mu)
-            for folder in ("emodb", "ljspeech")
+            for folder in filter(None, ("emodb", "ljspeech", folder))
             for prompt, mu in (("neutral", 1.0), *((name, 3.0) for name in prototypes.BASICS[1:]))
         }
-        return {"grid": self.grid(), "phones": phones, "quiet": self.quiet(), "seconds_for_60_s": self.speed()}
+        return {
+            "grid": self.grid(),
+            "phones": phones,
+            "quiet": self.quiet(),
+            "levels": self.levels(),
+            "seconds_for_60_s": self.speed(),
+        }
 
 
 def main() -> None:
@@ -152,9 +241,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="data pack")
     parser.add_argument("--weights", type=Path, help="folder with eac and ame (default: the shipped ones)")
     parser.add_argument("--out", type=Path, help="also write the report to this JSON file")
+    parser.add_argument("--speech", default="", help="folder of recordings of other voices with exact phones")
     args = parser.parse_args()
     torch.set_num_threads(2)
-    report = Lips(VAD.load(args.weights), EAC.load(args.weights), AME.load(args.weights), args.data).report()
+    report = Lips(VAD.load(args.weights), EAC.load(args.weights), AME.load(args.weights), args.data).report(args.speech)
     text = json.dumps(report, indent=1, default=lambda value: round(value, 4))
     print(text)
     if args.out:
