@@ -123,7 +123,7 @@ def test_a_sidecar_cannot_say_where_to_write(made, tmp_path, part, name):
     held = json.loads(made.sidecar.read_text())
     held[part][name] = {"path": "../x.mp4", "sha256": ""} if part == "inputs" else "../x.mp4"
     (tmp_path / "a.json").write_text(json.dumps(held))
-    with pytest.raises(InputError, match=f"names --{name}"):
+    with pytest.raises(InputError, match=f"names {name} as {part[:-1]}"):
         Job.of(Sidecar.read(tmp_path / "a.json"))
 
 
