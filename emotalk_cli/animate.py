@@ -198,12 +198,14 @@ class Animator:
 
     def speech(self, performance: Performance, felt: Emotion, watch: Stopwatch) -> Iterator[Tensor]:
         """One row a frame at 25 frames/s: β [64], σ̂ [192], loudness [1], melody [2]."""
+        assert performance.recording is not None
+        recording = performance.recording
         heard: list[Tensor] = []  # of what EAC has read but not yet answered
         spoken = 0  # frames
 
         def mels() -> Iterator[Tensor]:
             nonlocal spoken
-            for mel in self.vad.listen(performance.recording.mels()):
+            for mel in self.vad.listen(recording.mels()):
                 loud = loudness(mel)
                 spoken += int((loud > 0).sum())
                 heard.append(torch.cat([loud[:, None], pitch(mel)], 1).to(self.device))

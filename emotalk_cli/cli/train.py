@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -73,6 +74,7 @@ def train_all(
     if context.invoked_subcommand:
         return
     _check_data(data, "")
+    assert data is not None  # or that would have said so
     from ..training import run
 
     for task, source, overrides in run.stages(data, out):
@@ -97,8 +99,8 @@ def _train(
     with _progress(quiet, f"steps of {task}") as report, extra("train", f"emotalk train {task}"), _data_of(task):
         from ..training import run
 
-        how = {"config": config, "overrides": overrides, "steps": steps, "seed": seed, "amp": amp, "device": device}
-        how |= {"renderer": renderer}
+        how: dict[str, Any] = {"config": config, "overrides": overrides, "steps": steps, "seed": seed, "amp": amp}
+        how |= {"device": device, "renderer": renderer}
         command = shlex.join(["emotalk", *sys.argv[1:]])
         solver = run.train(task, data, out, **how, resume=resume, command=command, progress=report)
     if solver.rank == 0 and not quiet:

@@ -267,7 +267,8 @@ def normalise(mel: Tensor, level: float | Tensor) -> Tensor:
 def loudness(speech: Tensor) -> Tensor:
     """How loud each video frame's speech is beside its level (`VAD.listen`): [80, 4 T] -> [T], 0 silence, 1 loud."""
     power = (10.0 ** speech.double()).mean(0).unflatten(0, (-1, MELS_PER_FRAME)).mean(1)
-    return ((power.log10() + 3) / 3).clamp(0, 1).float()
+    loud: Tensor = ((power.log10() + 3) / 3).clamp(0, 1)
+    return loud.float()
 
 
 _VOICED = FLOOR + 0.6  # mean over mel bands, bel below the speech level: fainter frames have no voice
