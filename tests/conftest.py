@@ -71,13 +71,31 @@ SLOW_FIXTURES = {"talker", "talking_clip", "prepared", "faces", "whole"}
 SLOW_FILES = {"test_batch", "test_cli", "test_doctor", "test_emotion_cli", "test_eval", "test_fuzz", "test_long"}
 SLOW_FILES |= {"test_page", "test_serve", "test_solver"}
 
+SLOW_TESTS = {  # that train, compile or read much, in files whose other tests are fast
+    "test_a_parcel_holds_code_weights_and_samples",
+    "test_a_step_moves_painter_and_critic",
+    "test_back_translation_leads_home",
+    "test_damaged_judge_is_noticed",
+    "test_eac_is_a_task_that_learns_and_saves_itself",
+    "test_inception_and_emotion_fan_load",
+    "test_log_mel_is_librosas_shifted_by_half_a_hop",
+    "test_ten_thousand_pixels_are_scaled_down",
+    "test_the_audio_tower_learns_classes_and_hears_them_in_a_speaker_it_never_met",
+    "test_training_brings_a_person_together",
+    "test_training_moves_generator_and_critic_and_saves",
+    "test_training_reduces_the_error",
+    "test_without_the_extra_the_shipped_space_runs_and_clip_says_what_to_install",
+}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `tests/run.sh --fast` leaves out, and what only `--soak` runs."""
     for item in items:
         if item.path.stem.startswith("test_soak"):
             item.add_marker(pytest.mark.soak)
-        slow = item.path.stem in SLOW_FILES or SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
+        fixtures = set(getattr(item, "fixturenames", ()))
+        name = getattr(item, "originalname", item.name)
+        slow = item.path.stem in SLOW_FILES or name in SLOW_TESTS or SLOW_FIXTURES & fixtures
         if slow and item.get_closest_marker("fast") is None:
             item.add_marker(pytest.mark.slow)
 
