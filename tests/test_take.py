@@ -32,7 +32,7 @@ def test_a_film_on_its_side_is_turned(take):
 
 
 def test_notes_say_what_was_turned_missing_or_too_short(take):
-    speech = SimpleNamespace(seconds=3.0)
+    speech = SimpleNamespace(seconds=3.0, notes=[])
     notes = notes_on(Performance(speech, None, take), {})
     assert [n.split(";")[0] for n in notes] == [
         "The film lies on its right side",
