@@ -209,7 +209,7 @@ class FaceTracker(nn.Module):
         kept = [i for i in distinct(_bounds(points), score.tolist()) if score[i] >= self.threshold / 2]
         if not kept:
             return []
-        points, scores, confidence = self.align([image] * len(kept), crop_frames(points[kept]), 2, closer=2)
+        points, scores, confidence = self.align([image] * len(kept), crop_frames(points[kept]), 2, closer=3)
         faces = self._faces(points, scores, _score(confidence, heat[kept]))
         kept = distinct([face.box for face in faces], [face.score for face in faces])
         faces = [faces[i] for i in kept if faces[i].score >= self.threshold]

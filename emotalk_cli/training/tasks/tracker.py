@@ -46,7 +46,10 @@ BANK = 192  # px, side of a bank crop
 BANK_MARGIN = 1.9  # bank crop side / face size
 NEGATIVE = 6  # every so many-th crop of a batch shows no face, or a misplaced one
 CANVAS = 112  # px, the detector's training picture
-DATA = "London, Canada, Lisa, Zoom (CC BY 4.0, CC0), SFHQ (MIT), GRID s1 (CC BY 4.0), skimage and sklearn pictures"
+DATA = (
+    "London, Canada, Lisa, Zoom (CC BY 4.0, CC0), SFHQ and SFHQ-T2I (MIT), US Congress portraits (public domain), "
+    "GRID s1 (CC BY 4.0), skimage and sklearn pictures"
+)
 # Pictures without faces that train the two confidences; coffee, rocket, chelsea and flower stay out, for testing.
 OBJECTS = ("brick", "cell", "chessboard_RGB", "clock_motion", "coins", "color", "grass", "gravel", "horse", "ihc",
            "logo", "microaneurysms", "moon", "motorcycle_left", "page", "text", "hubble_deep_field",
@@ -399,7 +402,7 @@ def landmark_loss(outputs: tuple[Tensor, ...], batch: dict[str, Tensor], weights
 def mouth_batch(bank: MouthBank, size: int, dims: TrackerDims, rng: np.random.Generator) -> dict[str, Tensor]:
     """One augmented batch of mouths. Labels in crop units, NaN where there are none; eyes: crop units between them."""
     rows = bank.draw(size, 0.45, 0.08, rng)
-    mouths, points, flipped = random_crops(bank, rows, dims.mouth_crop, dims.mouth_margin, (0.25, 0.18, 0.06), rng)
+    mouths, points, flipped = random_crops(bank, rows, dims.mouth_crop, dims.mouth_margin, (0.25, 0.25, 0.1), rng)
     points[flipped] = points[flipped][:, bank.mirror]
     for scale in (3, 4, 6):  # faces of a few dozen pixels
         small = torch.from_numpy(np.nonzero(rng.random(size) < 0.05)[0])
