@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,17 +19,19 @@ from .constants import FPS, SAMPLE_RATE
 from .emotions.emotion import Emotion
 from .emotions.notes import notes_on_emotion
 from .face.fit import PortraitFit
-from .face.geometry import FaceMotion
+from .face.geometry import FaceMotion, Geometry
 from .face.model import N_EXPRESSION
 from .face.tracker import TURNS
+from .live import Incoming
+from .lookahead import ahead, cores
 from .media import label
 from .media.audio import FLOOR, HOP, N_MELS, Recording, loudness, pitch
 from .media.framing import CropFraming, FullFraming
 from .media.samples import SoundFile
-from .models.eac import EAC
+from .models.eac import EAC, LIVE, WHOLE
 from .models.emotion_space import AME
 from .models.hef import HEF
-from .models.vad import VAD
+from .models.vad import LEVEL_AHEAD, VAD
 from .motion import life
 from .motion.take import Take
 from .settings import Settings
@@ -46,7 +49,7 @@ class Performance:
     sound: the file whose sound the video gets; None for a silent film's take.
     """
 
-    recording: Recording | None
+    recording: Recording | Incoming | None
     emotion: Emotion | None
     take: Take | None = None
     head: Take | None = None
@@ -129,10 +132,31 @@ class Animator:
 
         All motion is made from the beginning, which is cheap, so that every frame is the same wherever one starts.
         """
-        portrait, settings, framing = shot.portrait, shot.settings, shot.framing
-        stamp = label.Label(settings.label, framing.size) if settings.label else None
+        framing = shot.framing
+        stamp = label.Label(shot.settings.label, framing.size) if shot.settings.label else None
+        shapes = self.shapes(shot, watch, first, also)
+        with contextlib.ExitStack() as stack:
+            if self.device.type == "cpu" and _cores() > 1:  # elsewhere the card works while this thread goes on
+                stack.enter_context(cores(max(1, torch.get_num_threads() - 1)))
+                shapes = stack.enter_context(contextlib.closing(ahead(shapes, 1)))
+            for numbers, geometry, beta, sigma, pose in shapes:
+                with watch("generator"):
+                    if self.hef is None:
+                        crops = geometry.composite()
+                    else:
+                        crops = self.hef(shot.portrait.source, geometry, beta, pose, sigma, framing.half)
+                with watch("framing"):
+                    images = framing(crops, geometry)
+                    if stamp is not None:
+                        images = stamp(images)
+                yield from zip(numbers, images)
+
+    def shapes(
+        self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]
+    ) -> Iterator[tuple[range, Geometry, Tensor, Tensor, Tensor]]:
+        """What `frames` makes pictures of: numbers, geometry, and β, σ̂, pose of a few frames at a time."""
         at = 0
-        rows = self.rows(shot.performance, settings, settings.fps, watch)
+        rows = self.rows(shot.performance, shot.settings, shot.settings.fps, watch)
         while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
             numbers = range(at, at + len(chunk))
             at = numbers.stop
@@ -140,24 +164,15 @@ class Animator:
                 continue
             beta, sigma, pose = torch.stack(chunk).split([N_EXPRESSION, self.eac.dims.width, 6], 1)
             with watch("geometry"):
-                geometry = portrait.motion.frame(beta, pose)
-            with watch("generator"):
-                if self.hef is None:
-                    crops = geometry.composite()
-                else:
-                    crops = self.hef(portrait.source, geometry, beta, pose, sigma, framing.half)
-            with watch("framing"):
-                images = framing(crops, geometry)
-                if stamp is not None:
-                    images = stamp(images)
-            yield from zip(numbers, images)
+                geometry = shot.portrait.motion.frame(beta, pose)
+            yield numbers, geometry, beta, sigma, pose
 
     def rows(self, performance: Performance, settings: Settings, fps: float, watch: Stopwatch) -> Iterator[Tensor]:
         """All motion, one row a frame at `fps`: β [64] with eyes and blinks, σ̂ [192], head pose [6]."""
-        total = frame_count(performance.seconds, fps)
+        total = frame_count(performance.seconds, fps) if math.isfinite(performance.seconds) else None
         living = life.Life(fps, settings.blink, settings.seed, settings.pose != "still")
-        head = performance.head.swing(fps, total) if performance.head is not None else None
-        if performance.take is not None:
+        head = performance.head.swing(fps, total) if performance.head is not None and total is not None else None
+        if performance.take is not None and total is not None:
             rows, blinks = performance.take.rows(fps, total), performance.take.blinks
             style = self.plain_style()
         else:
@@ -202,16 +217,17 @@ class Animator:
         recording = performance.recording
         heard: list[Tensor] = []  # of what EAC has read but not yet answered
         spoken = 0  # frames
+        live = isinstance(recording, Incoming)  # less delay, for more work
 
         def mels() -> Iterator[Tensor]:
             nonlocal spoken
-            for mel in self.vad.listen(recording.mels()):
+            for mel in self.vad.listen(recording.mels(), 0 if live else LEVEL_AHEAD):
                 loud = loudness(mel)
                 spoken += int((loud > 0).sum())
                 heard.append(torch.cat([loud[:, None], pitch(mel)], 1).to(self.device))
                 yield mel
 
-        blocks = self.eac.stream(mels(), felt.z, felt.mu, times=felt.times)
+        blocks = self.eac.stream(mels(), felt.z, felt.mu, times=felt.times, overlap=LIVE if live else WHOLE)
         while True:
             with watch("motion"):
                 block = next(blocks, None)
@@ -224,15 +240,18 @@ class Animator:
             yield from torch.cat([beta, sigma, voice[: len(beta)]], 1)
 
 
-def resample(rows: Iterable[Tensor], fps: float, total: int) -> Iterator[Tensor]:
-    """Rows at 25 per second -> `total` rows at `fps`, linear between the middles of the frames."""
+def resample(rows: Iterable[Tensor], fps: float, total: int | None) -> Iterator[Tensor]:
+    """Rows at 25 per second -> `total` rows at `fps` (None: as many as there is time for), linear between the middles
+    of the frames."""
     source = iter(rows)
     before = after = next(source)
     at = 0  # the index of `after`
-    for k in range(total):
+    for k in itertools.count() if total is None else range(total):
         position = (k + 0.5) * FPS / fps - 0.5
         while at < position and (row := next(source, None)) is not None:
             before, after, at = after, row, at + 1
+        if total is None and position >= at + 0.5:  # beyond the last frame's end
+            return
         yield torch.lerp(before, after, float(np.clip(position - at + 1, 0, 1)))
 
 
@@ -247,7 +266,11 @@ def notes_on(performance: Performance, nearest: Mapping[str, float]) -> list[str
     if performance.sound is not None and performance.sound.options:
         notes.append(f"The voice is synthetic ({performance.sound.options['voice']}).")
     notes += performance.recording.notes if performance.recording is not None else ()
-    if performance.spoken is not None and performance.spoken < SHORTEST_SPEECH and performance.recording is not None:
+    if (
+        performance.spoken is not None
+        and performance.spoken < SHORTEST_SPEECH
+        and isinstance(performance.recording, Recording)
+    ):
         notes.append(f"No speech was found in {performance.recording.path.name}; the mouth stays closed.")
     if any(take is not None and take.limited for take in (performance.take, performance.head)):
         notes.append("The recorded head turns further than a single picture can follow; it is held there.")
@@ -262,3 +285,8 @@ def notes_on(performance: Performance, nearest: Mapping[str, float]) -> list[str
             f"The take lasts {take.seconds:.1f} s, the speech {recording.seconds:.1f} s; its last expression stays."
         )
     return notes
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,7 +8,7 @@ import hashlib
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
@@ -26,6 +26,7 @@ from .face.fit import fit_portrait
 from .face.geometry import FaceMotion
 from .face.model import FaceModel
 from .face.tracker import TURNS, Tracker
+from .live import Chunk, Incoming, asynchronous
 from .media import image, provenance
 from .media.audio import Recording, level, log_mel, relative, syllables
 from .media.ffmpeg import MAX_FILM_SECONDS, read_frames
@@ -36,6 +37,7 @@ from .models.eac import EAC
 from .models.emotion_space import AME
 from .models.hef import HEF
 from .models.loading import enough_memory, load_models
+from .models.memory import give_back_freed
 from .models.text_tower import SPACE
 from .models.vad import VAD
 from .motion import livelink
@@ -149,6 +151,7 @@ class EmoTalk:
             self._portraits[key] = self._prepare(name, key, image.load(name) if pixels is None else pixels)
             while len(self._portraits) > _KEPT:
                 self._portraits.popitem(last=False)
+            give_back_freed()
         self._portraits.move_to_end(key)
         return dataclasses.replace(self._portraits[key], name=name, path=path)
 
@@ -241,6 +244,46 @@ class EmoTalk:
         """
         shot = self._shot(face, audio, emotion, motion, choose(settings, None, options)[0])
         return (frame for _, frame in self.animator.frames(shot, Stopwatch()))
+
+    def stream(
+        self,
+        face: Face,
+        chunks: Iterable[Chunk],
+        emotion: str | Emotion,
+        settings: Settings | None = None,
+        **options: Unpack[SettingsOptions],
+    ) -> Iterator[np.ndarray]:
+        """Frames, uint8 [H,W,3], for speech that is coming in, as soon as what they depend on has arrived.
+
+        chunks: 16 kHz mono sound as `live.samples` takes it; None stands for 40 ms in which nothing was said: the face
+        goes on living. The first frame answers the first 40 ms, and so on: with the last chunk all frames have come.
+        emotion: a text, or what `emotion` made. options: any field of `Settings`, but one intensity and no video to
+        lend its pose. Raises InputError and UsageError.
+        """
+        settings = choose(settings, None, options)[0]
+        if isinstance(settings.intensity, tuple):
+            raise UsageError("--intensity is a range, and live speech has no end yet; give one number.")
+        if settings.pose not in POSES:
+            raise UsageError(f"--pose {settings.pose} is a video, which ends; choose {' or '.join(POSES)}.")
+        felt = self.emotion(emotion) if isinstance(emotion, str) else self._emotions.own(emotion)
+        portrait = face if isinstance(face, Portrait) else self.portrait(face)
+        shot = Shot(portrait, Performance(Incoming(chunks), felt), settings, self._framing(portrait, settings))
+        return (frame for _, frame in self.animator.frames(shot, Stopwatch()))
+
+    def stream_async(
+        self,
+        face: Face,
+        chunks: AsyncIterable[Chunk],
+        emotion: str | Emotion,
+        settings: Settings | None = None,
+        **options: Unpack[SettingsOptions],
+    ) -> AsyncIterator[np.ndarray]:
+        """`stream` for chunks that are waited for; works in a thread of its own."""
+
+        def frames(arriving: Iterable[Chunk]) -> Iterator[np.ndarray]:
+            return self.stream(face, arriving, emotion, settings, **options)
+
+        return asynchronous(frames, chunks)
 
     @torch.inference_mode()
     def performance(
@@ -386,11 +429,12 @@ class EmoTalk:
         with watch("sound"):
             performance = self.performance(audio, emotion, motion, settings.pose, longest)
         report("sound", 1, 1)
+        return Shot(portrait, performance, settings, self._framing(portrait, settings))
+
+    def _framing(self, portrait: Portrait, settings: Settings) -> CropFraming | FullFraming:
         if settings.framing == "crop":
-            framing: CropFraming | FullFraming = CropFraming(portrait.fit, settings.size, self.device)
-        else:
-            framing = FullFraming(portrait.fit, self.device)
-        return Shot(portrait, performance, settings, framing)
+            return CropFraming(portrait.fit, settings.size, self.device)
+        return FullFraming(portrait.fit, self.device)
 
     def _models(self) -> dict[str, str]:
         """The options of `emotalk generate` that chose the models."""

@@ -283,4 +283,14 @@ def test_bench_counts_time_and_memory(inputs, short_speech, tmp_path, capsys):
     (row,) = json.loads((tmp_path / "b.json").read_text())["rows"]
     assert row["frames"] == 8 and row["frames_per_second"] == pytest.approx(1000 / row["milliseconds"])
     assert 0.2 < row["memory_gb"] < 8 and set(row["parameters"]) == {"AME", "EAC", "face tracker"}
+    assert row["first_frame_seconds"] > row["load_seconds"] > 0 and row["processor_milliseconds"] > 0
     assert "frames/s" in capsys.readouterr().out and bench.machine("cpu")["cores"] >= 1
+
+
+def test_bench_says_how_late_frames_leave(inputs, short_speech, tmp_path, capsys):
+    command = ["eval", "bench", "--latency", "--face", PORTRAIT, "--audio", short_speech, "--generator", "geometry"]
+    assert main([str(x) for x in [*command, "--size", 64, "--device", "cpu", "--json", tmp_path / "l.json"]]) == 0
+    row = json.loads((tmp_path / "l.json").read_text())["latency"]["geometry"]
+    assert row["frames"] == 30 and 0 < row["look_ahead_seconds"] <= 1.24
+    assert 0 < row["processing_milliseconds"][0] <= row["processing_milliseconds"][1]
+    assert "look-ahead" in capsys.readouterr().out

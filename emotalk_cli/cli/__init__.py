@@ -21,6 +21,7 @@ from .doctor import doctor
 from .figure import figure
 from .generate import generate
 from .help import Command, Group, usage_message, width
+from .live import live
 from .serve import serve, voices
 
 INTERRUPTED = 130
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command(cls=Command)(generate)
 app.command(cls=Command)(batch)
+app.command(cls=Command)(live)
 app.add_typer(emotion.app, name="emotion")
 app.command(cls=Command)(clean)
 app.command(cls=Command)(doctor)

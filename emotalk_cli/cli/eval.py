@@ -169,6 +169,7 @@ def bench(
     generator: str = typer.Option("hef,geometry", help="Separated by commas; hef:compile is another engine."),
     size: int = typer.Option(512, help="Side of the video in px."),
     repeats: int = typer.Option(1, min=1, help="Runs after the first, which warms up; the best counts."),
+    latency: bool = typer.Option(False, "--latency", help="Of live speech instead: how late frames leave."),
     device: str = option("device", "auto"),
     weights: Path | None = option("weights"),
     as_json: Path | None = typer.Option(None, "--json", help="Write the figures to a .json file."),
@@ -191,8 +192,24 @@ def bench(
         check_output(as_json, suffixes=(".json",))
     place = str(find_device(device))
     names = [name.strip() for name in generator.split(",") if name.strip()]
-    found = benches.bench(face, audio, names, place, weights, size, repeats)
     about = benches.machine(place)
+    if latency:
+        late = {name: benches.latency(face, audio, name, place, weights, size) for name in names}
+        if as_json is not None:
+            rows = {name: dataclasses.asdict(one) for name, one in late.items()}
+            with PartFile(as_json) as part:
+                part.path.write_text(json.dumps({**about, "latency": rows}, indent=1))
+        table = Table("", *late, title=", ".join(f"{k} {v}" for k, v in about.items()))
+        table.add_row("frames", *(str(one.frames) for one in late.values()))
+        table.add_row("look-ahead, s", *(f"{one.look_ahead_seconds:.2f}" for one in late.values()))
+        for k, name in enumerate(("median", "95th percentile")):
+            table.add_row(
+                f"processing, ms: {name}", *(f"{one.processing_milliseconds[k]:.0f}" for one in late.values())
+            )
+        table.add_row("memory's growth, MB", *(f"{one.memory_growth_mb:.0f}" for one in late.values()))
+        console(width=None if sys.stdout.isatty() else 120).print(table)
+        return
+    found = benches.bench(face, audio, names, place, weights, size, repeats)
     if as_json is not None:
         with PartFile(as_json) as part:
             part.path.write_text(json.dumps({**about, "rows": [dataclasses.asdict(one) for one in found]}, indent=1))
@@ -202,6 +219,8 @@ def bench(
     table.add_row("ms a frame", *(f"{one.milliseconds:.1f}" for one in found))
     for stage in stages:
         table.add_row(f"  {stage}", *(f"{one.stages.get(stage, 0):.1f}" for one in found))
+    table.add_row("processor ms a frame", *(f"{one.processor_milliseconds:.1f}" for one in found))
+    table.add_row("first frame, s", *(f"{one.first_frame_seconds:.1f}" for one in found))
     table.add_row("peak memory, GB", *(f"{one.memory_gb:.2f}" for one in found))
     table.add_row("loading, s", *(f"{one.load_seconds:.1f}" for one in found))
     for network in list(dict.fromkeys(name for one in found for name in one.parameters)):

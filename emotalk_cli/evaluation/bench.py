@@ -13,14 +13,18 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")  # that change the speed
+
 
 @dataclasses.dataclass
 class Speed:
     """One generator, measured in a process of its own.
 
     frames_per_second and milliseconds (a frame): from the loaded models to the finished file. stages: ms a frame by
-    stage; encoding runs beside the others. load_seconds: of the models. memory_gb: peak of the process, or of the
-    card's memory if it runs there. parameters: millions by network.
+    stage, which run beside each other. processor_milliseconds: of all cores, a frame, the encoder's counted in: other
+    work on the machine changes it less than the time. first_frame_seconds: from before torch is imported to the first
+    frame. load_seconds: of the models, the imports counted in. memory_gb: peak of the process, or of the card's memory
+    if it runs there. parameters: millions by network.
     """
 
     generator: str
@@ -28,6 +32,8 @@ class Speed:
     frames_per_second: float
     milliseconds: float
     stages: dict[str, float]
+    processor_milliseconds: float
+    first_frame_seconds: float
     load_seconds: float
     memory_gb: float
     parameters: dict[str, float]
@@ -56,20 +62,24 @@ def bench(
 def _measure(
     face: Path, sound: Path, generator: str, device: str, weights: Path | None, size: int, repeats: int
 ) -> Speed:
+    begin = time.perf_counter()
     import torch
 
     from ..api import EmoTalk
 
-    begin = time.perf_counter()
     name, _, engine = generator.partition(":")
     talker = EmoTalk.load(weights, device, name, engine=engine or "eager")
     loaded = time.perf_counter() - begin
-    runs = []
+    next(talker.frames(face, sound, "happy", size=size))
+    first = time.perf_counter() - begin
+    runs, work = [], []
     with tempfile.TemporaryDirectory(prefix="emotalk-") as folder:
         for _ in range(repeats + 1):
             options = {"size": size, "sidecar": False}
             talker._portraits.clear()  # the portrait is part of the work
+            before = sum(os.times()[:4])  # of this process and of the encoders that have ended
             runs.append(talker.generate(face, sound, "happy", Path(folder) / "bench.mp4", **options))
+            work.append(sum(os.times()[:4]) - before)
     best = min(runs[1:], key=lambda run: run.elapsed)
     networks = {"AME": talker.ame, "EAC": talker.eac, "HEF": talker.hef, "face tracker": talker.tracker}
     parameters = {
@@ -87,20 +97,72 @@ def _measure(
         best.frames / best.elapsed,
         1000 * best.elapsed / best.frames,
         {name: 1000 * seconds / best.frames for name, seconds in best.stages.items()},
+        1000 * min(work[1:]) / best.frames,
+        first,
         loaded,
         memory,
         parameters,
     )
 
 
+@dataclasses.dataclass
+class Latency:
+    """Live speech, fed as fast as frames are asked for.
+
+    look_ahead_seconds: sound after a frame that had arrived when it left, at most. processing_milliseconds: from the
+    arrival of the sound that a frame waited for to its leaving, median and 95th percentile; frames of one window leave
+    together, and wait for each other. memory_growth_mb: of the process, over all frames but the first tenth.
+    """
+
+    frames: int
+    look_ahead_seconds: float
+    processing_milliseconds: tuple[float, float]
+    memory_growth_mb: float
+
+
+def latency(
+    face: Path, sound: Path, generator: str, device: str = "auto", weights: Path | None = None, size: int = 512
+) -> Latency:
+    """Measure `EmoTalk.stream` on a recording, sent in pieces of a frame's length. Raises EmoTalkError."""
+    from ..api import EmoTalk
+    from ..constants import FPS
+    from ..media.audio import SAMPLES_PER_FRAME, load
+
+    talker = EmoTalk.load(weights, device, generator)
+    wave, arrivals, waits, held = load(sound), [], [], []
+
+    def arriving():
+        for start in range(0, len(wave), SAMPLES_PER_FRAME):
+            arrivals.append(time.perf_counter())
+            yield wave[start : start + SAMPLES_PER_FRAME]
+
+    ahead = 0
+    for number, _ in enumerate(talker.stream(face, arriving(), "happy", size=size)):
+        waits.append(1000 * (time.perf_counter() - arrivals[-1]))
+        ahead = max(ahead, len(arrivals) - number)
+        held.append(_resident())
+    waits.sort()
+    growth = (held[-1] - held[len(held) // 10]) / 1e6
+    return Latency(len(waits), ahead / FPS, (waits[len(waits) // 2], waits[int(0.95 * len(waits))]), growth)
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not tell."""
+    status = Path("/proc/self/statm")
+    return int(status.read_text().split()[1]) * resource.getpagesize() if status.is_file() else 0
+
+
 def machine(device: str) -> dict[str, str | int]:
     """What the figures were measured on."""
     import torch
 
-    name = platform.processor() or platform.machine()
+    name, found = platform.processor() or platform.machine(), ""
     if (cpus := Path("/proc/cpuinfo")).is_file():
-        models = [line.split(":", 1)[1].strip() for line in cpus.read_text().splitlines() if "model name" in line]
-        name = models[0] if models else name
+        lines = dict(line.split(":", 1) for line in cpus.read_text().split("\n\n")[0].splitlines() if ":" in line)
+        lines = {key.strip(): value.strip() for key, value in lines.items()}
+        name, found = lines.get("model name", name), lines.get("flags", "")
+    sets = [flag for flag in INSTRUCTIONS if flag in found.split()]
     card = torch.cuda.get_device_name(device) if device.startswith("cuda") else "none"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"processor": name, "cores": cores, "card": card, "system": platform.platform(), "torch": torch.__version__}
+    about = {"processor": name, "instructions": " ".join(sets), "cores": cores, "card": card}
+    return {**about, "system": platform.platform(), "torch": torch.__version__}

@@ -8,6 +8,8 @@ or else in the user's cache.
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -15,6 +17,9 @@ from functools import cache
 import numba
 import numpy as np
 import torch
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 INSIDE = -1e-5  # barycentric slack, so that no pixel on a shared edge is lost
 SAME_DEPTH = 1e-4  # px; of triangles nearer to each other than this, the lower number is seen
@@ -23,8 +28,27 @@ SAME_DEPTH = 1e-4  # px; of triangles nearer to each other than this, the lower 
 def _compiled(function: Callable) -> Callable:
     try:
         return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # there is nowhere to keep it
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        if not numba.config.CACHE_DIR and (folder := _temporary_cache()) is not None:
+            numba.config.CACHE_DIR = folder
+            return _compiled(function)
         return numba.njit(nogil=True)(function)
+
+
+def _temporary_cache() -> str | None:
+    """A folder that is this user's alone, for compiled code; None where there cannot be one."""
+    folder = os.path.join(tempfile.gettempdir(), f"emotalk-compiled-{getattr(os, 'getuid', lambda: 0)()}")
+    try:
+        os.makedirs(folder, 0o700, exist_ok=True)
+        found = os.lstat(folder)
+    except OSError:
+        return None
+    owned = not hasattr(os, "getuid") or found.st_uid == os.getuid() and not found.st_mode & 0o077
+    return folder if owned and stat.S_ISDIR(found.st_mode) else None
+
+
+def _inlined(function: Callable) -> Callable:
+    return numba.njit(inline="always")(function)
 
 
 @_compiled
@@ -103,51 +127,226 @@ def polygon_distance(points, grid, distance):
             distance[row, column] = gap if inside else -gap
 
 
+@intrinsic
+def _read(context, image, at, stride, x, y, horizontal, vertical, share):
+    """Colour of a picture [N,4] float32 between its pixels: (R, G, B), four rows of four pixels at a time.
+
+    at: number of the first pixel of the first row; stride: pixels of a row; x, y: how far between the two middle ones;
+    horizontal, vertical: four weights each; share: of what they give, the rest is bilinear.
+    """
+    four = types.UniTuple(types.float32, 4)
+    number = types.float32
+    signature = types.UniTuple(number, 3)(image, types.int64, types.int64, number, number, four, four, number)
+
+    def build(context, builder, signature, arguments):
+        picture, at, stride, x, y, horizontal, vertical, share = arguments
+        array = context.make_array(signature.args[0])(context, builder, picture)
+        vector = ir.VectorType(ir.FloatType(), 4)
+        fused = ("contract",)
+
+        def plus(a, b, c):  # a * b + c
+            return builder.fadd(builder.fmul(a, b, flags=fused), c, flags=fused)
+
+        def spread(value):
+            first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+            return builder.shuffle_vector(
+                first, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), 4), [0] * 4)
+            )
+
+        def between(low, high, part):
+            return plus(part, builder.fsub(high, low), low)
+
+        across, down = ([spread(builder.extract_value(w, k)) for k in range(4)] for w in (horizontal, vertical))
+        hard, soft = None, []
+        for row in range(4):
+            start = builder.add(at, builder.mul(stride, ir.Constant(ir.IntType(64), row)))
+            pixels = []
+            for k in range(4):
+                place = builder.mul(builder.add(start, ir.Constant(ir.IntType(64), k)), ir.Constant(ir.IntType(64), 4))
+                pointer = builder.bitcast(builder.gep(array.data, [place]), vector.as_pointer())
+                pixels.append(builder.load(pointer, align=4))
+            line = builder.fmul(across[0], pixels[0])
+            for k in (1, 2, 3):
+                line = plus(across[k], pixels[k], line)
+            hard = builder.fmul(down[0], line) if hard is None else plus(down[row], line, hard)
+            if row in (1, 2):
+                soft.append(between(pixels[1], pixels[2], spread(x)))
+        colour = between(between(*soft, spread(y)), hard, spread(share))
+        values = [builder.extract_element(colour, ir.Constant(ir.IntType(32), k)) for k in range(3)]
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return signature, build
+
+
+_ONE, _A = np.float32(1), np.float32(-0.75)  # numba takes a plain number for a double
+_TWO, _THREE, _FOUR, _FIVE, _EIGHT = (np.float32(n) for n in (2, 3, 4, 5, 8))
+
+
+@_inlined
+def _near(t):
+    return ((_A + _TWO) * t - (_A + _THREE)) * t * t + _ONE
+
+
+@_inlined
+def _far(t):
+    return ((_A * t - _FIVE * _A) * t + _EIGHT * _A) * t - _FOUR * _A
+
+
+@_inlined
+def _keys(t):
+    """Weights of four pixels for a place `t` (0..1) between the middle two: Keys' cubic, a = -0.75, as in torch."""
+    return _far(t + _ONE), _near(t), _near(_ONE - t), _far(_TWO - t)
+
+
+@_compiled
+def _rim(image, height, width, left, top, x, y, share):
+    """As `_read` reads, with edges repeated; left, top: the pixel before."""
+    part = np.empty((16, 4), np.float32)
+    for i in range(4):
+        row = min(max(top + i - 1, 0), height - 1) * width
+        for j in range(4):
+            part[4 * i + j] = image[row + min(max(left + j - 1, 0), width - 1)]
+    return _read(part, 0, 4, x, y, _keys(x), _keys(y), share)
+
+
+@_inlined
+def _at(image, height, width, x, y, share):
+    """(R, G, B) of a picture [H*W,4] at px x, y (0 in the middle of the first), edges repeated; share: bicubic."""
+    x = min(max(x, -_THREE), np.float32(width + 2))
+    y = min(max(y, -_THREE), np.float32(height + 2))
+    left, top = np.int64(np.floor(x)), np.int64(np.floor(y))
+    x -= np.float32(left)
+    y -= np.float32(top)
+    if left < 1 or left >= width - 2 or top < 1 or top >= height - 2:
+        colour = _rim(image, height, width, left, top, x, y, share)
+    else:
+        colour = _read(image, (top - 1) * width + left - 1, width, x, y, _keys(x), _keys(y), share)
+    return colour
+
+
 @_compiled
 def warp(image, flow, cubic, warped):
-    """One image [C,H,W] read at pixel + flow [2,H,W] px, edges repeated; fills warped [C,H,W].
+    """One image [H*W,4] read at pixel + flow [2,H,W] px, edges repeated; fills warped [3,H,W].
 
     cubic [1]: the share of bicubic (Keys, a = -0.75, as in torch) in place of bilinear interpolation.
     """
-    channels, height, width = image.shape
-    one, a, share = np.float32(1), np.float32(-0.75), cubic[0]
-    weights = np.empty((2, 4), np.float32)
-    rows, columns = np.empty(4, np.int64), np.empty(4, np.int64)
+    _, height, width = flow.shape
     for row in range(height):
         for column in range(width):
             dx, dy = flow[0, row, column], flow[1, row, column]
             if dx == 0 and dy == 0:
-                for c in range(channels):
-                    warped[c, row, column] = image[c, row, column]
-                continue
-            x = min(max(column + dx, np.float32(-3)), np.float32(width + 2))
-            y = min(max(row + dy, np.float32(-3)), np.float32(height + 2))
-            left, top = int(np.floor(x)), int(np.floor(y))
-            for k in range(2):
-                t = x - np.float32(left) if k == 0 else y - np.float32(top)
-                for side in range(2):  # the two nearer and the two farther pixels
-                    near = t if side == 0 else one - t
-                    far = near + one
-                    weights[k, 1 + side] = ((a + 2) * near - (a + 3)) * near * near + one
-                    weights[k, 3 * side] = ((a * far - 5 * a) * far + 8 * a) * far - 4 * a
-            for k in range(4):
-                columns[k] = min(max(left + k - 1, 0), width - 1)
-                rows[k] = min(max(top + k - 1, 0), height - 1)
-            x -= np.float32(left)
-            y -= np.float32(top)
-            for c in range(channels):
-                hard = np.float32(0)
-                for i in range(4):
-                    line = np.float32(0)
-                    for j in range(4):
-                        line += weights[0, j] * image[c, rows[i], columns[j]]
-                    hard += weights[1, i] * line
-                above = image[c, rows[1], columns[1]]
-                above += x * (image[c, rows[1], columns[2]] - above)
-                below = image[c, rows[2], columns[1]]
-                below += x * (image[c, rows[2], columns[2]] - below)
-                soft = above + y * (below - above)
-                warped[c, row, column] = soft + share * (hard - soft)
+                pixel = image[row * width + column]
+                warped[0, row, column], warped[1, row, column], warped[2, row, column] = pixel[0], pixel[1], pixel[2]
+            else:
+                x, y = np.float32(column) + dx, np.float32(row) + dy
+                red, green, blue = _at(image, height, width, x, y, cubic[0])
+                warped[0, row, column], warped[1, row, column], warped[2, row, column] = red, green, blue
+
+
+@_compiled
+def double(small, large):
+    """One image [C,h,w] enlarged to [C,2h,2w]: bilinear, edges repeated."""
+    channels, height, width = small.shape
+    line = np.empty(width, np.float32)
+    near, far = np.float32(0.75), np.float32(0.25)
+    for c in range(channels):
+        for row in range(2 * height):
+            own = row // 2
+            other = min(max(own + (1 if row % 2 else -1), 0), height - 1)
+            for column in range(width):
+                line[column] = near * small[c, own, column] + far * small[c, other, column]
+            large[c, row, 0], large[c, row, 2 * width - 1] = line[0], line[width - 1]
+            for column in range(1, width):
+                large[c, row, 2 * column - 1] = near * line[column - 1] + far * line[column]
+                large[c, row, 2 * column] = near * line[column] + far * line[column - 1]
+
+
+@_compiled
+def halve(large, small):
+    """One image [C,2h,2w] reduced to [C,h,w]: means of 2x2."""
+    channels, height, width = small.shape
+    for c in range(channels):
+        for row in range(height):
+            for column in range(width):
+                above = large[c, 2 * row, 2 * column] + large[c, 2 * row + 1, 2 * column]
+                beside = large[c, 2 * row, 2 * column + 1] + large[c, 2 * row + 1, 2 * column + 1]
+                small[c, row, column] = (above + beside) * np.float32(0.25)
+
+
+@_compiled
+def to_bytes(image, pixels):
+    """One image [3,H,W] 0..1 as uint8 [H,W,3]."""
+    _, height, width = image.shape
+    for row in range(height):
+        for column in range(width):
+            for c in range(3):
+                value = image[c, row, column] * np.float32(255) + np.float32(0.5)
+                pixels[row, column, c] = np.uint8(min(max(value, np.float32(0)), np.float32(255)))
+
+
+@_inlined
+def _clamped(value):
+    return min(max(value, np.float32(0)), np.float32(1))
+
+
+@_inlined
+def _change(red, green, blue, light, luma, headroom):
+    bright = red * luma[0] + green * luma[1] + blue * luma[2]
+    return min(max(_TWO - _TWO * bright, np.float32(0)), headroom) * light if light > 0 else light
+
+
+@_compiled
+def skin(image, hue, luma, fixed, corner, flow, warped, ratio, interior, mouth, psi, painted, near, frame):
+    """One frame [3,H,W] 0..1: the warped picture lit and, near the face, moved on and painted by a generator.
+
+    image [H*W,4]: the picture; hue, luma [3]: shares of a change of light, and of brightness, that R, G, B take;
+    fixed [2]: the share of bicubic, and the headroom of dark skin (see `geometry.maps.relight`); flow [2,H,W] px and
+    warped, interior [3,H,W], ratio, mouth [1,H,W] as of `Geometry`; psi [2,h,w] px, painted [3,h,w] and near [1,h,w]
+    at half resolution, in a part of the frame that begins at corner [2] (row, column).
+    """
+    _, height, width = flow.shape
+    rows, columns = near.shape[1:]
+    top, left = corner[0], corner[1]
+    maps = np.empty((6, columns), np.float32)
+    large = np.empty((6, 2 * columns), np.float32)
+    most, least = np.float32(0.75), np.float32(0.25)
+    for row in range(height):
+        inside = top <= row < top + 2 * rows
+        if inside:
+            own = (row - top) // 2
+            other = min(max(own + (1 if (row - top) % 2 else -1), 0), rows - 1)
+            for column in range(columns):
+                maps[0, column] = most * psi[0, own, column] + least * psi[0, other, column]
+                maps[1, column] = most * psi[1, own, column] + least * psi[1, other, column]
+                maps[2, column] = most * painted[0, own, column] + least * painted[0, other, column]
+                maps[3, column] = most * painted[1, own, column] + least * painted[1, other, column]
+                maps[4, column] = most * painted[2, own, column] + least * painted[2, other, column]
+                maps[5, column] = most * near[0, own, column] + least * near[0, other, column]
+            for c in range(6):
+                large[c, 0], large[c, 2 * columns - 1] = maps[c, 0], maps[c, columns - 1]
+                for column in range(1, columns):
+                    large[c, 2 * column - 1] = most * maps[c, column - 1] + least * maps[c, column]
+                    large[c, 2 * column] = most * maps[c, column] + least * maps[c, column - 1]
+        for column in range(width):
+            light, within = ratio[0, row, column] - _ONE, mouth[0, row, column]
+            k = column - left
+            share = large[5, k] if inside and 0 <= k < 2 * columns else np.float32(0)
+            if share < 1:
+                red, green, blue = warped[0, row, column], warped[1, row, column], warped[2, row, column]
+                change = _change(red, green, blue, light, luma, fixed[1])
+                for c in range(3):
+                    value = _clamped(warped[c, row, column] * (_ONE + change * hue[c]))
+                    frame[c, row, column] = value + within * (interior[c, row, column] - value)
+            if share > 0:
+                x = np.float32(column) + flow[0, row, column] + large[0, k]
+                y = np.float32(row) + flow[1, row, column] + large[1, k]
+                colour = _at(image, height, width, x, y, fixed[0])
+                change = _change(colour[0], colour[1], colour[2], light, luma, fixed[1])
+                for c in range(3):
+                    value = _clamped(colour[c] * (_ONE + change * hue[c]))
+                    value += within * (interior[c, row, column] - value) + large[2 + c, k]
+                    before = frame[c, row, column]
+                    frame[c, row, column] = value if share >= 1 else before + share * (value - before)
 
 
 def usable(*tensors: torch.Tensor) -> bool:
@@ -171,6 +370,27 @@ def each(kernel: Callable, count: int, *arguments: torch.Tensor) -> None:
             one(n)
     else:
         list(_pool().map(one, range(count)))
+
+
+def warm() -> None:
+    """Load (or compile) all loops that frames take, so that the first frame does not wait for them."""
+    grid, plane = np.zeros((1, 1, 2), np.float32), np.zeros((1, 1, 1), np.float32)
+    picture, flow, image = (
+        np.zeros((1, 4), np.float32),
+        np.zeros((2, 1, 1), np.float32),
+        np.zeros((3, 1, 1), np.float32),
+    )
+    face, one = np.zeros((1, 1), np.int64), np.ones(1, np.float32)
+    points, triangle = np.zeros((3, 3), np.float32), np.zeros((1, 3), np.int64)
+    rasterize(points, triangle, face, np.zeros((1, 1, 3), np.float32))
+    interpolate(face, np.zeros((1, 1, 3), np.float32), triangle, points, image)
+    polygon_distance(points[:, :2].copy(), grid, plane[0])
+    warp(picture, flow, one, image)
+    double(plane, np.zeros((1, 2, 2), np.float32))
+    halve(np.zeros((1, 2, 2), np.float32), plane)
+    to_bytes(image, np.zeros((1, 1, 3), np.uint8))
+    three, two, corner = np.ones(3, np.float32), np.ones(2, np.float32), np.zeros(2, np.int64)
+    skin(picture, three, three, two, corner, flow, image, plane, image, plane, flow, image, plane, np.zeros_like(image))
 
 
 @cache

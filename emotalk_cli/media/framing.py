@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..face import kernels
 from ..face.fit import CROP_MARGIN, CROP_SIZE, PortraitFit, cut
 from ..face.geometry import Geometry
 
@@ -142,4 +143,8 @@ def _span(row: np.ndarray, limit: int) -> tuple[int, int]:
 
 
 def _bytes(images: Tensor) -> np.ndarray:
+    if kernels.usable(images):
+        pixels = torch.empty(len(images), *images.shape[2:], 3, dtype=torch.uint8)
+        kernels.each(kernels.to_bytes, len(images), images, pixels)
+        return pixels.numpy()
     return (images * 255 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -18,10 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..face import kernels
 from ..face.fit import CROP_LIFT, CROP_SIZE, PortraitFit
 from ..face.geometry import Geometry, relight
+from ..face.geometry.maps import HEADROOM
+from ..face.geometry.palette import LUMA
 from ..face.model import N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
-from ..face.raster import boxed, pixel_grid, polygon_distance, sharp_sample
+from ..face.raster import CUBIC, boxed, halved, packed, pixel_grid, polygon_distance, sharp_sample
 from ..face.topology import INNER_LIPS
 from . import checkpoints
 from .acceleration import Steady, check, steady
@@ -82,13 +85,14 @@ class HEFDims:
 @dataclasses.dataclass
 class Source:
     """What HEF keeps of a portrait: window pixels [1,3,w,w] and the same at half size, soft open-mouth mask [1,1,w,w],
-    the feature pyramid F^s_0..F^s_6, and [α, δ, γ] as [1,187]."""
+    the feature pyramid F^s_0..F^s_6, and [α, δ, γ] as [1,187]; whole: the portrait crop as compiled loops read it."""
 
     image: Tensor
     small: Tensor
     mouth: Tensor
     pyramid: list[Tensor]
     identity: Tensor
+    whole: Tensor | None = None
 
 
 @dataclasses.dataclass
@@ -114,6 +118,12 @@ class Fields(NamedTuple):
     psi: Tensor
     image: Tensor
     blend: Tensor | None
+
+    @property
+    def share(self) -> Tensor:
+        """The mask [B,1,h,w], 0..1."""
+        assert self.blend is not None  # of the last two blocks
+        return self.blend.sigmoid()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,12 +201,6 @@ def occupied(mask: Tensor, step: int = 1, margin: int = 0) -> tuple[slice, slice
         low, high = (low - margin) // step * step, -(-(high + margin) // step) * step
         found.append(slice(max(0, low), min(length, high)))
     return tuple(found)
-
-
-def halved(tensor: Tensor) -> Tensor:
-    """Means of 2x2 cells; twice as fast on the CPU as pooling."""
-    rows = tensor[..., ::2, :] + tensor[..., 1::2, :]
-    return (rows[..., ::2] + rows[..., 1::2]) / 4
 
 
 def smaller(geometry: Geometry) -> Geometry:
@@ -362,7 +366,8 @@ class HEF(nn.Module):
         image = self.window(portrait.image[None].to(device))
         mouth = self.open_mouth(portrait.landmarks[None].to(device))
         identity = torch.cat([portrait.alpha, portrait.delta, portrait.gamma])[None].to(device)
-        return self.encode(image, mouth, identity)
+        source = self.encode(image, mouth, identity)
+        return dataclasses.replace(source, whole=packed(portrait.image[None])) if device.type == "cpu" else source
 
     def open_mouth(self, landmarks: Tensor) -> Tensor:
         """Soft inner-lip mask [B,1,w,w] of landmarks [B,478,2+] crop px."""
@@ -468,7 +473,7 @@ class HEF(nn.Module):
             pixels = source.image if scale == 1 else source.small
             shaded = warp(pixels, base + psi, self.dims.window, origin if cut else None, sharp=True)
             moved = torch.lerp(relight(shaded, ratio, drive.hue).clamp(0, 1), interior, mouth)
-            mask = near * where * fields.blend.sigmoid()
+            mask = near * where * fields.share
             image = moved + self.painted(fields.image, mask, unseen)
             return {"image": image, "moved": moved, "flow": psi, "mask": mask, "support": near, "hidden": unseen}
 
@@ -569,24 +574,21 @@ class HEF(nn.Module):
         intensity token of eq. 3 (None: zero). Outside the neighbourhood of the face the geometry's frame is kept.
         The last block runs at eyes and lips alone: elsewhere skin is smooth, and what block 5 paints is enlarged.
         """
-        small = smaller(geometry) if half else None
+        small = smaller(geometry) if half else geometry
         drive = self.drive(small) if half else self.half_drive(geometry)
         hidden, near, code = self.hidden(drive), self.support(drive), self.code(source, beta, pose, sigma)
         area = self.area(drive)
         fields = self.coarse(source, drive, hidden, code, area)
         near, hidden, free = (area.of(t, 2) for t in (near, hidden, self.free(drive, hidden)))
         psi = fields.psi * near
-        painted = self.painted(fields.image, near * free * fields.blend.sigmoid(), hidden)
+        painted = self.painted(fields.image, near * free * fields.share, hidden)
         if half:
             maps = (area.of(t, 2) for t in (drive.flow, drive.ratio, drive.interior, drive.mouth))
             frame, box = small.composite(), area.box(self.dims, 2)
             image = self._moved(source.small, psi, area.corner, drive.hue, *maps) + painted
             frame[box] = torch.lerp(frame[box], image, near)
             return self._mouths(small.paint(frame.clamp_(0, 1)), source, small)
-        frame, box = geometry.composite(), area.box(self.dims)
-        maps = (t[box] for t in (geometry.flow, geometry.ratio, geometry.interior, geometry.mouth))
-        image = self._moved(source.image, upsample(psi), area.corner, drive.hue, *maps) + upsample(painted)
-        frame[box] = torch.lerp(frame[box], image, upsample(near))
+        frame = self._enlarged(source, geometry, psi, painted, near, area)
         for frames, corners, size in self.details(geometry, area):
             self._detail(frame, source, geometry, fields, near, code, area, frames, corners, size)
         return self._mouths(geometry.paint(frame.clamp_(0, 1)), source, geometry)
@@ -595,6 +597,23 @@ class HEF(nn.Module):
         if self.painter is not None:
             frame = self.painter.paint(frame, geometry.inside, geometry.place, source.identity)
         return geometry.toned(frame)
+
+    def _enlarged(
+        self, source: Source, geometry: Geometry, psi: Tensor, painted: Tensor, near: Tensor, area: Area
+    ) -> Tensor:
+        """Frames [B,3,512,512] at full size of what was painted at half size in an area."""
+        lit = geometry.flow, geometry.warped, geometry.ratio, geometry.interior, geometry.mouth
+        if source.whole is not None and kernels.usable(*lit, psi):
+            frame = torch.empty_like(geometry.warped)
+            corner = torch.tensor([[o + c for o, c in zip(self.dims.origin, area.corner, strict=True)]])
+            fixed = geometry.hue, psi.new_tensor([LUMA]), psi.new_tensor([[CUBIC, HEADROOM]]), corner
+            kernels.each(kernels.skin, len(frame), source.whole, *fixed, *lit, psi, painted, near, frame)
+            return frame
+        frame, box = geometry.composite(), area.box(self.dims)
+        maps = (t[box] for t in (geometry.flow, geometry.ratio, geometry.interior, geometry.mouth))
+        image = self._moved(source.image, upsample(psi), area.corner, geometry.hue, *maps) + upsample(painted)
+        frame[box] = torch.lerp(frame[box], image, upsample(near))
+        return frame
 
     def half_drive(self, geometry: Geometry) -> Drive:
         """`drive` at half size."""
@@ -682,7 +701,7 @@ class HEF(nn.Module):
         driven = self.driven(drive, hidden)
         origin = window.flip(1).to(near)
         fine = self.block(BLOCKS - 1, before, source.pyramid[-1], drive.flow, 1 - hidden, driven, code[frames], origin)
-        mask = near * self.free(drive, hidden) * fine.blend.sigmoid()
+        mask = near * self.free(drive, hidden) * fine.share
         lit = drive.ratio, drive.interior, drive.mouth
         image = self._moved(source.image, fine.psi * near, window, drive.hue, drive.flow, *lit)
         image = image + self.painted(fine.image, mask, hidden)

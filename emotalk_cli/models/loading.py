@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 
 from ..errors import EmoTalkError, WeightsError
-from ..face import raster
+from ..face import kernels, raster
 from ..face.model import FaceModel
 from ..face.tracker import FaceTracker, Tracker
 from ..settings import OPTIONS
@@ -20,9 +21,11 @@ from .acceleration import find_device
 from .eac import EAC
 from .emotion_space import AME
 from .hef import HEF
-from .memory import keep_freed
+from .memory import give_back_freed, keep_freed
 from .text_tower import SPACE
 from .vad import VAD
+
+LOADERS = 4  # threads: reading, hashing and copying hold no lock
 
 Loaded = tuple[FaceModel, Tracker, AME, VAD, EAC, HEF | None, torch.device, dict[str, str], str, str]
 
@@ -44,18 +47,27 @@ def load_models(
     raster.choose(OPTIONS["renderer"].parse(renderer))
     keep_freed()
     folder = checkpoints.weights_dir(weights)
-    tracker: Tracker
-    with _readable(folder), enough_memory(place):
-        model = FaceModel.load(folder)
-        if landmarks == "builtin":
-            tracker = FaceTracker.load(folder, place)
-        else:
-            from ..face.alignment import AlignmentTracker
 
-            tracker = AlignmentTracker.load(folder, place)
-        ame = spaces.load(clip or checkpoints.load("eac", folder).dims.get("space") or SPACE, folder).to(place)
+    def follow() -> Tracker:
+        if landmarks == "builtin":
+            return FaceTracker.load(folder, place)
+        from ..face.alignment import AlignmentTracker
+
+        return AlignmentTracker.load(folder, place)
+
+    def feel() -> AME:
+        return spaces.load(clip or checkpoints.load("eac", folder).dims.get("space") or SPACE, folder).to(place)
+
+    def paint() -> HEF | None:
+        return HEF.load(folder, place).accelerate(engine) if generator == "hef" else None
+
+    with _readable(folder), enough_memory(place), ThreadPoolExecutor(LOADERS, "emotalk-load") as pool:
+        if place.type == "cpu":
+            pool.submit(kernels.warm)
+        parts = [pool.submit(work) for work in (lambda: FaceModel.load(folder), follow, feel, paint)]
+        model, tracker, ame, hef = (part.result() for part in parts)
         vad, eac = VAD.load(folder).to(place), EAC.load(folder, ame.space).to(place)
-        hef = HEF.load(folder, place).accelerate(engine) if generator == "hef" else None
+    give_back_freed()
     unused = {"sync", "identity"} | ({"hef"} if hef is None else set())  # those two only measure
     unused |= {"tracker"} if landmarks != "builtin" else set()
     hashes = {name: digest for name, digest in checkpoints.index(folder).items() if Path(name).stem not in unused}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..fit import CROP_SIZE, PortraitFit
 from ..model import FaceModel
-from ..raster import boxed, interpolate, pixel_grid, rasterize, sample
+from ..raster import boxed, doubled, interpolate, pixel_grid, rasterize, sample
 from ..topology import LEFT_EYE, N_SKIN, OUTER_LIPS, RIGHT_EYE
 from .contacts import Contacts
 from .eyes import Eyes
@@ -81,11 +80,11 @@ class FaceMotion:
         found = interpolate(face, weights, self.mesh.triangles, self.mesh.attributes)
         empty = (face < 0)[:, None]
         grid = pixel_grid(RATIO_SIZE, RATIO_SIZE, self.head.device).permute(2, 0, 1)[None] * half
-        flow = torch.where(empty, torch.zeros_like(found[:, :2]), found[:, :2] - grid)
+        flow = (found[:, :2] - grid).masked_fill_(empty, 0)
         uv = found[:, 2:4].permute(0, 2, 3, 1) * 2 - 1
-        flow = F.interpolate(flow, scale_factor=half, mode="bilinear", align_corners=False)
+        flow = doubled(flow)
         flow = self._sharpen(flow, mesh, points)
-        warped = sample(self.head.image, flow).clamp(0, 1)
+        warped = sample(self.head.image, flow).clamp_(0, 1)
         self.seam.drawn(flow, warped, points)
         eyes, lashes, lids = self.eyes.drawn(flow, warped, beta, pose, points)
         mouth, interior, own, inside, place = self.mouth.drawn(beta, pose, points)
@@ -94,7 +93,7 @@ class FaceMotion:
         onface = found[:, 4:, rows, columns]
         skin = self.relief.drawn(beta, pose, uv[:, rows, columns], onface, self.shading)
         small = torch.cat([*skin, ((onface - 0.02) / 0.5).clamp(0, 1)], 1)
-        part = F.interpolate(small, scale_factor=half, mode="bilinear", align_corners=False)
+        part = doubled(small)
         box = (..., *(slice(half * s.start, half * s.stop) for s in (rows, columns)))
         maps = flow.new_zeros(len(flow), 5, CROP_SIZE, CROP_SIZE)
         maps[:, 0] = 1

@@ -1,0 +1,71 @@
+"""Stages of a pipeline that run beside each other: one makes what the next will need."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Generator, Iterator
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+_WAKE = 0.2  # s after which a stage that waits looks whether the next has gone
+
+
+class _End:
+    """Comes after the last item, with what stopped the stage, if anything did."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
+    """`items`, made in a thread of its own, at most `depth` of them before they are asked for.
+
+    That thread computes on one core; what it raises is raised here. It ends with this iterator.
+    """
+    made: queue.Queue[T | _End] = queue.Queue(depth)
+    gone = threading.Event()
+
+    def put(item: T | _End) -> bool:
+        while not gone.is_set():
+            with contextlib.suppress(queue.Full):
+                made.put(item, timeout=_WAKE)
+                return True
+        return False
+
+    def work() -> None:
+        torch.set_num_threads(1)  # of this thread
+        try:
+            with torch.inference_mode():
+                for item in items:
+                    if not put(item):
+                        return
+            put(_End())
+        except BaseException as error:
+            put(_End(error))
+
+    thread = threading.Thread(target=work, name="emotalk-ahead", daemon=True)
+    thread.start()
+    try:
+        while not isinstance(item := made.get(), _End):
+            yield item
+        if item.error is not None:
+            raise item.error
+    finally:
+        gone.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def cores(count: int) -> Iterator[None]:
+    """Compute on `count` cores in this thread, so that stages beside it have theirs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
