@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .constants import FPS, SAMPLE_RATE
-from .emotions.emotion import Emotion
+from .emotions import atlas
+from .emotions.emotion import Emotion, between
 from .emotions.notes import notes_on_emotion
 from .face.fit import PortraitFit
 from .face.geometry import FaceMotion, Geometry
@@ -28,6 +30,7 @@ from .media import label
 from .media.audio import FLOOR, HOP, N_MELS, Recording, loudness, pitch
 from .media.framing import CropFraming, FullFraming
 from .media.samples import SoundFile
+from .models.behaviour import emotion_target
 from .models.eac import EAC, LIVE, WHOLE
 from .models.emotion_space import AME
 from .models.hef import HEF
@@ -179,14 +182,21 @@ class Animator:
             assert performance.recording is not None and performance.emotion is not None
             felt = performance.emotion.during(settings.intensity, performance.seconds)
             rows = resample(self.speech(performance, felt, watch), fps, total)
+            mirrored = felt.mirrored(settings.seed)
+            at = 0
         while block := list(itertools.islice(rows, BATCH[self.device.type])):
             chunk = torch.stack(block).to(self.device)
             if performance.take is None:
                 beta, sigma, heard = chunk.split([N_EXPRESSION, self.eac.dims.width, 3], 1)
-                heard = heard.cpu().numpy()
-                signs = living.step(heard[:, 0], heard[:, 1:])
-                closure, gaze, pose = signs.closure, signs.gaze, torch.from_numpy(signs.pose).to(beta)
-                beta = beta * torch.from_numpy(life.vigour(signs)).to(beta)
+                heard, beta = heard.cpu().numpy(), beta.cpu()
+                manner = self.manner(felt, (torch.arange(at, at + len(beta)) + 0.5) / fps)
+                at += len(beta)
+                if mirrored:
+                    beta, manner = atlas.swapped(beta), atlas.mirrored(manner)
+                signs = living.step(heard[:, 0], heard[:, 1:], manner.numpy())
+                face = life.lively(beta.numpy(), signs)
+                closure, gaze, pose = life.lids(signs.closure, face), signs.gaze, torch.from_numpy(signs.pose).to(sigma)
+                beta = torch.from_numpy(face).to(sigma)
             else:
                 beta, pose = chunk.split([N_EXPRESSION, 6], 1)
                 sigma = style.expand(len(beta), -1)
@@ -204,6 +214,15 @@ class Animator:
         """All motion at `fps`, blinks and head included: β [64] and pose [6] (see `Take`) of each frame."""
         rows = self.rows(performance, settings, fps, Stopwatch())
         return ((row[:N_EXPRESSION].cpu(), row[-6:].cpu()) for row in rows)
+
+    def manner(self, felt: Emotion, times: Tensor) -> Tensor:
+        """Behaviours [n, atlas.WIDTH] of keyframes at times [n] in s, scaled by their intensity."""
+        if self.ame.behaviour is None:  # an upstream CLIP's space
+            return torch.zeros(len(times), atlas.WIDTH)
+        at = times if len(felt.times) > 1 else times[:1]  # else the same for every frame
+        z, mu = F.normalize(between(felt.times, felt.z, at), dim=1), between(felt.times, felt.mu, at)
+        behaviour = emotion_target(self.ame.behaviour, z.to(self.device), mu.to(self.device))[1]
+        return behaviour.cpu().expand(len(times), -1)
 
     def plain_style(self) -> Tensor:
         """σ̂ [1,192] of a silent neutral face, where motion does not come from EAC."""

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from .animate import Animator, Performance, Portrait, Shot, Stopwatch, notes_on
 from .constants import CROP_SIZE, FPS, MAX_SECONDS, SAMPLE_RATE
+from .emotions import atlas
 from .emotions.emotion import Emotion
+from .emotions.prototypes import intensity_gain
 from .emotions.reader import EmotionReader
 from .errors import InputError, SilentError, UsageError
 from .face.fit import fit_portrait
@@ -40,7 +42,7 @@ from .models.loading import enough_memory, load_models
 from .models.memory import give_back_freed
 from .models.text_tower import SPACE
 from .models.vad import VAD
-from .motion import livelink
+from .motion import life, livelink
 from .motion.take import Take, filmed
 from .outputs import OutputFiles, default_name, write_video
 from .settings import (
@@ -201,18 +203,27 @@ class EmoTalk:
         return dict(self.ame.nearest(z, 1)[0] for z in emotion.z.to(self.device))
 
     @torch.inference_mode()
+    def behaviour(self, emotion: str | Emotion, intensity: float = 3.0) -> Tensor:
+        """[`atlas.WIDTH`] what a face, a head and eyes do that feel `emotion` (of a timeline, its beginning).
+
+        Zero but for an emotion space that has a `Behaviour`.
+        """
+        felt = self.emotion(emotion) if isinstance(emotion, str) else emotion
+        given = dataclasses.replace(felt, mu=torch.full_like(felt.mu, _single(intensity)))
+        return self.animator.manner(given, given.times[:1])[0]
+
+    @torch.inference_mode()
     def expression(
         self, emotion: str | Emotion, intensity: float = 2.0, speaking: bool = False
     ) -> tuple[Tensor, Tensor]:
         """β [64] and σ̂ [width] of a face that feels `emotion` (of a timeline, its beginning), silent or saying "ma"."""
         felt = self.emotion(emotion) if isinstance(emotion, str) else emotion
-        strength = parse_intensity(intensity)
-        if isinstance(strength, tuple):
-            raise UsageError(f"--intensity {intensity} is a range; give one number here.")
         wave = syllables() if speaking else np.zeros(SAMPLE_RATE, np.float32)
-        beta, sigma = self.eac.predict(relative(log_mel(wave), level(wave)), felt.z[0], strength)
+        beta, sigma = self.eac.predict(relative(log_mel(wave), level(wave)), felt.z[0], _single(intensity))
         open_mouth = round(0.5 * FPS)
-        return beta[open_mouth], sigma[open_mouth]
+        gaze = life.posture(self.behaviour(felt, intensity).numpy())[1]
+        looking = torch.from_numpy(life.eyes(np.zeros(1), gaze[None])[0])
+        return beta[open_mouth] + looking.to(beta), sigma[open_mouth]
 
     @torch.inference_mode()
     def still(self, face: Face, emotion: str | Emotion | None, intensity: float = 2.0) -> np.ndarray:
@@ -221,10 +232,28 @@ class EmoTalk:
         if emotion is None:
             picture = portrait.fit.image
             return (picture.permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
-        beta, sigma = (part[None].to(self.device) for part in self.expression(emotion, intensity, speaking=True))
-        pose = torch.zeros(1, 6, device=self.device)
-        geometry = portrait.motion.frame(beta, pose)
-        crops = geometry.composite() if self.hef is None else self.hef(portrait.source, geometry, beta, pose, sigma)
+        beta, sigma = self.expression(emotion, intensity, speaking=True)
+        return self._picture(portrait, beta, sigma, life.posture(self.behaviour(emotion, intensity).numpy())[0])
+
+    @torch.inference_mode()
+    def state(self, face: Face, name: str, intensity: float = 3.0) -> np.ndarray:
+        """One picture of the silent face in a state of the atlas, as it is written there, uint8 [512,512,3].
+
+        Raises UsageError for an unknown state.
+        """
+        portrait = face if isinstance(face, Portrait) else self.portrait(face)
+        if name not in atlas.states():
+            raise UsageError(f"The atlas has no state {name!r}; emotalk emotion atlas lists them.")
+        state, gain = atlas.states()[name], intensity_gain(_single(intensity))
+        pose, gaze = life.posture((state.behaviour * gain).numpy())
+        beta = state.beta * gain + torch.from_numpy(life.eyes(np.zeros(1), gaze[None])[0])
+        return self._picture(portrait, beta, self.animator.plain_style()[0], pose)
+
+    def _picture(self, portrait: Portrait, beta: Tensor, sigma: Tensor, pose: np.ndarray) -> np.ndarray:
+        """The frame of β [64], σ̂ [width] and a head pose [6]."""
+        beta, sigma, turned = (part[None].to(self.device) for part in (beta, sigma, torch.from_numpy(pose)))
+        geometry = portrait.motion.frame(beta, turned)
+        crops = geometry.composite() if self.hef is None else self.hef(portrait.source, geometry, beta, turned, sigma)
         return next(iter(CropFraming(portrait.fit, CROP_SIZE, self.device)(crops, geometry)))
 
     def frames(
@@ -473,3 +502,11 @@ def _recorded(
         digest = hashes.get(sound.path) or sha256(sound.path)
         spoken["audio"] = (None if sound.temporary else sound.path, digest)
     return {"face": (portrait.path, portrait.sha256), **spoken, **hashed, **(felt.inputs() if felt else {})}
+
+
+def _single(intensity: float) -> float:
+    """One intensity. Raises UsageError for a range."""
+    strength = parse_intensity(intensity)
+    if isinstance(strength, tuple):
+        raise UsageError(f"--intensity {intensity} is a range; give one number here.")
+    return strength

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from emotalk_cli.emotions.atlas import FACE, behaviours, states
 from emotalk_cli.emotions.blends import parse_blend
 from emotalk_cli.emotions.prototypes import BASICS, CLASSES
 from emotalk_cli.errors import UsageError, WeightsError
+from emotalk_cli.evaluation import meaning
 from emotalk_cli.models import checkpoints
 from emotalk_cli.models.emotion_space import AME
 from emotalk_cli.training.data import lexicon
 from emotalk_cli.training.data.prompts import more_words, words
-from emotalk_cli.training.tasks.ame import measure
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,9 @@ def ame() -> AME:
 
 @pytest.fixture(scope="module")
 def figures(ame) -> dict:
-    return measure(lambda texts: ame.scores(ame.text(texts)))
+    return meaning.classes(lambda texts: ame.scores(ame.text(texts))) | meaning.faces(
+        lambda texts: ame.behaviour(ame.text(texts))
+    )
 
 
 def top(ame: AME, text: str) -> str:
@@ -54,13 +57,13 @@ def test_unseen_words_find_their_basic(figures):
 
 def test_the_wide_vocabulary_is_known(ame):
     """A sample of the words and phrases that were labelled, English and foreign."""
-    labelled = more_words()
-    clear = sorted(word for word, target in labelled.items() if target[:8].max() > 0.55)
+    labelled = {word: lexicon.classes(target) for word, target in (words() | more_words()).items()}
+    clear = sorted(word for word, target in labelled.items() if target[:8].max() > 0.65)
     assert len(clear) > 6000
     sample = clear[::20]
     read = ame.scores(ame.text(sample))[:, :8].argmax(1).tolist()
     right = [int(labelled[word][:8].argmax()) == found for word, found in zip(sample, read, strict=True)]
-    assert np.mean(right) > 0.95
+    assert np.mean(right) > 0.9
 
 
 def test_pleasantness_follows_valence(figures):
@@ -69,16 +72,50 @@ def test_pleasantness_follows_valence(figures):
 
 
 def test_unrelated_prompts_leave_the_face_neutral(figures):
-    assert figures["unrelated near neutral"] >= 0.9, figures["unrelated felt"]
+    assert figures["unrelated near neutral"] >= 0.9, figures["unrelated moved"]
+
+
+def test_the_meaning_of_unseen_words_reaches_face_head_and_eyes(figures):
+    assert figures["phrases"] >= 120 and figures["signs present"] >= 0.75, figures["lacking"]
+    assert figures["dimensions for 95 %"] >= 10 and figures["wear another's face"] <= 0.2
+
+
+def test_states_are_known_by_name(ame):
+    """But for those whose names are kept for measuring."""
+    names = [name for name in states() if not lexicon.is_measuring(name) and name != "neutral"]
+    rows = [list(states()).index(name) for name in names]
+    made, own = ame.behaviour(ame.text(names))[:, : len(FACE)], behaviours()[rows][:, : len(FACE)]
+    assert torch.nn.functional.cosine_similarity(made, own).quantile(0.1) > 0.75
+
+
+def test_all_coordinates_carry_the_behaviour(ame):
+    """Without the class weights, or the code, the face is still much the same."""
+    z = ame.text(["happy", "sleepy", "furious", "embarrassed", "in pain"])
+    whole = ame.behaviour(z)[:, : len(FACE)]
+    for part in (slice(0, 9), slice(9, 50)):
+        less = z.clone()
+        less[:, part] = 0
+        made = ame.behaviour(torch.nn.functional.normalize(less, dim=1))[:, : len(FACE)]
+        assert torch.nn.functional.cosine_similarity(made, whole).mean() > 0.6
 
 
 def test_measuring_words_carry_no_label():
-    tables = (lexicon.HELD_OUT, lexicon.VALENCE, lexicon.CHECK)
-    measuring = {w for table in tables for text in table.values() for w in lexicon.split(text)}
-    assert all(lexicon.is_measuring(word) for word in measuring)
-    labelled = words() | more_words()
-    assert len(labelled) >= 8000
-    assert not any(lexicon.is_measuring(text) for text in labelled)
+    groups = ("held out", "check", "valence")
+    kept = [word for group in groups for word, _ in meaning.measuring(group)] + list(meaning.signs())
+    assert all(lexicon.is_measuring(word) for word in kept)
+
+
+def test_the_lexicon_is_sound():
+    rows = lexicon.table("words")
+    texts = [row["text"] for row in rows]
+    assert len(texts) > 8000 and len(set(texts)) == len(texts)
+    assert all(text == " ".join(text.split()) for text in texts)
+    for mixture in {row["label"] for row in rows}:
+        assert lexicon.label(mixture).sum() == pytest.approx(1), mixture
+    assert {row["label"] for row in rows if row["group"] == "state"} >= set(states()) - {"deadpan"}
+    pattern = [row["text"] for row in rows if row["group"] != "unrelated" and lexicon.is_measuring(row["text"])]
+    assert not pattern
+    assert all(sign in meaning.SIGNS for signs in meaning.signs().values() for sign in signs)
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,15 @@ from card import train_on
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emotalk_cli.emotions import prototypes
+from emotalk_cli.emotions import atlas, prototypes
 from emotalk_cli.errors import UsageError, WeightsError
 from emotalk_cli.face.model import FaceModel
 from emotalk_cli.face.topology import EXPRESSION_NAMES
 from emotalk_cli.media import audio
 from emotalk_cli.media.audio import FLOOR, normalise, relative
+from emotalk_cli.models.behaviour import Behaviour, Layout
 from emotalk_cli.models.eac import EAC, ENCODERS, LIVE, WHOLE, Dims
+from emotalk_cli.models.text_tower import SPACE
 from emotalk_cli.motion.lips import NAMED, SHARP, VISEMES, close_lips, sharpened, smoothed
 from emotalk_cli.training.config import Config
 from emotalk_cli.training.data import motion
@@ -281,7 +283,7 @@ def test_eac_is_a_task_that_learns_and_saves_itself(basis, tmp_path):
         clips.append(Clip(f"clip{i}", mel.half(), -20.0, beta))
         clips[-1].gaps, clips[-1].widths = motion.gaps(beta, basis), motion.widths(beta, basis)
     noise = [Clip("noise", torch.randn(80, 400) - 6, -20.0, torch.zeros(100, NAMED))]
-    bank = training.EmotionBank.drawn(20, 0)
+    bank = training.EmotionBank.drawn(20, 0, Behaviour.load(WEIGHTS, SPACE))
     options = training.Options(encoder="mlp")
     task = training.EACTask({"grid": clips, "noise": noise}, clips[:2], basis, bank, options, 2e-3)
     batch = task.batch(np.random.default_rng(0), 8)
@@ -317,12 +319,13 @@ def model():
 
 
 def code(**weights: float) -> torch.Tensor:
-    """z_emo of AME's own space for weights over its classes (see `ame`), without its text tower."""
-    z = torch.zeros(512)
+    """z_emo of our own space for weights over the basic emotions, without the text tower."""
+    w = torch.zeros(1, len(atlas.states()))
     for name, weight in weights.items():
-        z[prototypes.CLASSES.index(name)] = (0.6 * weight) ** 0.5
-    z[100] = 0.4**0.5
-    return z
+        if name != "unrelated":
+            w[0, list(atlas.states()).index(name)] = weight
+    meaning = torch.eye(1, 300)
+    return Layout.of_atlas().compose(w @ atlas.basics(), atlas.mixed(w), meaning)[0]
 
 
 def opening(model: FaceModel, beta: torch.Tensor) -> torch.Tensor:
@@ -335,7 +338,7 @@ def speech() -> np.ndarray:
 
 
 def test_checkpoint_of_another_emotion_space_is_refused(shipped):
-    assert shipped.dims.space == "emotalk-1"
+    assert shipped.dims.space == "emotalk-2"
     with pytest.raises(WeightsError, match="ViT-B-32/openai"):
         EAC.load(WEIGHTS, "ViT-B-32/openai")
 

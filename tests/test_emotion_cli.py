@@ -26,8 +26,8 @@ def described(capfd, *arguments) -> dict:
 def test_text_says_what_words_mean(capfd, tmp_path):
     found = described(capfd, "text", "sadly surprised", "--save", tmp_path / "e.safetensors")
     assert next(iter(found["nearest"])) == "sadly surprised"
-    assert found["blendshapes"]["browInnerUp"] > 0.3 and found["space"] == "emotalk-1"
-    saved = Emotion.load(tmp_path / "e.safetensors", "emotalk-1")
+    assert found["blendshapes"]["browInnerUp"] > 0.3 and found["space"] == "emotalk-2"
+    saved = Emotion.load(tmp_path / "e.safetensors", "emotalk-2")
     assert saved.label == "sadly surprised" and saved.z.shape == (1, 512)
 
 

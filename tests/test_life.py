@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from emotalk_cli.emotions.atlas import states
 from emotalk_cli.emotions.prototypes import COMPONENTS
 from emotalk_cli.errors import UsageError
 from emotalk_cli.motion import life
@@ -55,7 +56,7 @@ def test_blocks_of_any_size_give_the_same_motion():
     for a, b in zip(whole, zip(*parts)):
         np.testing.assert_array_equal(a, np.concatenate(b))
     other = life.Life(25, seed=6).step(loudness, melody)
-    assert all(np.abs(a - b).max() > 0 for a, b in zip(whole[:4], other))  # vigour is the voice's alone
+    assert all(np.abs(a - b).max() > 0 for a, b in zip(whole[:4], other))
 
 
 def test_head_starts_at_rest_and_moves_a_little_and_smoothly():
@@ -110,8 +111,58 @@ def test_feeling_comes_on_stays_with_the_voice_and_eases_in_silence():
     vigour = life.Life(25).step(loudness).vigour
     assert vigour[0] < 0.6 < 0.9 < vigour[20] < vigour[99] <= 1.08
     assert 0.85 < vigour[-1] < vigour[99] - 0.08
-    factors = life.vigour(life.Life(25).step(loudness))
-    assert (factors[:, COMPONENTS.index("jawOpen")] == 1).all() and factors[0, COMPONENTS.index("browDownLeft")] < 0.6
+    face = life.lively(np.ones((200, 64), np.float32), life.Life(25).step(loudness))
+    assert (face[:, COMPONENTS.index("jawOpen")] == 1).all() and face[0, COMPONENTS.index("browDownLeft")] < 0.6
+
+
+def feeling(name: str, seconds: float = 20.0, seed: int = 1, gain: float = 1.0, **options) -> life.Signs:
+    """Signs of a state of the atlas in a lively voice."""
+    loudness, melody = syllables(seconds)
+    behaviour = np.tile(gain * states()[name].behaviour.numpy(), (len(loudness), 1))
+    return life.Life(25, seed=seed, **options).step(loudness, melody, behaviour)
+
+
+def test_feelings_move_head_and_gaze():
+    assert (
+        np.degrees(feeling("proud").pose[50:, 0].mean()) < -4 < 4 < np.degrees(feeling("ashamed").pose[50:, 0].mean())
+    )
+    assert np.abs(np.degrees(feeling("curious").pose[50:, 2].mean())) > 3
+    assert feeling("embarrassed").gaze[50:, 1].mean() < -0.1 < 0.1 < feeling("thoughtful").gaze[50:, 1].mean()
+    assert feeling("excited").pose[:, :3].std(0).sum() > 1.5 * feeling("serene").pose[50:, :3].std(0).sum()
+    for name in states():
+        assert np.abs(np.degrees(feeling(name, 4.0).pose[:, :3])).max() < 16, name
+        assert np.abs(np.diff(np.degrees(feeling(name, 4.0).pose[:, :3]), axis=0)).max() < 2.2, name
+
+
+def test_feelings_blink_their_own_way():
+    rate = {name: len(events(feeling(name, 240.0).closure)) for name in ("nervous", "neutral", "barely contained rage")}
+    assert rate["nervous"] > 1.6 * rate["neutral"] and rate["neutral"] > 1.8 * rate["barely contained rage"]
+    sleepy, plain = (feeling(name, 240.0).closure for name in ("sleepy", "neutral"))
+    assert np.mean([b - a for a, b in events(sleepy)]) > 1.8 * np.mean([b - a for a, b in events(plain)])
+
+
+def test_a_startle_fades_and_laughter_comes_in_bouts():
+    startled = feeling("startled").vigour
+    assert startled[8] > 0.7 > 0.35 > startled[35]
+    laughter = feeling("laughing").added[:, COMPONENTS.index("cheekRaiserLeft")]
+    assert laughter.max() > 0.15 and 0.2 < np.mean(laughter == 0) < 0.9
+    assert not feeling("content").added.any()
+
+
+def test_still_and_unblinking_hold_whatever_is_felt():
+    signs = feeling("embarrassed", rate=0, moving=False)
+    assert not signs.pose.any() and not signs.closure.any()
+    assert (signs.gaze == signs.gaze[0]).all() and signs.gaze[0, 1] < -0.2
+
+
+def test_feelings_come_in_blocks_of_any_size():
+    loudness, melody = syllables(12)
+    behaviour = np.stack([states()["nervous"].behaviour.numpy() * g for g in np.linspace(0.4, 1, len(loudness))])
+    whole = life.Life(25, seed=5).step(loudness, melody, behaviour)
+    piecewise, cuts = life.Life(25, seed=5), [1, 2, 40, 133]
+    blocks = zip(*(np.split(series, cuts) for series in (loudness, melody, behaviour)))
+    for a, b in zip(whole, zip(*(piecewise.step(*block) for block in blocks))):
+        np.testing.assert_array_equal(a, np.concatenate(b))
 
 
 def test_eyes_put_closure_and_gaze_into_named_coefficients():

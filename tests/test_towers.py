@@ -10,6 +10,7 @@ import pytest
 import torch
 from card import train_on
 
+from emotalk_cli.emotions.atlas import states
 from emotalk_cli.emotions.prototypes import BASICS
 from emotalk_cli.errors import InputError, UsageError, WeightsError
 from emotalk_cli.media import audio
@@ -124,19 +125,19 @@ def test_both_inputs_of_the_image_tower_count(image_tower):
 
 
 def test_towers_are_loaded_from_their_own_files_and_only_in_their_space(ame, audio_tower, image_tower, tmp_path):
-    assert AudioTower.load(tmp_path, "emotalk-1") is None
+    assert AudioTower.load(tmp_path, "emotalk-2") is None
     audio_tower.save(tmp_path, data="", command="", seed=0)
     image_tower.save(tmp_path, data="", command="", seed=0)
     mel = random_mel(0)
-    again = AudioTower.load(tmp_path, "emotalk-1").listen([mel], -20.0)
+    again = AudioTower.load(tmp_path, "emotalk-2").listen([mel], -20.0)
     assert torch.allclose(again, audio_tower.listen([mel], -20.0), atol=0.01)  # stored in half precision
-    assert ImageTower.load(tmp_path, "emotalk-1").dims == image_tower.dims
+    assert ImageTower.load(tmp_path, "emotalk-2").dims == image_tower.dims
     checkpoint = checkpoints.load("ame_audio", tmp_path)
     for other in ({"tensors": {"cls": torch.zeros(3)}}, {"dims": {"depth": 3}}):
         foreign = dataclasses.replace(checkpoint, **other)
         with pytest.raises(WeightsError, match="another version of EmoTalk"):
             foreign.fill(AudioTower(foreign.sizes(AudioTower.Dims)))
-    with pytest.raises(WeightsError, match="'emotalk-1', not 'ViT-B-32/openai'"):
+    with pytest.raises(WeightsError, match="'emotalk-2', not 'ViT-B-32/openai'"):
         AudioTower.load(tmp_path, "ViT-B-32/openai")
 
 
@@ -212,11 +213,11 @@ def drawn_faces() -> dict[str, np.ndarray]:
     """What `ame_image.render` writes, for 24 people whose crops' colour and scores tell the emotion."""
     rng = np.random.default_rng(0)
     count = 24 * 8
-    weights = np.tile(np.eye(8, dtype=np.float32), (24, 1))
+    weights = np.tile(np.eye(8, len(states()), dtype=np.float32), (24, 1))
     real = np.zeros(count, bool)
     real[:8] = True
     points, _ = random_faces(count)
-    scores = np.repeat(weights, 7, 1)[:, :51] * 0.8 + rng.uniform(0, 0.2, (count, 51))
+    scores = np.repeat(weights[:, :8], 7, 1)[:, :51] * 0.8 + rng.uniform(0, 0.2, (count, 51))
     crop = rng.integers(0, 60, (count, 112, 112, 3)) + (weights.argmax(1) * 20)[:, None, None, None]
     person = [f"london_neutral/{i // 8:03d}_03.jpg" if i < 8 else f"sfhq/{i // 8}.jpg" for i in range(count)]
     return {
@@ -247,15 +248,14 @@ def test_the_image_tower_learns_emotions_of_people_it_never_met(ame):
 
 
 def test_targets_of_faces_lie_where_the_words_lie(ame):
-    p = torch.nn.functional.pad(torch.eye(8), (0, 1))
-    z = ame_image.embedded(p, ame)
+    z = ame_image.embedded(torch.eye(8, len(states()) + 1), ame)
     assert torch.allclose(z.norm(dim=1), torch.ones(8), atol=1e-4)
     words = ame.text(list(BASICS))
     assert torch.equal((z @ words.T).argmax(1), torch.arange(8)) and (z * words).sum(1).min() > 0.8
 
 
 def test_weak_faces_are_partly_neutral():
-    weights = torch.tensor([[0.0, 1, 0, 0, 0, 0, 0, 0]]).repeat(3, 1)
+    weights = torch.eye(len(states()))[[1, 1, 1]]
     p = ame_image.stated(weights, torch.tensor([0.0, 0.375, 1.0]))
     assert p[:, 1].tolist() == pytest.approx([0, 0.5, 1]) and torch.allclose(p.sum(1), torch.ones(3))
 
@@ -326,5 +326,5 @@ def test_an_upstream_clip_is_a_space_of_its_own(ame, tmp_path, monkeypatch):
     assert upstream.load(name, tmp_path).audio([random_mel(0)], -20.0).shape == (512,)
     with pytest.raises(WeightsError, match="tiny-stand-in"):
         AudioTower.load(tmp_path, ame.space)
-    z = ame_image.embedded(torch.eye(9), clip)
+    z = ame_image.embedded(torch.eye(9, len(states()) + 1), clip)
     assert z.shape == (9, 512) and torch.allclose(z.norm(dim=1), torch.ones(9), atol=1e-4)

@@ -12,6 +12,7 @@ import typer
 
 from ..constants import BASICS
 from ..errors import InputError, UsageError, extra
+from ..examples import example
 from ..settings import OPTIONS, parse_intensity
 from .console import console, plain, say, tell
 from .help import Command, Group
@@ -32,12 +33,8 @@ app = typer.Typer(
 
 STEPS = (1.0, 2.0, 3.0)  # intensities of a preview
 RAMP = (1.0, 1.5, 2.0, 2.5, 3.0)
-SHAPES = 10  # blendshapes that are listed
+SHAPES = 12  # blendshapes that are listed
 LEAST = 0.05  # coefficient below which a blendshape is not worth a line
-UNSEEN = (
-    "delighted, cheerful, amused, content, heartbroken, gloomy, lonely, disappointed, furious, annoyed, outraged, "
-    "terrified, worried, nervous, shocked, amazed, bewildered, revolted, grossed out, scornful, smug, arrogant"
-)
 UNRELATED = "a red car, a wooden table, the Eiffel tower, a bowl of soup, forty-two, a photo of a dog, keyboard, Paris"
 
 _PREVIEW = {  # of every command but the map
@@ -123,7 +120,8 @@ def draw_map(
     clip: str | None = option("clip"),
     debug: bool = option("debug", False),
 ) -> None:
-    """t-SNE of the style code of basic, unseen and unrelated prompts at five intensities, as in the paper's Fig. 8."""
+    """t-SNE of the style code of the atlas and unrelated prompts at five intensities, as in the paper's Fig. 8."""
+    from ..emotions.atlas import states
     from ..media.files import PartFile, check_output
 
     own = _lines(prompts) if prompts else None
@@ -136,7 +134,11 @@ def draw_map(
 
     how = {"face": None, "out": None, "save": None, "generator": "geometry", "device": device, "weights": weights}
     talker = _talker(how | {"clip": clip})
-    groups = {"basic": list(BASICS), "unseen": UNSEEN.split(", "), "unrelated": UNRELATED.split(", ")}
+    groups = {
+        "basic": list(BASICS),
+        "atlas": [name for name in states() if name not in BASICS],
+        "unrelated": UNRELATED.split(", "),
+    }
     if own is not None:
         groups = {"basic": list(BASICS), "yours": own}
     points = styles(talker, groups, RAMP, seed)
@@ -146,6 +148,55 @@ def draw_map(
         tell(json.dumps({"out": str(path), "points": points}))
     else:
         say(f"{path}: {len(points)} points of {sum(map(len, groups.values()))} prompts")
+
+
+@app.command(name="atlas", cls=Command)
+def draw_atlas(
+    out: Path | None = typer.Option(None, "--out", "-o", metavar="PNG", help="A labelled sheet of all states."),
+    face: Path | None = option("face", help="Portrait for the sheet.  [default: the shipped one]"),
+    intensity: str = option("intensity", "3", "From 1 to 3."),
+    as_json: bool = option("json", False, "The states as one JSON object on stdout."),
+    generator: str = option("generator", "geometry", "For the sheet: hef or geometry."),
+    device: str = option("device", "auto"),
+    weights: Path | None = option("weights"),
+    debug: bool = option("debug", False),
+) -> None:
+    """All states that words, faces and voices are read as: what each does, in action units and beside the face."""
+    if face is not None and out is None:
+        raise UsageError("--face without --out shows nothing; add --out sheet.png.")
+    strength = _constant(intensity)
+    from ..emotions.atlas import manner, states
+    from ..emotions.prototypes import intensity_gain
+
+    gain = float(intensity_gain(strength))
+    described = {
+        name: {
+            "basics": {basic: round(share, 2) for basic, share in state.basics.items()},
+            "action units": {f"{unit}{side[:1]}": value for unit, side, value in state.actions},
+            "manner": manner(state.behaviour * gain),
+            "source": state.source,
+        }
+        for name, state in states().items()
+    }
+    if out is not None:
+        from ..media.files import PartFile, check_output
+        from ..media.preview import save as save_sheet
+        from ..media.preview import sheet
+
+        path = face or example("portrait.png")
+        how = {"face": path, "out": out, "save": None, "generator": generator, "device": device, "weights": weights}
+        talker = _talker(how | {"clip": None})
+        portrait = talker.portrait(path)
+        tiles = [(name, talker.state(portrait, name, strength)) for name in described]
+        with PartFile(check_output(out, suffixes=(".png",))) as part:
+            save_sheet(part, sheet(f"The atlas, intensity {strength:g}", tiles, 12))
+        say(f"{out}")
+    if as_json:
+        tell(json.dumps({"states": described, "out": out and str(out)}))
+    elif out is None:
+        for name, state in described.items():
+            units = " ".join(f"{unit}:{value:g}" for unit, value in state["action units"].items())
+            tell(f"{name}\t{units}\t{' '.join(f'{key} {value:g}' for key, value in state['manner'].items())}")
 
 
 def _talker(how: dict[str, Any], *inputs: Path) -> EmoTalk:
@@ -188,6 +239,7 @@ def _show(
     steps: Sequence[float] = STEPS,
 ) -> None:
     """Tables or JSON on stdout, and the files that are asked for. before: pictures that precede the previews."""
+    from ..emotions.atlas import manner
     from ..emotions.notes import notes_on_emotion
     from ..face.topology import EXPRESSION_NAMES
     from ..media.files import PartFile, check_output
@@ -197,6 +249,7 @@ def _show(
     beta = talker.expression(emotion, strength)[0].tolist()
     order = sorted(range(len(beta)), key=lambda i: -abs(beta[i]))[:SHAPES]
     shapes = {EXPRESSION_NAMES[i]: round(beta[i], 3) for i in order if abs(beta[i]) >= LEAST}
+    does = manner(talker.behaviour(emotion, strength))
     if save is not None:
         with PartFile(check_output(save, suffixes=(".safetensors",))) as part:
             emotion.save(part.path)
@@ -212,21 +265,25 @@ def _show(
             save_sheet(part, sheet(" ".join(emotion.label.split()), tiles, len(tiles)))
     if how["json"]:
         described = {"emotion": emotion.label, "space": emotion.space, "intensity": strength, "nearest": nearest}
-        described |= {"blendshapes": shapes, "save": save and str(save), "out": out and str(out)}
+        described |= {"blendshapes": shapes, "manner": does, "save": save and str(save), "out": out and str(out)}
         if steps is RAMP:
             described["norm"] = {mu: float(talker.expression(emotion, mu)[0].norm()) for mu in steps}
         tell(json.dumps(described))
         return
-    _tables(emotion.label, strength, nearest, shapes)
+    _tables(emotion.label, strength, nearest, shapes, does)
     for path in filter(None, (save, out)):
         say(f"{path}")
     for note in notes_on_emotion(emotion, nearest):
         say(f"Note: {note}")
 
 
-def _tables(label: str, strength: float, nearest: dict[str, float], shapes: dict[str, float]) -> None:
+def _tables(
+    label: str, strength: float, nearest: dict[str, float], shapes: dict[str, float], does: dict[str, float]
+) -> None:
     from rich.table import Table
     from rich.text import Text
+
+    from ..emotions.atlas import FACTORS
 
     printer = console()
     names = Table("nearest emotion", "similarity", title=Text(plain(label, 200)))
@@ -237,6 +294,12 @@ def _tables(label: str, strength: float, nearest: dict[str, float], shapes: dict
     for name, value in shapes.items():
         faces.add_row(name, f"{value:.2f}")
     printer.print(faces)
+    if does:
+        units = {"pitch": "° up", "yaw": "° to the left", "roll": "° to the left", "nearness": " of its size nearer"}
+        beside = Table("head, eyes, motion", f"at intensity {strength:g}")
+        for name, value in does.items():
+            beside.add_row(name, f"{'×' * (name in FACTORS)}{value:g}{units.get(name, '')}")
+        printer.print(beside)
 
 
 def _lines(path: Path) -> list[str]:

@@ -20,7 +20,7 @@ COLOURS = {
     "fearful": "#7a4fa3",
     "contempt": "#a0622d",
 }
-MARKERS = {"basic": "o", "unseen": "^", "unrelated": "x", "yours": "^"}
+MARKERS = {"basic": "o", "atlas": "^", "unrelated": "x", "yours": "^"}
 
 
 Point = dict[str, Any]  # prompt, group, emotion (the nearest basic), intensity, x, y

@@ -24,6 +24,7 @@ TASKS = {  # name -> what it is
     "ame_audio": "AME: the audio tower.",
     "mouth": "HEF's mouth painter.",
     "vad": "Voice activity detector: speech, against music, tones, breath, noise and crowds.",
+    "behaviour": "AME: what a point of the emotion space does to a face.",
     "eac": "EAC: speech and emotion to facial motion, equations 3 to 6.",
     "sync": "The lip-sync judge of emotalk eval.",
     "hef": "HEF: the neural generator, equations 7 to 11.",
@@ -35,7 +36,7 @@ DATASETS = {
     "ravdess": "RAVDESS: Actor_NN/01-01-*.mp4.",
     "folder": "Any videos in a folder, with labels from a table.",
 }
-WITHOUT_DATA = ("ame",)  # it has a default of its own
+WITHOUT_DATA = ("ame", "behaviour")  # they have a default of their own
 EVERY = 10.0  # seconds between lines where stderr is no terminal
 
 app = typer.Typer(help="Train networks; prepare data for it.", cls=Group, rich_markup_mode=None)

@@ -10,6 +10,11 @@ from ..errors import UsageError
 MAX_TEXT = 1000  # characters of an emotion in words
 MAX_PARTS = 32  # of a blend
 MIN_WEIGHT, MAX_WEIGHT = 1e-6, 1e6  # of all parts together
+_SIDE = re.compile(
+    r"\b(?:on|to|with) (?:(?:the|her|his|their|my|your|its|one's) )?(left|right)\b"
+    r"|\b(left|right)[- ](?:side|sided|hand|corner|half|brow|eyebrow|eye|cheek)\b",
+    re.IGNORECASE,
+)
 _BLEND = re.compile(r"\s*(?P<prompt>[^+:]*[^+:\s])\s*(?::\s*(?P<weight>\d*\.?\d+)\s*)?")
 
 _ODD_WEIGHT = re.compile(r":\s*-?(\d[\d.,]*(e-?\d*)?|nan|inf(inity)?)\s*$", re.IGNORECASE)
@@ -48,3 +53,9 @@ def check_weights(weights: Mapping[str, float]) -> None:
     total = sum(weights.values())
     if not weights or min(weights.values()) < 0 or not MIN_WEIGHT <= total <= MAX_WEIGHT:
         raise UsageError(_WEIGHTS)
+
+
+def side_of(text: str) -> str | None:
+    """ "left" or "right" where a text says on which side, the subject's own, a one-sided expression is to be."""
+    found = _SIDE.search(text)
+    return (found[1] or found[2]).lower() if found else None

@@ -22,6 +22,7 @@ from ..errors import InputError, WeightsError
 from ..media.files import check_input, sha256
 from ..models import checkpoints
 from ..settings import AS_SPOKEN, INTENSITY
+from .blends import side_of
 from .timeline import MAX_ROWS
 
 _FORMAT = "emotalk-emotion-1"
@@ -50,6 +51,11 @@ class Emotion:
         """What a stranger may read: the label, but no path."""
         kind = self.origin[0] if self.origin else "text" if self.label == AS_SPOKEN else "file"
         return self.label if kind == "text" else f"as in {_PLACES[kind]}"
+
+    def mirrored(self, seed: int) -> bool:
+        """Whether a one-sided expression is on the subject's left: as the text says, else for odd seeds."""
+        side = side_of(self.label) if self.origin and self.origin[0] == "text" else None
+        return side == "left" if side else seed % 2 == 1
 
     def options(self) -> dict[str, str]:
         """The options of `emotalk generate` that make it, but for files."""

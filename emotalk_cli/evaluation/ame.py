@@ -30,7 +30,7 @@ from ..models.emotion_space import AME
 from ..numeric import correlation
 from ..training.data.faces import load_faces
 from ..training.tasks import ame_audio
-from ..training.tasks.ame import measure
+from . import meaning
 
 NAMED = 53  # named blendshapes; the residual components after them mean nothing by themselves
 INTENSITIES = (1.0, 1.5, 2.0, 2.5, 3.0)
@@ -244,7 +244,8 @@ def main() -> None:
     wanted = {options.only} if options.only else {"text", "image", "audio", "alike", "growth"}
     faces = Faces(talker, options.data, options.faces)
     if "text" in wanted:
-        report["text"] = measure(lambda texts: ame.scores(ame.text(texts)))
+        report["text"] = meaning.classes(lambda texts: ame.scores(ame.text(texts)))
+        report["faces"] = meaning.faces(lambda texts: ame.behaviour(ame.text(texts)))
     with torch.inference_mode():
         if "image" in wanted:
             report["image, real"] = faces.real()

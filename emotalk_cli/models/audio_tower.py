@@ -56,7 +56,7 @@ class AudioDims:
     output: int = 512
     dropout: float = 0.15
     forget: float = 0.1  # dropout of the statistics
-    space: str = "emotalk-1"
+    space: str = "emotalk-2"
 
 
 class AudioTower(_Tower):
@@ -65,7 +65,7 @@ class AudioTower(_Tower):
     Half of the spectrum's mean over time is taken off what the tokens see, so that they hear change rather than the
     microphone. The statistics (level, spread and speed of each band, cepstra and their correlations, melody, rhythm)
     also reach the output directly: such functionals are what a few hundred recordings can teach. The output is an
-    average of the anchors' embeddings, so that even a wrong guess is an emotion.
+    average of the anchors' embeddings, so that even a wrong guess is an emotion, moved freely from there.
     """
 
     combs: Tensor
@@ -102,6 +102,10 @@ class AudioTower(_Tower):
         )
         self.encoder = nn.TransformerEncoder(layer, dims.layers, nn.LayerNorm(width), enable_nested_tensor=False)
         self.head = nn.Sequential(nn.Dropout(dims.dropout), nn.Linear(width, said))
+        self.free = nn.Linear(width, dims.output) if dims.anchors else None
+        if self.free is not None:
+            nn.init.zeros_(self.free.weight)
+            nn.init.zeros_(self.free.bias)
         self.sharpness = nn.Parameter(torch.ones(()))
         self.register_buffer("anchors", torch.zeros(dims.anchors, dims.output))  # unit vectors of the space
 
@@ -175,8 +179,11 @@ class AudioTower(_Tower):
         speed = 3 * F.pad(change.diff(dim=2), (1, 0))
         tokens = self.front(torch.cat([change, speed], 1)).mT
         tokens = torch.cat([(self.cls + self.summary(statistics))[:, None], tokens], 1) + self.position
-        said = self.sharpness * (self.direct(statistics) + self.head(self.encoder(tokens)[:, 0]))
-        return F.normalize(said.softmax(1) @ self.anchors if self.dims.anchors else said, dim=1)
+        heard = self.encoder(tokens)[:, 0]
+        said = self.sharpness * self.direct(statistics) + self.head(heard)
+        if self.free is not None:
+            said = said.softmax(1) @ self.anchors + self.free(heard)
+        return F.normalize(said, dim=1)
 
     @torch.no_grad()
     def listen(self, mels: Iterable[Tensor], level: float) -> Tensor | None:

@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..emotions.atlas import FACE
 from ..emotions.emotion import between
-from ..emotions.prototypes import COMPONENTS
+from ..emotions.prototypes import COMPONENTS, intensity_gain, speech_mask
 from ..errors import UsageError, WeightsError
 from ..media.audio import FLOOR, FPS, MELS_PER_FRAME, N_MELS, SPAN
 from ..motion.lips import (
@@ -38,19 +39,22 @@ from ..motion.lips import (
 from ..numeric import smoothstep
 from ..settings import INTENSITY
 from . import checkpoints
+from .behaviour import Behaviour, BehaviourDims
 
 ENCODERS = ("transformer", "gru", "mlp")
 RIVAL = 0.3  # weight of what is neither bilabial nor vowel: lips closed on a /t/ do less harm than lips open on a /p/
 LIKELY = (0.03, 0.07)  # probability of closed lips (`closing`) from which on they are drawn together, and closed
 REACH = PEAK + 2  # video frames on either side on which `EAC.contact` depends
 OPENING, JAW = 1.2, 0.35  # factor on jawOpen up to this: a regression opens less than those it learned from
+PARTING = 0.1  # cm by which a component parts the lips, from which on it is no affair of `Dims.feeling`
 
 
 @dataclass(frozen=True)
 class Dims:
     """Sizes of an EAC; `space` names the emotion space (AME checkpoint) that it was trained in.
 
-    visemes: classes that it also tells apart, once a mel frame; 0 for none.
+    visemes: classes that it also tells apart, once a mel frame; 0 for none. feeling: hidden width of what reads the
+    face of z beside the Transformer, which then has speech and its say in that face to learn; 0 for equation 4 alone.
     """
 
     n_mels: int = N_MELS
@@ -64,6 +68,7 @@ class Dims:
     encoder: str = "transformer"
     space: str = ""
     visemes: int = 0
+    feeling: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,9 @@ class EAC(nn.Module):
             self.encoder = nn.Sequential(*blocks)
         self.register_buffer("lips", torch.zeros(dims.components, 5))  # cm, see `close_lips`
         self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, dims.components + 1))
+        self.feeling = None
+        if dims.feeling:
+            self.feeling = Behaviour(BehaviourDims(dims.feeling, dims.components, dims.space))
         self.heard = nn.Linear(width, MELS_PER_FRAME * dims.visemes) if dims.visemes else None
 
     @classmethod
@@ -143,8 +151,24 @@ class EAC(nn.Module):
             raise UsageError(f"start holds a {older.dims.encoder}; choose encoder to match.")
         kept = {name: value for name, value in older.state_dict().items() if name != "lips"}
         if older.dims.space != self.dims.space:
-            kept = {name: value for name, value in kept.items() if not name.startswith("emotion.")}
+            kept = {name: value for name, value in kept.items() if not name.startswith(("emotion.", "feeling."))}
+            nn.init.zeros_(self.emotion[-1].weight)  # a new emotion does not disturb what is known of speech
         self.load_state_dict(kept, strict=False)
+
+    @torch.no_grad()
+    def feel(self, behaviour: Behaviour) -> None:
+        """Begin with the face that `behaviour` reads in z, as far as it stays while speaking."""
+        assert self.feeling is not None
+        faces = len(FACE)
+        share = speech_mask()[:faces]
+        theirs = behaviour.state_dict()
+        for name, own in self.feeling.state_dict().items():
+            if name.startswith(("direct", "layers.4")):  # rows are channels
+                rows = theirs[name][:faces]
+                own[:faces] = rows * (share[:, None] if rows.dim() > 1 else share)
+                own[faces:] = 0
+            else:
+                own.copy_(theirs[name])
 
     def closing(self, closed: Tensor, heard: Tensor | None) -> Tensor:
         """Logit [B,T] of lips being closed from what `window` gives: a bilabial rather than a vowel, for 80 ms."""
@@ -183,6 +207,10 @@ class EAC(nn.Module):
         if self.dims.encoder == "gru":
             tokens = tokens[0]
         motion = self.head(tokens[:, 1:])
+        if self.feeling is not None:
+            keeps = (self.lips.mean(1).abs() < PARTING).to(z)  # what parts the lips is speech's to say, feeling or not
+            felt = self.feeling.raw(z) * intensity_gain(mu)[:, None] * keeps
+            motion = torch.cat([motion[..., :-1] + felt[:, None], motion[..., -1:]], 2)
         heard = self.heard(tokens[:, 1:]).reshape(len(mel), -1, self.dims.visemes) if self.heard else None
         return motion[..., :-1], motion[..., -1], heard, tokens[:, 0]
 

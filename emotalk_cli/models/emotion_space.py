@@ -1,8 +1,7 @@
 """The emotion space (AME, paper Sec. 3.2): a text, a face or a voice becomes z_emo [512].
 
 The shipped towers are `text_tower`, `image_tower` and `audio_tower`; `upstream` puts CLIP's own in their place.
-In the space "emotalk-1" the first nine coordinates of z_emo are √p of the
-weights p over `CLASSES` (8 basics, unrelated), scaled by `EMOTION`; the others carry the meaning of the words.
+How our own space "emotalk-2" is laid out says `behaviour.Layout`.
 """
 
 from __future__ import annotations
@@ -15,16 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..emotions import prototypes
+from ..emotions.atlas import BASICS, CLASSES, mixed, nearest, states
 from ..emotions.blends import check_weights, parse_blend
-from ..emotions.prototypes import CLASSES
 from ..errors import WeightsError
 from . import checkpoints
 from .audio_tower import AudioTower
+from .behaviour import Behaviour, named
 from .image_tower import ImageTower
 from .text_tower import SPACE, WIDTH, TextDims, TextTower, Tokenizer
-
-EMOTION = 0.6**0.5  # norm of the emotion coordinates in a unit z_emo
 
 
 class AME(nn.Module):
@@ -38,16 +35,17 @@ class AME(nn.Module):
         *,
         image_tower: nn.Module | None = None,
         audio_tower: AudioTower | None = None,
+        behaviour: Behaviour | None = None,
         anchors: Tensor | None = None,
     ):
         """tower: tokens [B,L] -> [B,512]. tokenizer: texts -> tokens [B,L], the end token the largest id.
 
         image_tower: an `ImageTower`, or the image side of an upstream model. anchors: unit directions [9,512] of
-        `CLASSES`, in a space not our own.
+        `CLASSES`, in a space not our own. behaviour: what z does to a face; None if that is not known of this space.
         """
         super().__init__()
         self.text_tower, self.tokenizer, self.space = tower, tokenizer, space
-        self.image_tower, self.audio_tower = image_tower, audio_tower
+        self.image_tower, self.audio_tower, self.behaviour = image_tower, audio_tower, behaviour
         self.register_buffer("anchors", anchors, persistent=False)
 
     @classmethod
@@ -71,6 +69,7 @@ class AME(nn.Module):
         model = checkpoint.fill(cls.own(dims, checkpoint.tensors["text_tower.merges"]))
         folder = checkpoint.path.parent
         model.image_tower, model.audio_tower = ImageTower.load(folder, SPACE), AudioTower.load(folder, SPACE)
+        model.behaviour = Behaviour.load(folder, SPACE)
         return model.eval().requires_grad_(False)
 
     @property
@@ -142,8 +141,7 @@ class AME(nn.Module):
         """Weights [B,9] over `prototypes.CLASSES` (8 basics, then unrelated), sum 1, of z_emo [B,512]."""
         if self.anchors is not None:
             return (100 * F.normalize(z, dim=1) @ self.anchors.T).softmax(1)
-        squares = z[:, : len(CLASSES)].clamp(min=0).square() + 1e-6
-        return squares / squares.sum(1, keepdim=True)
+        return named(z)
 
     def mixture(self, z: Tensor) -> dict[str, float]:
         """Weights over the 8 basics of one z_emo [512], for `prototypes.mixture`; unrelated counts as neutral."""
@@ -152,10 +150,8 @@ class AME(nn.Module):
         return dict(zip(CLASSES, weights, strict=False))
 
     def nearest(self, z: Tensor, count: int = 3) -> list[tuple[str, float]]:
-        """The categories most like z_emo [512]: (name of a prototype or "unrelated", similarity 0..1), best first."""
-        present = dict(zip(CLASSES, self.scores(z[None])[0].tolist(), strict=True))
-        ranked = [("unrelated", present["unrelated"] ** 0.5)]
-        for name in prototypes.PROTOTYPES:
-            overlap = sum((share * present[basic]) ** 0.5 for basic, share in prototypes.parts(name).items())
-            ranked.append((name, overlap))
-        return sorted(ranked, key=lambda item: -item[1])[:count]
+        """The states of the atlas most like z_emo [512]: (name or "unrelated", similarity 0..1), best first."""
+        p = self.scores(z[None])[0]
+        weights = F.pad(p[None, :-1], (0, len(states()) - len(BASICS)))  # the basics come first in the atlas
+        shown = mixed(weights)[0] if self.behaviour is None else self.behaviour(z[None])[0]
+        return nearest(p, shown, count)

@@ -40,7 +40,7 @@ class ImageDims:
     heads: int = 4
     hidden: int = 192
     output: int = 512
-    space: str = "emotalk-1"
+    space: str = "emotalk-2"
 
 
 class VisionTransformer(nn.Module):

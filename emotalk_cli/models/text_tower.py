@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .transformer import Transformer
 
-SPACE = "emotalk-1"  # the shipped emotion space
+SPACE = "emotalk-2"  # the shipped emotion space
 WIDTH = 512  # of every emotion space
 SPECIAL = ("<start_of_text>", "<end_of_text>")
 PATTERN = "|".join([*SPECIAL, r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"])

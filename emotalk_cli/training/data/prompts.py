@@ -1,7 +1,7 @@
 """Labelled prompts for the text tower and EAC: lexicon × templates, degrees, negations, compounds, scenes.
 
 `python -m emotalk_cli.training.data.prompts --out prompts.json` writes them as a list of
-{prompt, mixture {basic: weight}, unrelated, kind, split}.
+{prompt, mixture {state: weight}, unrelated, kind, split}.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from ...emotions.prototypes import CLASSES
-from . import feelings, lexicon
-from .lexicon import label, lines, split
+from ...emotions.atlas import states
+from . import lexicon
+from .lexicon import LABELS, label, measuring, split
 
 WORDNET = Path("/usr/share/wordnet")
 # WordNet's lexicographer files that name things, not feelings.
@@ -56,12 +59,26 @@ COLOURS = split(
     "red, green, yellow, brown, black, white, orange, purple, wooden, old, new, large, metal, round, cheap, French"
 )
 
-_OPPOSITE = {"happy": "sad:0.45", "sad": "happy:0.25"}
+CALM = "content:0.12"  # what is left of a feeling that is denied
+_OPPOSITES = {  # of states; of the others that are mostly happy or sad, the last two
+    "bored": "interested:0.5",
+    "indifferent": "interested:0.4",
+    "interested": "bored:0.6",
+    "confident": "doubtful:0.6",
+    "proud": "ashamed:0.3",
+    "relieved": "worried:0.5",
+    "serene": "nervous:0.5",
+    "hopeful": "resigned:0.5",
+    "friendly": "stern:0.5",
+    "impressed": "indifferent:0.6",
+    "happy": "sad:0.45",
+    "sad": "content:0.3",
+}
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text, its weights over `CLASSES` [9], how it was made, and train or test."""
+    """A text, its weights over `lexicon.LABELS`, how it was made, and train or test."""
 
     text: str
     target: tuple[float, ...]
@@ -106,7 +123,7 @@ def senses(synsets: dict[str, Synset]) -> dict[str, list[str]]:
 
 
 def degree(target: np.ndarray, share: float) -> np.ndarray:
-    """Weaker (share < 1) or stronger (share > 1) version of [9] weights: neutral gains or loses."""
+    """Weaker (share < 1) or stronger (share > 1) version of [L] weights: neutral gains or loses."""
     felt = target.copy()
     felt[0] = 0
     total = felt.sum()
@@ -118,48 +135,77 @@ def degree(target: np.ndarray, share: float) -> np.ndarray:
     return felt
 
 
+@cache
+def _denials() -> np.ndarray:
+    """[L, L]: row i is what "not ..." means of label i."""
+    rows = []
+    for state in states().values():
+        main = max(("happy", "sad"), key=lambda name: state.basics.get(name, 0.0))
+        own = _OPPOSITES.get(state.name) or (_OPPOSITES[main] if state.basics.get(main, 0.0) >= 0.5 else CALM)
+        rows.append(label(own if state.name != "neutral" else CALM))
+    return np.stack([*rows, label("neutral")])
+
+
 def negated(target: np.ndarray) -> np.ndarray:
-    """Weights [9] of "not ...": the opposite of happy is mildly sad, of sad faintly happy, of the rest calm."""
-    result = np.zeros_like(target)
-    for weight, name in zip(target, CLASSES, strict=True):
-        result += weight * label(_OPPOSITE.get(name, "happy:0.08"))
-    return result
+    """Weights [L] of "not ...": the opposite of happy is mildly sad, of bored interested, of most things calm."""
+    return target @ _denials()
 
 
-def words() -> dict[str, np.ndarray]:
-    """Every labelled word or phrase of the lexicon's core (no measuring material) -> [9]."""
-    return _labelled(lexicon.FOREIGN, lexicon.WORDS, lexicon.FACES)
+Table = dict[str, np.ndarray]  # text -> weights [L]
 
 
-def more_words() -> dict[str, np.ndarray]:
-    """The wide vocabulary and the regular forms of all labelled words, without the core -> [9]."""
-    core, wide = words(), _labelled(feelings.LANGUAGES, feelings.MORE)
+def words() -> Table:
+    """Every labelled word or phrase of the lexicon's core."""
+    return _labelled("state", "core", "face", "foreign")
+
+
+def more_words() -> Table:
+    """The wide vocabulary and the regular forms of all labelled words, without the core."""
+    core, wide = words(), _labelled("more", "language")
     table = {}
     for word, target in (core | wide).items():
-        forms = [form for form in feelings.inflected(word) if not lexicon.is_measuring(form)]
-        table |= dict.fromkeys(forms, target)
+        table |= dict.fromkeys((form for form in inflected(word) if not lexicon.is_measuring(form)), target)
     table |= wide
     return {word: target for word, target in table.items() if word not in core}
 
 
 def foreign_words() -> set[str]:
     """Labelled words of other languages, and signs."""
-    sources = (*lexicon.FOREIGN.values(), *feelings.LANGUAGES.values())
-    return {word for text in sources for word in split(text)}
+    return set(lexicon.words("foreign", "language"))
 
 
-def _labelled(*sources: dict[str, str]) -> dict[str, np.ndarray]:
-    table: dict[str, np.ndarray] = {}
-    for source in sources:
-        for mixture, text in source.items():
-            table |= {word: label(mixture) for word in split(text) if not lexicon.is_measuring(word)}
-    return table
+def _labelled(*groups: str) -> Table:
+    return {word: label(mixture) for word, mixture in lexicon.words(*groups).items()}
 
 
-def build(synsets: dict[str, Synset], seed: int = 0) -> list[Prompt]:
-    """All labelled prompts, training and test; the same for the same seed."""
+_ADVERB = ("ful", "ous", "ive", "less", "ing", "ant", "ent", "ish", "ed", "al")
+
+
+def inflected(word: str) -> list[str]:
+    """Regular forms of a single English adjective or participle: adverb, noun of quality.
+
+    Only words of typical endings are formed, so that no nonsense is made of others.
+    """
+    if not re.fullmatch(r"[a-z]{5,}", word):
+        return []
+    if word.endswith(_ADVERB):
+        adverb = word + "ly"
+        return [adverb] + ([word + "ness"] if word.endswith(("ful", "ous", "less", "ish", "ive")) else [])
+    if re.fullmatch(r"[a-z]+[^aeiou]y", word) and not word.endswith(
+        ("ly", "ity", "ary", "ory", "ry", "ogy", "phy", "thy")
+    ):
+        return [word[:-1] + "ily", word[:-1] + "iness"]
+    return []
+
+
+def build(synsets: dict[str, Synset], seed: int = 0, refine: Callable[[Table], Table] | None = None) -> list[Prompt]:
+    """All labelled prompts, training and test; the same for the same seed.
+
+    refine: gives labels by basic emotion the shades of the atlas (`ame.Teacher`), before anything is made of them.
+    """
     rng = random.Random(seed)
-    table = words()
+    refine = refine or (lambda table: table)
+    table = refine(words())
     foreign = foreign_words()
     short = [w for w in table if w not in foreign and len(w.split()) <= 2]
     prompts: dict[str, Prompt] = {}
@@ -180,42 +226,9 @@ def build(synsets: dict[str, Synset], seed: int = 0) -> list[Prompt]:
         for text in rng.sample(NEGATIONS, 5):
             add(text.format(word), negated(table[word]), "negation")
         add(f"not very {word}", 0.5 * negated(table[word]) + 0.5 * degree(table[word], 0.3), "negation")
-    for basic, forms in lexicon.CORE.items():
-        target = label(basic)
-        for adjective, adverb, noun in forms:
-            add(adverb, target, "word")
-            for text in NEGATIONS:
-                add(text.format(adjective), negated(target), "negation")
-            for text in TEMPLATES:
-                add(text.format(adjective), target, "template")
-            for text in NOUNS:
-                add(text.format(noun), target, "noun")
-            for text in FEW_NOUNS:
-                add(text.format(noun), degree(target, 0.55), "degree")
-            for text in NO_NOUNS:
-                add(text.format(noun), negated(target), "negation")
-            for other, others in lexicon.CORE.items():
-                if other == basic:
-                    continue
-                both = 0.5 * target + 0.5 * label(other)
-                for adjective2, adverb2, noun2 in others:
-                    add(f"{adverb2} {adjective}", both, "compound")
-                    add(f"{adverb} {adjective2}", both, "compound")
-                    pair = rng.choice(EQUAL).format(adjective, adjective2)
-                    add(pair, both, "compound")
-                    add(
-                        rng.choice(
-                            (f"{noun} and {noun2}", f"a mixture of {noun} and {noun2}", f"{noun} mixed with {noun2}")
-                        ),
-                        both,
-                        "compound",
-                    )
-                    add(rng.choice(MORE).format(adjective, adjective2), 0.68 * target + 0.32 * label(other), "compound")
-                    add(f"{adjective} with a hint of {noun2}", 0.72 * target + 0.28 * label(other), "compound")
-                    add(rng.choice(ONLY_FIRST).format(adjective, adjective2), target, "negation")
-                    add(f"not {adjective2} but {adjective}", target, "negation")
+    _forms(table, rng, add)
     felt = [w for w in short if table[w][0] < 0.6]
-    for _ in range(4000):
+    for _ in range(6000):
         one, two = rng.sample(felt, 2)
         kind = rng.random()
         if kind < 0.7:
@@ -224,24 +237,54 @@ def build(synsets: dict[str, Synset], seed: int = 0) -> list[Prompt]:
             add(rng.choice(MORE).format(one, two), 0.68 * table[one] + 0.32 * table[two], "compound")
         else:
             add(rng.choice(ONLY_FIRST).format(one, two), table[one], "negation")
-    for mixture, text in lexicon.SCENES.items():
-        for scene in lines(text):
-            for template in [SCENES[0], *rng.sample(SCENES, 5)]:
-                add(template.format(scene), label(mixture), "scene")
-            add(scene, label(mixture), "scene")
-    for mixture, text in lexicon.PHRASES.items():
-        for phrase in split(text):
-            add(phrase, label(mixture), "word")
-    for word, target in more_words().items():
+    for scene, target in refine(_labelled("scene")).items():
+        for template in [SCENES[0], *rng.sample(SCENES, 5)]:
+            add(template.format(scene), target, "scene")
+        add(scene, target, "scene")
+    for phrase, target in refine(_labelled("phrase")).items():
+        add(phrase, target, "word")
+    for word, target in refine(more_words()).items():
         add(word, target, "foreign" if word in foreign else "word")
     _unrelated(synsets, table, rng, add)
     _felt_things(synsets, table, short, rng, add)
     return [*prompts.values(), *_test()]
 
 
+def _forms(table: Table, rng: random.Random, add: Callable) -> None:
+    """The basic emotions' commonest words in every grammar, and in pairs."""
+    forms = list(lexicon.forms())
+    for basic, adjective, adverb, noun in forms:
+        target = table.get(adjective, label(basic))
+        add(adverb, target, "word")
+        for text in NEGATIONS:
+            add(text.format(adjective), negated(target), "negation")
+        for text in TEMPLATES:
+            add(text.format(adjective), target, "template")
+        for text in NOUNS:
+            add(text.format(noun), target, "noun")
+        for text in FEW_NOUNS:
+            add(text.format(noun), degree(target, 0.55), "degree")
+        for text in NO_NOUNS:
+            add(text.format(noun), negated(target), "negation")
+        for other, adjective2, adverb2, noun2 in forms:
+            if other == basic:
+                continue
+            second = table.get(adjective2, label(other))
+            both = 0.5 * target + 0.5 * second
+            add(f"{adverb2} {adjective}", both, "compound")
+            add(f"{adverb} {adjective2}", both, "compound")
+            add(rng.choice(EQUAL).format(adjective, adjective2), both, "compound")
+            nouns = (f"{noun} and {noun2}", f"a mixture of {noun} and {noun2}", f"{noun} mixed with {noun2}")
+            add(rng.choice(nouns), both, "compound")
+            add(rng.choice(MORE).format(adjective, adjective2), 0.68 * target + 0.32 * second, "compound")
+            add(f"{adjective} with a hint of {noun2}", 0.72 * target + 0.28 * second, "compound")
+            add(rng.choice(ONLY_FIRST).format(adjective, adjective2), target, "negation")
+            add(f"not {adjective2} but {adjective}", target, "negation")
+
+
 def _unrelated(synsets, table, rng, add) -> None:
     none = label("unrelated")
-    for thing in split(lexicon.UNRELATED):
+    for thing in lexicon.words("unrelated"):
         add(thing, none, "unrelated")
         add(f"{rng.choice(COLOURS)} {thing}", none, "unrelated")
         add(rng.choice(THINGS).format(thing), none, "unrelated")
@@ -273,16 +316,15 @@ def _felt_things(synsets, table, short, rng, add) -> None:
 def _test() -> list[Prompt]:
     """Held-out words, bare and in three templates."""
     result = []
-    for basic, text in lexicon.HELD_OUT.items():
-        for word in split(text):
-            for template in ("{}", *TEMPLATES[:3]):
-                result.append(Prompt(template.format(word), tuple(label(basic).tolist()), "word", "test"))
+    for word, basic in measuring("held out"):
+        for template in ("{}", *TEMPLATES[:3]):
+            result.append(Prompt(template.format(word), tuple(label(basic).tolist()), "word", "test"))
     return result
 
 
 def as_dict(prompt: Prompt) -> dict:
     """JSON form: mixture without zeros, the unrelated share counted as neutral."""
-    weights = dict(zip(CLASSES, prompt.target, strict=True))
+    weights = dict(zip(LABELS, prompt.target, strict=True))
     unrelated = weights.pop("unrelated")
     weights["neutral"] += unrelated
     mixture = {name: round(weight, 4) for name, weight in weights.items() if weight > 0}

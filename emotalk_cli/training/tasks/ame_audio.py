@@ -37,11 +37,22 @@ CLASSES = {  # sixth letter of EmoDB's names -> the prompt, and others that mean
     "T": ("sad", "unhappy", "sadness", "grief"),
     "N": ("neutral", "calm", "a neutral voice"),
 }
+# What a voice of each class may say, from the least to the most aroused: the target of a recording lies between two.
+LADDERS = {
+    "W": ("annoyed", "angry", "furious"),
+    "L": ("sleepy", "bored", "indifferent"),
+    "E": ("contemptuous", "disgusted", "appalled"),
+    "A": ("worried", "fearful", "terrified"),
+    "F": ("content", "happy", "excited", "happily surprised"),
+    "T": ("melancholic", "sad", "crying"),
+    "N": ("neutral", "neutral", "serious"),
+}
 PROMPTS = [words[0] for words in CLASSES.values()]
 NEUTRAL = list(CLASSES).index("N")
 TEMPERATURE = 0.1
-OTHERS = 0.5  # weight of other corpora in the regression beside one of EmoDB's classes
-SHARPNESS = 1.5  # of the regression's logits, which its penalty makes small
+OTHERS = 60  # recordings of other corpora in the discriminant analysis
+SHARPNESS = 0.3  # of its logits, which are too sure of themselves for voices it does not know
+LADDER = 0.6  # share of the targets that are a step of the ladder rather than a synonym
 FRAMES = 200
 
 
@@ -50,8 +61,8 @@ class Options:
     """weights: folder of the text and image towers. upstream: an open_clip model instead. faces: see `ame_image`.
 
     leave: speakers to validate on, 03+08. other: share of neutral speech of other corpora. warp, tempo, equalise,
-    noise, echo, splice, mix: strength or chance of each variation. copies, ridge: variations of each recording, and
-    the inverse penalty, of the logistic regression that training starts from.
+    noise, echo, splice, mix: strength or chance of each variation. copies, shrinkage: variations of each recording,
+    and how far covariances shrink, in the discriminant analysis that training starts from.
     """
 
     weights: str = ""
@@ -66,8 +77,8 @@ class Options:
     echo: float = 0.1
     splice: float = 0.4
     mix: float = 0.3
-    copies: int = 6
-    ridge: float = 0.0015
+    copies: int = 4
+    shrinkage: float = 0.6
     decay: float = 0.05
 
 
@@ -188,39 +199,59 @@ class AudioTask:
         dims = AudioDims(anchors=len(CLASSES), output=self.prompts.shape[1], space=ame.space)
         self.model: nn.Module = AudioTower(dims)
         self.helpers: dict[str, nn.Module] = {}
-        self._regress()
+        self.steps = dict(zip(map(id, self.kept), self._ladder(ame)))
+        self._discriminate()
 
     @torch.no_grad()
-    def _regress(self) -> None:
-        """Start at a logistic regression on the statistics, which stays; the tokens learn what it leaves."""
-        from sklearn.linear_model import LogisticRegression
+    def _discriminate(self) -> None:
+        """Start at a linear discriminant analysis of the statistics, which stays; the tokens learn what it leaves."""
+        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
         model, rng = self.model, np.random.default_rng(self.config.seed)
         # of words alone: with means of faces mixed in, an unsure mixture is read as another emotion more often
         model.anchors.copy_(F.normalize(torch.stack([words.mean(0) for words in self.words]), dim=1))
         plain = torch.stack([window(voice.mel) for voice in self.kept])
-        other = [window(mel) for corpus in self.others for mel in corpus[:60]]
-        mels = torch.cat([plain, torch.stack(other)]) if other else plain
-        labels = np.array([voice.label for voice in self.kept] + [NEUTRAL] * len(other))
-        rounds = [mels] + [
-            torch.cat([varied(part, self.options, rng) for part in mels.split(64)]) for _ in range(self.options.copies)
+        rounds = [plain] + [
+            torch.cat([varied(part, self.options, rng) for part in plain.split(64)]) for _ in range(self.options.copies)
         ]
-        found = torch.cat([model.statistics(part) for mels in rounds for part in mels.split(64)])
+        other = [window(mel) for corpus in self.others for mel in corpus[: OTHERS // max(1, len(self.others))]]
+        mels = [part for mels in (*rounds, torch.stack(other) if other else plain[:0]) for part in mels.split(64)]
+        found = torch.cat([model.statistics(part) for part in mels])
         model.standard.running_mean.copy_(found.mean(0))
         model.standard.running_var.copy_(found.var(0))
-        model.standard.momentum = 0.0  # what the regression was fitted on stays
+        model.standard.momentum = 0.0  # what the analysis was made on stays
         found = model.standard.eval()(found).clamp(-4, 4).numpy()
-        weight = 1 / np.bincount(labels[: len(plain)], minlength=len(CLASSES))[labels]
-        weight[len(plain) :] = OTHERS / max(1, len(other))
-        weight = np.tile(weight * len(labels) / weight.sum(), len(rounds))
-        regression = LogisticRegression(C=self.options.ridge, max_iter=300)
-        regression.fit(found, np.tile(labels, len(rounds)), weight)
-        model.direct.weight.copy_(torch.from_numpy(regression.coef_))
-        model.direct.bias.copy_(torch.from_numpy(regression.intercept_))
+        labels = np.array([voice.label for voice in self.kept] * len(rounds) + [NEUTRAL] * len(other))
+        even = np.full(len(CLASSES), 1 / len(CLASSES))
+        analysis = LinearDiscriminantAnalysis("lsqr", shrinkage=self.options.shrinkage, priors=even)
+        analysis.fit(found, labels)
+        model.direct.weight.copy_(torch.from_numpy(analysis.coef_))
+        model.direct.bias.copy_(torch.from_numpy(analysis.intercept_))
         model.direct.requires_grad_(False)
         model.sharpness.fill_(SHARPNESS)
         model.head[-1].weight.zero_()
         model.head[-1].bias.zero_()
+
+    def _ladder(self, ame: AME) -> Tensor:
+        """[N,512]: the text's z at each kept voice's place, by arousal among its speaker's of the same class.
+
+        Arousal: how much the level varies, and how much of the spectrum lies in its middle rather than below.
+        """
+        steps = [ame.text(words) for words in LADDERS.values()]
+        rough = torch.stack(
+            [torch.stack([v.mel.std(), v.mel[20:50].mean() / v.mel.mean().clamp(min=0.05)]) for v in self.kept]
+        )
+        rough = ((rough - rough.mean(0)) / rough.std(0)).sum(1)
+        targets = []
+        for voice, own in zip(self.kept, rough.tolist(), strict=True):
+            same = [
+                r for v, r in zip(self.kept, rough.tolist()) if (v.speaker, v.label) == (voice.speaker, voice.label)
+            ]
+            place = sum(other < own for other in same) / max(1, len(same) - 1) * (len(steps[voice.label]) - 1)
+            low = min(int(place), len(steps[voice.label]) - 2)
+            pair = steps[voice.label][low : low + 2]
+            targets.append(F.normalize(torch.lerp(pair[0], pair[1], place - low), dim=0))
+        return torch.stack(targets)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {
@@ -234,20 +265,28 @@ class AudioTask:
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """mel [B,80,200], text and image targets [B,512], labels' weights [B,7]."""
-        mels, labels = [], []
+        mels, labels, steps = [], [], []
         for _ in range(size):
             if self.others and rng.random() < self.options.other:
                 corpus = self.others[rng.integers(len(self.others))]
                 mel = corpus[rng.integers(len(corpus))]
                 mels.append(window(mel, int(rng.integers(max(1, mel.shape[1] - FRAMES)))))
                 labels.append(NEUTRAL)
+                steps.append(None)
             else:
                 label = int(rng.integers(len(CLASSES)))
-                mels.append(self._spliced(label, rng))
+                mel, voice = self._spliced(label, rng)
+                mels.append(mel)
                 labels.append(label)
+                steps.append(self.steps[id(voice)] if rng.random() < LADDER else None)
         mel = varied(torch.stack(mels), self.options, rng)
         weights = F.one_hot(torch.tensor(labels), len(CLASSES)).float()
-        text = torch.stack([self.words[label][rng.integers(len(self.words[label]))] for label in labels])
+        text = torch.stack(
+            [
+                self.words[label][rng.integers(len(self.words[label]))] if step is None else step
+                for label, step in zip(labels, steps, strict=True)
+            ]
+        )
         image = (
             text
             if self.faces is None
@@ -258,16 +297,16 @@ class AudioTask:
             mel, weights, text, image = (share * t + (1 - share) * t[order] for t in (mel, weights, text, image))
         return {"mel": mel, "text": F.normalize(text, dim=1), "image": F.normalize(image, dim=1), "weights": weights}
 
-    def _spliced(self, label: int, rng: np.random.Generator) -> Tensor:
-        """A recording of a class, perhaps with a part of another of the same speaker and class."""
+    def _spliced(self, label: int, rng: np.random.Generator) -> tuple[Tensor, Voice]:
+        """A recording of a class, perhaps with a part of another of the same speaker and class, and whose it is."""
         voice = self.by_class[label][rng.integers(len(self.by_class[label]))]
         mel = window(voice.mel)
         if rng.random() >= self.options.splice:
-            return mel
+            return mel, voice
         same = [v for v in self.by_class[label] if v.speaker == voice.speaker]
         other = window(same[rng.integers(len(same))].mel)
         cut = int(rng.integers(40, 160))
-        return torch.cat([other[:, :cut], mel[:, : FRAMES - cut]], 1)
+        return torch.cat([other[:, :cut], mel[:, : FRAMES - cut]], 1), voice
 
     def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
         """L_clip, and the cross-entropy of the seven prompts."""

@@ -23,20 +23,22 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...emotions import prototypes
-from ...emotions.prototypes import BASICS, CLASSES
+from ...emotions import atlas, prototypes
+from ...emotions.atlas import BASICS, CLASSES
 from ...errors import InputError
 from ...face.fit import fit_portrait
 from ...face.geometry import FaceMotion
 from ...face.model import FaceModel
 from ...face.procrustes import nearest_rotation
-from ...face.topology import EXPRESSION_NAMES, INDEX
+from ...face.topology import EXPRESSION_NAMES, INDEX, N_RESIDUAL
 from ...face.tracker import FaceTracker
 from ...media.files import replaced
 from ...models import upstream
-from ...models.emotion_space import AME, EMOTION
+from ...models.behaviour import MEANING, SHOWN, Layout
+from ...models.emotion_space import AME
 from ...models.image_tower import MARGIN, ImageDims, ImageTower, face_crop
 from ...models.text_tower import SPACE
+from ...motion.life import eyes, posture
 from ..config import Config
 from ..config import build as build_options
 from ..data.faces import load_faces
@@ -67,20 +69,26 @@ class Options:
 
 
 def random_emotion(rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Weights over the basics [8] (one, or two mixed) and the strength of the face, 0 for neutral."""
-    weights = np.zeros(len(BASICS), np.float32)
-    if rng.random() < 0.62:
+    """Weights over the atlas [S] (one state, a basic one more often, or two mixed) and the strength, 0 for neutral."""
+    weights = np.zeros(len(atlas.states()), np.float32)
+    chance = rng.random()
+    if chance < 0.4:
         weights[rng.integers(len(BASICS))] = 1
+    elif chance < 0.8:
+        weights[rng.integers(len(weights))] = 1
     else:
-        one, two = rng.choice(np.arange(1, len(BASICS)), 2, replace=False)
+        one, two = rng.choice(np.arange(1, len(weights)), 2, replace=False)
         weights[one] = rng.uniform(0.3, 0.7)
         weights[two] = 1 - weights[one]
     return weights, 0.0 if weights[0] == 1 else float(rng.uniform(0.35, 1.15))
 
 
 def random_face(weights: np.ndarray, strength: float, talking: bool, rng: np.random.Generator) -> Tensor:
-    """β [64] of an emotion as one person or another shows it, perhaps in mid-speech."""
-    beta = prototypes.mixture({name: float(w) for name, w in zip(BASICS, weights, strict=True) if w > 0}) * strength
+    """β [64] of a feeling as one person or another shows it, on either side, perhaps in mid-speech."""
+    behaviour = atlas.mixed(torch.from_numpy(weights)[None])[0] * strength
+    beta = F.pad(behaviour[: len(atlas.FACE)], (0, N_RESIDUAL))
+    if rng.random() < 0.5:
+        beta = atlas.swapped(beta)
     beta = beta * torch.from_numpy(rng.uniform(0.75, 1.25, len(beta)).astype(np.float32))
     uneven = rng.normal(0, 0.08)
     for i, name in enumerate(EXPRESSION_NAMES):
@@ -91,7 +99,9 @@ def random_face(weights: np.ndarray, strength: float, talking: bool, rng: np.ran
         for name, most in VISEMES.items():
             share = rng.random() ** 3 if name in ("mouthFunnel", "mouthPucker") else openness * rng.random()
             beta[prototypes.components(name)] += most * share
-    beta[prototypes.components("eyeBlink")] += max(0.0, rng.normal(0, 0.12))
+    beta[prototypes.components("eyeBlink")] += max(0.0, rng.normal(0, 0.06))
+    gaze = posture(behaviour.numpy())[1] * rng.uniform(0, 1.2) + rng.normal(0, 0.05, 2)
+    beta += torch.from_numpy(eyes(np.zeros(1), gaze[None])[0])
     return beta.clamp(0, 1.3)
 
 
@@ -99,7 +109,8 @@ def render(data: Path, out: Path, portraits: int, variants: int, seed: int = 0) 
     """Write the training faces: every real photo, and `variants` emotions of `portraits` of them.
 
     Arrays: crop uint8 [N,112,112,3], points [N,478,3] px of the face as the tracker finds it, scores [N,51], weights
-    [N,8] and strength [N] (0 for real photos), beta [N,64], person, real. Names of the test split are not used.
+    [N,S] over the atlas and strength [N] (0 for real photos), beta [N,64], person, real. Names of the test split are
+    not used.
     """
     rng = np.random.default_rng(seed)
     model, tracker, faces = FaceModel.load(), FaceTracker.load(), load_faces(data, False, 640)
@@ -119,7 +130,7 @@ def render(data: Path, out: Path, portraits: int, variants: int, seed: int = 0) 
     begin = time.monotonic()
     for number, i in enumerate(rng.permutation(len(faces))):
         face = faces[i]
-        add(face.image, face.name, np.zeros(len(BASICS), np.float32), 0.0, np.zeros(64, np.float32), True)
+        add(face.image, face.name, np.zeros(len(atlas.states()), np.float32), 0.0, np.zeros(64, np.float32), True)
         if number >= portraits:
             continue
         fit = fit_portrait(model, face.image, face.landmarks)
@@ -143,11 +154,11 @@ def render(data: Path, out: Path, portraits: int, variants: int, seed: int = 0) 
 
 
 def stated(weights: Tensor, strength: Tensor) -> Tensor:
-    """[N,9] over `CLASSES`: a face of strength 1 is all its emotion, a weak one partly neutral."""
+    """[N,L] over the states and "unrelated": a face of strength 1 is all its feeling, a weak one partly neutral."""
     share = (strength / 0.75).clamp(0, 1)[:, None]
-    p = weights * share
-    p[:, 0] += 1 - p.sum(1)
-    return F.pad(p, (0, 1))
+    w = weights * share
+    w[:, 0] += 1 - w.sum(1)
+    return F.pad(w, (0, 1))
 
 
 def photographed(names: list[str], scores: Tensor, read: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -173,13 +184,14 @@ def photographed(names: list[str], scores: Tensor, read: Tensor | None) -> tuple
     return labels, trust
 
 
-def embedded(p: Tensor, ame: AME) -> Tensor:
-    """z [N,512] of weights [N,9]: in our own space exactly, in another the average of the classes' directions."""
+def embedded(w: Tensor, ame: AME) -> Tensor:
+    """z [N,512] of weights [N,L]: in our own space exactly, in another the average of the classes' directions."""
+    p = torch.cat([w[:, :-1] @ atlas.basics()[:, :-1], w[:, -1:]], 1)
     if ame.anchors is not None:
         return F.normalize(p @ ame.anchors, dim=1)
-    meaning = ame.text([*BASICS, "an object"])[:, len(CLASSES) :]
-    meaning = F.normalize(p @ F.normalize(meaning, dim=1), dim=1)
-    return torch.cat([EMOTION * p.sqrt(), (1 - EMOTION**2) ** 0.5 * meaning], 1)
+    names = F.normalize(ame.text([*atlas.states(), "an object"])[:, MEANING], dim=1)
+    meaning = F.normalize(w @ names, dim=1)
+    return F.normalize(Layout.of_atlas().compose(p, atlas.mixed(w[:, :-1]), meaning), dim=1)
 
 
 class ImageTask:
@@ -192,11 +204,13 @@ class ImageTask:
         self.options, self.config = build_options(Options, config.task), config
         real = torch.from_numpy(faces["real"])
         scores = torch.from_numpy(faces["scores"]).float()
-        p = stated(torch.from_numpy(faces["weights"]), torch.from_numpy(faces["strength"]).float())
-        trust = torch.ones(len(p))
-        p[real], trust[real] = photographed(faces["person"][faces["real"]].tolist(), scores[real], read)
-        self.crops, self.p, self.trust = torch.from_numpy(faces["crop"]), p, trust
-        self.z = embedded(p, ame)
+        w = stated(torch.from_numpy(faces["weights"]), torch.from_numpy(faces["strength"]).float())
+        trust = torch.ones(len(w))
+        labels, trust[real] = photographed(faces["person"][faces["real"]].tolist(), scores[real], read)
+        w[real] = torch.cat([F.pad(labels[:, :-1], (0, w.shape[1] - len(CLASSES))), labels[:, -1:]], 1)
+        self.crops, self.trust = torch.from_numpy(faces["crop"]), trust
+        self.p = torch.cat([w[:, :-1] @ atlas.basics()[:, :-1], w[:, -1:]], 1)
+        self.z = embedded(w, ame)
         self.model: nn.Module = ImageTower(ImageDims(output=self.z.shape[1], space=ame.space))
         points = torch.from_numpy(faces["points"]).float()
         with torch.no_grad():
@@ -253,6 +267,8 @@ class ImageTask:
         cosine = (trust * (1 - (z * batch["z"]).sum(1))).mean()
         loss, scalars = cosine, {"cosine": cosine}
         if self.model.dims.space == SPACE:
+            code = (z - batch["z"])[:, len(CLASSES) : MEANING.start].square().sum(1)
+            loss = loss + (trust * code).mean() / SHOWN
             q = (z[:, : len(CLASSES)].clamp(min=0) + 0.01).square()
             named = -(trust[:, None] * batch["p"] * (q / q.sum(1, keepdim=True)).log()).sum(1).mean()
             loss, scalars = loss + 0.3 * named, scalars | {"named": named}

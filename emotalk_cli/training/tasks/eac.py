@@ -7,7 +7,6 @@ landmarks and coefficients, and L_emo on renderings (`Consistency`); for filmed 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +25,14 @@ from ...face.model import FaceModel
 from ...media.audio import FLOOR, MELS_PER_FRAME, relative
 from ...models import spaces, upstream
 from ...models.eac import EAC, Dims
-from ...models.emotion_space import AME, EMOTION
-from ...models.text_tower import SPACE, WIDTH
+from ...models.emotion_space import AME
 from ...motion.lips import VISEMES
 from ...numeric import correlation
 from .. import config as configs
-from ..data import corpus, motion, prompts
+from ..data import corpus, motion
 from ..data.augment import Augmenter
 from ..data.corpus import Clip
+from ..data.emotions import EmotionBank, training_bank
 from ..data.motion import Basis
 from ..losses import Renderer, emotion_loss
 from ..solver import Config
@@ -69,53 +68,6 @@ class Options:
     emotion: float = 0.0
 
 
-@dataclass
-class EmotionBank:
-    """Codes z [N,512] of the emotion space named `space` and the faces beta [N,64] they mean at full intensity."""
-
-    z: Tensor
-    beta: Tensor
-    space: str
-
-    @classmethod
-    def drawn(cls, count: int, seed: int) -> EmotionBank:
-        """Random points of AME's own space, whose first coordinates say the emotion: needs no trained tower."""
-        rng = np.random.default_rng(seed)
-        classes = len(prototypes.CLASSES)
-        weights = np.zeros((count, classes))
-        for row in weights:  # mostly one emotion, often two, seldom three, on a little of everything
-            chosen = rng.choice(classes, rng.choice(3, p=[0.5, 0.4, 0.1]) + 1, replace=False)
-            row[chosen] = rng.dirichlet(np.full(len(chosen), 2.0))
-            leak = rng.uniform(0, 0.15)
-            row[:] = (1 - leak) * row + leak * rng.dirichlet(np.full(classes, 0.5))
-        z = np.concatenate([np.sqrt(weights), rng.standard_normal((count, WIDTH - classes))], 1)
-        share = (EMOTION**2 * rng.uniform(0.8, 1.6, count)) ** 0.5
-        z[:, :classes] *= share[:, None]
-        z[:, classes:] *= (np.sqrt(1 - share**2) / np.linalg.norm(z[:, classes:], axis=1))[:, None]
-        faces = torch.stack([face(dict(zip(prototypes.CLASSES, row.tolist()))) for row in weights])
-        return cls(torch.from_numpy(z).float(), faces, SPACE)
-
-    @classmethod
-    def of_prompts(cls, ame: AME, prompts: list[str]) -> EmotionBank:
-        """What a trained text tower makes of prompts."""
-        z = ame.text(prompts)
-        return cls(z, torch.stack([face(ame.mixture(row)) for row in z]), ame.space)
-
-    @classmethod
-    def one_hot(cls, space: str) -> EmotionBank:
-        """The basics as unit vectors, the encoding that Tab. 3 compares with."""
-        faces = torch.stack([face({name: 1.0}) for name in prototypes.BASICS])
-        return cls(torch.eye(len(faces), WIDTH), faces, space)
-
-    def __add__(self, other: EmotionBank) -> EmotionBank:
-        return EmotionBank(torch.cat([self.z, other.z]), torch.cat([self.beta, other.beta]), other.space)
-
-    def sample(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """Codes [count,512] and faces [count,64] of random members."""
-        chosen = torch.from_numpy(rng.integers(len(self.z), size=count))
-        return self.z[chosen], self.beta[chosen]
-
-
 def gated(mel: Tensor, speaking: Tensor, generator: torch.Generator) -> Tensor:
     """Speech mels [B,80,4T] as the voice activity detector lets them through, right or wrong: it errs by some frames.
 
@@ -126,12 +78,6 @@ def gated(mel: Tensor, speaking: Tensor, generator: torch.Generator) -> Tensor:
     everything = (torch.rand(len(mel), 1, generator=generator) < _PASSES).float()
     passes = torch.maximum(near, everything).repeat_interleave(MELS_PER_FRAME, 1)[:, None]
     return FLOOR + (mel - FLOOR) * passes
-
-
-def face(weights: dict[str, float]) -> Tensor:
-    """Face [64] of weights over the basics, `unrelated` counting as neutral."""
-    weights = {name: weight for name, weight in weights.items() if name != "unrelated" and weight > 0.02}
-    return prototypes.mixture(weights)
 
 
 class Windows(NamedTuple):
@@ -302,10 +248,14 @@ class EACTask:
         self.augment = Augmenter([(clip.mel, clip.level) for clip in groups["noise"]])
         self.objective = Objective(basis)
         self.share = prototypes.speech_mask()[: len(basis.names)]
-        self.model = EAC(Dims(encoder=options.encoder, space=bank.space, visemes=len(VISEMES)))
+        feeling = bank.behaviour.dims.hidden if bank.behaviour is not None else 0
+        self.model = EAC(Dims(encoder=options.encoder, space=bank.space, visemes=len(VISEMES), feeling=feeling))
         self.model.lips[: len(basis.names)] = basis.lips
-        if options.start:
-            self.model.adopt(EAC.load(options.start))
+        older = EAC.load(options.start) if options.start else None
+        if older is not None:
+            self.model.adopt(older)
+        if bank.behaviour is not None and (older is None or not older.dims.feeling):
+            self.model.feel(bank.behaviour)
         self.helpers: dict[str, nn.Module] = {}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -343,7 +293,7 @@ class EACTask:
     @torch.no_grad()
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Pearson r of opening and width with the tracked mouth, and the size and tremor of openings beside its."""
-        rest = F.normalize(self.bank.z[self.bank.beta.norm(dim=1) < 0.05].mean(0), dim=0)
+        rest = self.bank.rest
         mine, wide, truth, width = [], [], [], []
         for clip in self.held_out:
             beta, _ = model.predict(relative(clip.mel.float(), clip.level), rest, 1.0)
@@ -390,12 +340,10 @@ def bank_of(options: Options, seed: int) -> EmotionBank:
         return EmotionBank.one_hot(spaces.ONE_HOT)
     folder = options.ame or None
     ame = upstream.load(options.upstream, folder) if options.upstream else AME.load(folder)
-    texts = [prompt.text for prompt in prompts.build(prompts.wordnet(), seed) if prompt.split == "train"]
-    bank = EmotionBank.of_prompts(ame, random.Random(seed).sample(texts, min(DRAWN, len(texts))))
+    bank = training_bank(ame, DRAWN, seed, options.encoding == "clip")
     if options.encoding == spaces.LANGUAGE:
         return EmotionBank(spaces.Language(ame).code(bank.z), bank.beta, spaces.LANGUAGE)
-    own = options.encoding == "clip" and ame.space == SPACE
-    return bank + EmotionBank.drawn(DRAWN, seed) if own else bank
+    return bank
 
 
 def build(data: Path, config: Config, work: Path) -> EACTask:

@@ -1,0 +1,133 @@
+"""What a point of the emotion space does to a face: z_emo -> behaviour (see `emotions.atlas`).
+
+The space "emotalk-2" is laid out by `Layout`: √p of the weights p over `CLASSES`, a code of the behaviour, and the
+meaning of the words, each a fixed share of the unit norm. The towers estimate such points; `Behaviour` reads a
+behaviour from all 512 coordinates, smoothly: words between two states get faces between theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..emotions import atlas
+from ..emotions.atlas import CLASSES, FACE, LIMIT, WIDTH
+from ..emotions.prototypes import COMPONENTS, intensity_gain
+from ..numeric import smoothstep
+from .text_tower import SPACE
+from .text_tower import WIDTH as SPACE_WIDTH
+from .tower import _Tower
+
+NAMED, SHOWN, MEANT = 0.25, 0.45, 0.30  # shares of the squared norm of z: class weights, code, meaning
+CODE = 40  # coordinates of the code, besides one that fills up its norm
+MEANING = slice(len(CLASSES) + CODE + 1, SPACE_WIDTH)
+WIDEST = 1.6  # factor, at most, of `Behaviour.widen`
+FAINT = 0.35  # norm of a face of which half is left
+THINGS = (0.3, 0.7)  # share of "unrelated" from which on a face is held back, and gone
+STRONGEST = 1.25  # of a behaviour: "extremely ..."
+
+
+class Layout:
+    """How weights, behaviour and meaning lie in z."""
+
+    def __init__(self, basis: Tensor, scale: Tensor) -> None:
+        """basis: [CODE, WIDTH] orthonormal rows, for behaviours times scale [WIDTH] per channel."""
+        self.basis, self.scale = basis, scale
+
+    @classmethod
+    def of_atlas(cls) -> Layout:
+        """The principal directions of the atlas' behaviours; the strongest state has a code of norm 1/`STRONGEST`."""
+        weights = torch.tensor(atlas.UNITS)
+        scaled = atlas.behaviours() * weights
+        _, _, directions = torch.linalg.svd(scaled, full_matrices=False)
+        basis = directions[:CODE]
+        basis = basis * basis.gather(1, basis.abs().argmax(1, keepdim=True)).sign()
+        return cls(basis, weights / (STRONGEST * (scaled @ basis.T).norm(dim=1).max()))
+
+    def encode(self, behaviour: Tensor) -> Tensor:
+        """Behaviours [B, WIDTH] -> codes [B, CODE + 1] of norm 1, the last coordinate 1 for a neutral one."""
+        code = (behaviour * self.scale) @ self.basis.T
+        norm = code.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        code = code / norm * (2 * norm).tanh()  # a hint of a smile is more than a hint in z
+        return torch.cat([code, (1 - code.square().sum(1, keepdim=True)).clamp(min=0).sqrt()], 1)
+
+    def compose(self, p: Tensor, behaviour: Tensor, meaning: Tensor) -> Tensor:
+        """z [B,512] of weights [B,9], behaviours [B, WIDTH] and unit vectors of meaning [B, at most 462]."""
+        parts = [NAMED**0.5 * p.clamp(min=0).sqrt(), SHOWN**0.5 * self.encode(behaviour), MEANT**0.5 * meaning]
+        z = torch.cat(parts, 1)
+        return F.pad(z, (0, SPACE_WIDTH - z.shape[1]))
+
+
+def named(z: Tensor) -> Tensor:
+    """Weights [B,9] over `CLASSES`, sum 1, of z [B,512] in our own space."""
+    squares = z[:, : len(CLASSES)].clamp(min=0).square() + 1e-6
+    return squares / squares.sum(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class BehaviourDims:
+    """Sizes of a `Behaviour`; space: the emotion space that it reads."""
+
+    hidden: int = 160
+    channels: int = WIDTH
+    space: str = SPACE
+
+
+class Behaviour(_Tower):
+    """z_emo [B,512] -> behaviour [B, atlas.WIDTH] at full intensity: a linear map and a small network beside it."""
+
+    name, Dims = "behaviour", BehaviourDims
+
+    def __init__(self, dims: BehaviourDims = BehaviourDims()) -> None:
+        super().__init__()
+        self.dims = dims
+        self.direct = nn.Linear(SPACE_WIDTH, dims.channels)
+        self.layers = nn.Sequential(
+            nn.Linear(SPACE_WIDTH, dims.hidden),
+            nn.SiLU(),
+            nn.Linear(dims.hidden, dims.hidden),
+            nn.SiLU(),
+            nn.Linear(dims.hidden, dims.channels),
+        )
+
+    def raw(self, z: Tensor) -> Tensor:
+        """`forward` without limits, for training. Faint faces are fainter still: what means nothing shows nothing."""
+        values = self.direct(z) + self.layers(4 * z)
+        if self.dims.space == SPACE:
+            values = values * (1 - smoothstep(((named(z)[:, -1:] - THINGS[0]) / (THINGS[1] - THINGS[0])).clamp(0, 1)))
+        size = values[:, : len(FACE)].square().sum(1, keepdim=True)
+        return values * size / (size + FAINT**2)
+
+    @torch.no_grad()
+    def widen(self, z: Tensor, behaviour: Tensor) -> None:
+        """Give the faces read in z [N,512] the variety of `behaviour` [N, channels], which regression has taken.
+
+        Each principal direction of the read faces is stretched to the spread of the true ones, by `WIDEST` at most.
+        """
+        count = len(FACE)
+        read, true = self.raw(z)[:, :count], behaviour[:, :count]
+        mean = read.mean(0)
+        directions = torch.linalg.svd(read - mean, full_matrices=False)[2]
+        spread = ((true - true.mean(0)) @ directions.T).std(0) / ((read - mean) @ directions.T).std(0).clamp(min=1e-4)
+        stretch = directions.T @ torch.diag(spread.clamp(1, WIDEST)) @ directions
+        for layer in (self.direct, self.layers[-1]):
+            layer.weight[:count] = stretch @ layer.weight[:count]
+            layer.bias[:count] = stretch @ layer.bias[:count]
+        self.direct.bias[:count] += mean - stretch @ mean
+
+    def forward(self, z: Tensor) -> Tensor:
+        values = self.raw(z)
+        return torch.cat([values[:, : len(FACE)].clamp(0, LIMIT), values[:, len(FACE) :]], 1)
+
+
+def emotion_target(model: nn.Module, z: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
+    """What a face shows for z [B,512] at intensity mu [B] in 1..3, without speech. model: a `Behaviour`.
+
+    Returns β [B,64], the residual components zero, and the behaviour [B, atlas.WIDTH], both already scaled by
+    `intensity_gain`. Gaze is left to the motion of the eyes, so β looks ahead.
+    """
+    behaviour = model(z) * intensity_gain(mu)[:, None]
+    return F.pad(behaviour[:, : len(FACE)], (0, len(COMPONENTS) - len(FACE))), behaviour
