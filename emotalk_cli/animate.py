@@ -284,7 +284,7 @@ def notes_on(performance: Performance, nearest: Mapping[str, float]) -> list[str
     notes = notes_on_emotion(performance.emotion, nearest) if performance.emotion is not None else []
     if performance.sound is not None and performance.sound.options:
         notes.append(f"The voice is synthetic ({performance.sound.options['voice']}).")
-    notes += performance.recording.notes if performance.recording is not None else ()
+    notes += performance.recording.notes if isinstance(performance.recording, Recording) else ()
     if (
         performance.spoken is not None
         and performance.spoken < SHORTEST_SPEECH

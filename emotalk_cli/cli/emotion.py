@@ -169,7 +169,7 @@ def draw_atlas(
     from ..emotions.prototypes import intensity_gain
 
     gain = float(intensity_gain(strength))
-    described = {
+    described: dict[str, dict[str, Any]] = {
         name: {
             "basics": {basic: round(share, 2) for basic, share in state.basics.items()},
             "action units": {f"{unit}{side[:1]}": value for unit, side, value in state.actions},

@@ -70,7 +70,7 @@ def components(name: str) -> list[int]:
 
 def rows(package: str, name: str) -> list[list[str]]:
     """The table `data/<name>.tsv` of a package, without comments and its header: cells of each row."""
-    text = resources.files(package).joinpath("data", f"{name}.tsv").read_text(encoding="utf-8")
+    text = resources.files(package).joinpath(f"data/{name}.tsv").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return [line.split("\t") for line in lines[1:]]
 
@@ -149,7 +149,7 @@ class State:
         """[WIDTH] float32 at full intensity."""
         values = torch.zeros(WIDTH)
         values[: len(FACE)] = self.beta[: len(FACE)]
-        for channel, value in (self.posture | self.motion).items():
+        for channel, value in {**self.posture, **self.motion}.items():
             values[CHANNELS.index(channel)] = math.log2(value) if channel in FACTORS else value
         return values
 

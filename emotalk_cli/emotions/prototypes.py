@@ -14,7 +14,8 @@ import torch
 
 from ..errors import UsageError
 from ..face.topology import EXPRESSION_NAMES as COMPONENTS
-from .atlas import BASICS, CLASSES, LIMIT, components, states
+from ..constants import BASICS
+from .atlas import CLASSES, LIMIT, components, states
 
 __all__ = ["BASICS", "CLASSES", "COMPONENTS", "LIMIT", "components"]
 

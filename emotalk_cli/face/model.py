@@ -115,7 +115,8 @@ class FaceModel(nn.Module):
         dv = F.pad(relief[..., 2:, :] - relief[..., :-2, :], (0, 0, 1, 1), mode="replicate")
         (ux, uy, uz), (vx, vy, vz) = du.unbind(1), dv.unbind(1)
         x, y, z = vy * uz - vz * uy, vz * ux - vx * uz, vx * uy - vy * ux
-        length = (x * x + y * y + z * z).sqrt().clamp_min(1e-6)  # a fifth of the time of F.normalize along planes
+        # a fifth of the time of F.normalize along planes; bounded before the root, whose slope at 0 is infinite
+        length = (x * x + y * y + z * z).clamp_min(1e-12).sqrt()
         return torch.stack([x, y, z], 1) / length[:, None]
 
     def mouth_vertices(self, beta: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ class Geometry:
     ratio: driven / source shading, 0.6..1.25; rendered: I^rd, the driven 3D face on black, 0..1;
     interior: drawn (or, where the source shows it, its own) mouth interior; mouth, eyes, face: soft masks 0..1;
     own: the part of the mouth where the portrait's own teeth show, soft 0..1;
-    lids: [B,4,512,512], eyeballs and bare lids: colour, and how much of the warped picture they cover.
+    lids: [B,4,512,512], eyeballs, bare lids and the lips' own colour over their seam: colour, and how much of the frame
+    they cover.
 
     These lie on the mouth's own crop: inside [B,14,112,128], its maps (see `mouth.Mouth.inside`); place [B,2,3],
     affine from its px to those of the others. regions [B,3,2,2],
@@ -58,7 +59,7 @@ class Geometry:
         return self.toned(self.paint(frames))
 
     def paint(self, frames: Tensor) -> Tensor:
-        """Eyeballs and bare lids drawn into frames [B,3,512,512], in place."""
+        """Eyeballs, bare lids and the seam of closed lips drawn into frames [B,3,512,512], in place."""
         rows = _extent(self.lids[:, 3].amax((0, 2)))
         colour, cover = self.lids[..., rows, :].split([3, 1], 1)
         frames[..., rows, :] = torch.lerp(frames[..., rows, :], colour, cover)

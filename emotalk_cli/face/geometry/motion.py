@@ -85,7 +85,6 @@ class FaceMotion:
         flow = doubled(flow)
         flow = self._sharpen(flow, mesh, points)
         warped = sample(self.head.image, flow).clamp_(0, 1)
-        self.seam.drawn(flow, warped, points)
         eyes, lashes, lids = self.eyes.drawn(flow, warped, beta, pose, points)
         mouth, interior, own, inside, place = self.mouth.drawn(beta, pose, points)
         # skin, and the first ring, on which the face's mask fades: beyond, the maps below do not change
@@ -102,6 +101,7 @@ class FaceMotion:
         ratio[box] = torch.lerp(ratio[box], torch.ones_like(part[:, :1]), eyes[box]) * (1 - LASH_DARK * lashes[box])
         rendered[box] = torch.lerp(rendered[box], interior[box], mouth[box])
         regions, colours = self._regions(points), self._colours(len(beta))
+        self.seam.drawn(lids, flow, mouth, ratio, colours[0], points)
         maps = flow, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids
         return Geometry(*maps, inside, place, regions, *colours)
 

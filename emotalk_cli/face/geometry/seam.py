@@ -12,6 +12,7 @@ from ..topology import INNER_LIPS, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
 from .eyeball import smooth_ring
 from .head import Head
+from .maps import relight
 
 APART = 0.02  # outer eye distances between the portrait's lips from which on they have a rim to cover
 REACH = 0.028  # outer eye distances from the inner lips' contour: where the lip's own colour is taken
@@ -48,10 +49,11 @@ class Seam:
         dark = 1 - LINE_DARK * torch.exp(-(away.clamp_min(0) / (LINE * eyes)).square())
         self.rim = torch.lerp(own, lip, (near * strange)[:, None]) * dark[:, None]
 
-    def drawn(self, flow: Tensor, warped: Tensor, points: Tensor) -> None:
-        """Cover the rim in `warped` [B,3,512,512], which `flow` [B,2,512,512] sampled, where lips meet; in place.
+    def drawn(self, lids: Tensor, flow: Tensor, mouth: Tensor, ratio: Tensor, hue: Tensor, points: Tensor) -> None:
+        """Draw the lips' own colour over their rim where they meet into `Geometry.lids` [B,4,512,512], in place.
 
-        points: driven landmarks [B,478,3] px.
+        It lies there, and not in the warped picture, because generators read the picture anew. flow, mouth, ratio, hue:
+        of `Geometry`. points: driven landmarks [B,478,3] px.
         """
         if self.rim is None:
             return
@@ -65,5 +67,5 @@ class Seam:
         limit = at.new_tensor(self.rim.shape[:1:-1])
         inside = ((at >= 0.5) & (at <= limit - 0.5)).all(-1)
         covered = sharp_sample(self.rim.expand(len(at), -1, -1, -1), at / limit * 2 - 1).clamp(0, 1)
-        share = (inside * meeting[:, None, None])[:, None]
-        warped[..., rows, columns] = torch.lerp(warped[..., rows, columns], covered, share)
+        lids[:, :3, rows, columns] = relight(covered, ratio[..., rows, columns], hue).clamp(0, 1)
+        lids[:, 3, rows, columns] = inside * meeting[:, None, None] * (1 - mouth[:, 0, rows, columns])
