@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 import torch
 
+from ..constants import BASICS
 from ..errors import UsageError
 from ..face.topology import EXPRESSION_NAMES as COMPONENTS
-from ..constants import BASICS
 from .atlas import CLASSES, LIMIT, components, states
 
 __all__ = ["BASICS", "CLASSES", "COMPONENTS", "LIMIT", "components"]
