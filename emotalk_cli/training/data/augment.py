@@ -20,7 +20,7 @@ LOWEST, HIGHEST = 60.0, 480.0  # Hz, of the new voices' pitch
 KINDS = ("own", "other", "child", "low", "whisper", "sung")
 CHANCES = (0.48, 0.22, 0.10, 0.06, 0.09, 0.05)
 _PITCHES = 160  # steps of pitch, equally spaced in its logarithm
-GAIN = 0.4  # bel, standard deviation of how wrong the level of speech is guessed
+GAIN = 0.3  # bel, standard deviation of how wrong the level of speech is guessed
 _ENVELOPE = 5  # bands over which harmonics are smoothed away
 
 

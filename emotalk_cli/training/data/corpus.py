@@ -21,19 +21,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...emotions.prototypes import COMPONENTS
 from ...media import audio
-from ...motion.lips import SHARP, VISEMES, sharpened
 from . import alignment, motion, voices
 from .motion import Basis, Phone
 
-SHARES = {  # of the training windows
-    "grid": 0.26,
-    "kokoro": 0.30,
+SHARES = {  # of the training windows, relative to each other
+    "grid": 0.50,
+    "kokoro": 0.16,
     "emodb": 0.09,
     "ljspeech": 0.05,
     "librivox": 0.02,
-    "speechocean": 0.13,
+    "speechocean": 0.11,
     "espeak": 0.06,
     "flite": 0.04,
     "noise": 0.05,
@@ -247,17 +245,6 @@ def synthetic(name: str, count: int, seed: int, sentences: list[str]) -> Iterato
         yield Clip.of(f"espeak{i}", wave, phones, "ipa")
 
 
-def visible(clip: Clip) -> Tensor:
-    """Tracked coefficients [T,n] with the shapes that one can see (`lips.SHARP`) made as clear as rules make them."""
-    if clip.visemes is None:
-        return clip.beta
-    said = clip.visemes[: len(clip.beta) * audio.MELS_PER_FRAME].reshape(-1, audio.MELS_PER_FRAME)
-    own = [torch.tensor([VISEMES.index(name) for name in names]) for names in SHARP.values()]
-    share = torch.stack([torch.isin(said, names).float().mean(1) for names in own], 1)
-    beta = F.pad(clip.beta, (0, len(COMPONENTS) - clip.beta.shape[1]))
-    return sharpened(beta, share)[:, : clip.beta.shape[1]]
-
-
 def articulate(clips: list[Clip], reference: Tensor, basis: Basis) -> None:
     """Give clips with phones the motion of the viseme rules, at the amplitude of the tracked `reference`."""
     raw = [motion.speak(clip.phones, len(clip.beta), basis, clip.alphabet) for clip in clips]
@@ -333,8 +320,6 @@ def build(
     test = [clip for clip in tracked if clip.name in held["grid"]]
     groups = {"grid": [clip for clip in tracked if clip.name not in held["grid"]]}
     reference = torch.cat([clip.beta for clip in groups["grid"]])
-    for clip in groups["grid"]:
-        clip.beta = visible(clip)
     for name in ("emodb", "ljspeech"):
         groups[name] = [clip for clip in timed(data, name, work) if clip.name not in held[name]]
     groups["speechocean"] = speechocean(data, held["speechocean_speakers"], work)
