@@ -370,7 +370,7 @@ def test_the_example_script(tmp_path, speech):
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 3, done.stderr
     assert len(list((tmp_path / "o u t").glob("*.mp4"))) == 2
-    assert "does not exist" in done.stdout and "--intensity" in done.stdout
+    assert "does not exist" in done.stdout and "intensity 11" in done.stdout
 
 
 # -- lists as people have them ----------------------------------------------------------------------------------

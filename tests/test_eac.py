@@ -391,4 +391,4 @@ def test_emotion_leaves_the_words_readable(shipped, model):
     for emotion in prototypes.BASICS[1:]:
         gap = opening(model, shipped.predict(mel, code(**{emotion: 1.0}), 3.0)[0])
         assert torch.corrcoef(torch.stack([calm, gap]))[0, 1] > 0.85
-        assert gap[calm < 0.02].mean() < 0.12
+        assert (gap[calm < 0.02] < 0.12).float().mean() > 0.8  # of the closures of a calm face

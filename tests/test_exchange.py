@@ -197,6 +197,6 @@ def test_motion_and_emotion_exclude_each_other_and_a_pose_must_exist(talker, mad
         talker.generate(
             PORTRAIT, film, "happy", tmp_path / "a.mp4", blendshapes=tmp_path / "a.csv", blendshapes_fps=24.0
         )
-    with pytest.raises(InputError, match="damaged or no video"):
+    with pytest.raises(InputError, match="holds no picture"):
         talker.performance(None, None, SPEECH)
     assert not list(tmp_path.iterdir())

@@ -26,7 +26,7 @@ from emotalk_cli.emotions.emotion import Emotion
 from emotalk_cli.emotions.prototypes import COMPONENTS
 from emotalk_cli.emotions.timeline import read_timeline
 from emotalk_cli.errors import EmoTalkError, InputError, UsageError
-from emotalk_cli.jobs import OPTIONS, Job
+from emotalk_cli.jobs import JOB_OPTIONS, Job
 from emotalk_cli.media import audio, image
 from emotalk_cli.media import ffmpeg as ffmpeg_module
 from emotalk_cli.media.ffmpeg import read_frames
@@ -170,7 +170,7 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.lis
 
 
 @settings(max_examples=150, deadline=None)
-@given(values=st.dictionaries(st.sampled_from(OPTIONS) | TEXT, VALUES, max_size=6))
+@given(values=st.dictionaries(st.sampled_from(JOB_OPTIONS) | TEXT, VALUES, max_size=6))
 def test_any_row(values):
     with contextlib.suppress(EmoTalkError):
         Job.parse({"face": "a.png", "audio": "a.wav"} | values)

@@ -21,6 +21,7 @@ from emotalk_cli.cli import main
 from emotalk_cli.evaluation import ablation as table
 from emotalk_cli.evaluation import figures
 from emotalk_cli.models import checkpoints
+from emotalk_cli.models.emotion_space import SPACE
 from emotalk_cli.training import config as configs
 from emotalk_cli.training.ablation import VARIANTS
 from emotalk_cli.training.data import shards
@@ -29,7 +30,7 @@ from emotalk_cli.training.tasks import hef_video
 SUBJECTS = {"M003": (128, 128), "M005": (120, 134), "W011": (136, 124)}  # width and height of their pictures
 EMOTIONS = ("neutral", "angry", "contempt", "disgusted", "fear", "happy", "sad", "surprised")  # as MEAD writes them
 FRAMES = 8
-USUAL = {"space": "emotalk-1", "encoder": "transformer", "residual": True, "hierarchy": True, "geometry": True}
+USUAL = {"space": SPACE, "encoder": "transformer", "residual": True, "hierarchy": True, "geometry": True}
 CUT = {  # of the paper's configuration
     "eac": {"steps": 1, "batch": 1, "workers": 0, "task.window": 8, "task.rendered": 1, "task.size": 48}
     | {"task.reader": '"tracker"'},

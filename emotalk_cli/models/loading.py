@@ -68,7 +68,7 @@ def load_models(
         model, tracker, ame, hef = (part.result() for part in parts)
         vad, eac = VAD.load(folder).to(place), EAC.load(folder, ame.space).to(place)
     give_back_freed()
-    unused = {"sync", "identity"} | ({"hef"} if hef is None else set())  # those two only measure
+    unused = {"sync", "identity"} | ({"hef", "mouth"} if hef is None else set())  # those two only measure
     unused |= {"tracker"} if landmarks != "builtin" else set()
     hashes = {name: digest for name, digest in checkpoints.index(folder).items() if Path(name).stem not in unused}
     return model, tracker, ame, vad, eac, hef, place, hashes, landmarks, renderer

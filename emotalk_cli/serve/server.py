@@ -30,6 +30,7 @@ from .store import FINAL, RESULTS, Job, Store
 
 PAGE = Path(__file__).parent / "page"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+DRAINED = 8 << 20  # bytes of a refused request that are read before the answer
 BLOCK = 1 << 18  # bytes of an upload that are written at once
 SWEEP = 60.0  # seconds between looking for what has expired
 TYPES = {"video": "video/mp4", "sidecar": "application/json", "blendshapes": "text/csv", "sheet": "image/png"}
@@ -166,6 +167,7 @@ class Guard:
             return
         refusal = self._refusal(scope)
         if refusal is not None:
+            await self._drained(scope, receive)
             await refusal(scope, receive, send)
             return
         taken, begun = 0, False
@@ -192,6 +194,18 @@ class Guard:
         except _Refused as error:
             if not begun:
                 await _answer(error.status, str(error), {"Connection": "close"})(scope, receive, send)
+
+    async def _drained(self, scope: Scope, receive: Receive) -> None:
+        """Read a little of what is refused: most clients look for the answer when all is sent."""
+        length, taken = dict(scope["headers"]).get(b"content-length", b"0"), 0
+        if not length.isdigit() or int(length) > DRAINED:
+            return
+        with contextlib.suppress(asyncio.TimeoutError):
+            while taken < int(length):
+                message = await asyncio.wait_for(receive(), self.limits.patience)
+                if message["type"] != "http.request":
+                    return
+                taken += len(message.get("body", b""))
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
