@@ -466,11 +466,9 @@ async def _video_form(service: Service, request: Request) -> tuple[requests.Vide
                 else:
                     raise HTTPException(422, f"{name[:40]} takes no file; files are face and audio.")
             return requests.Video.model_validate(fields), sent
-        except ValueError as error:
+        except (ValueError, HTTPException) as error:
             for key in sent:
                 service.store.drop_file(key)
+            if isinstance(error, HTTPException):
+                raise
             raise requests.sentence(error) from error
-        except HTTPException:
-            for key in sent:
-                service.store.drop_file(key)
-            raise
