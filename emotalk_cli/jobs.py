@@ -6,7 +6,9 @@ Importing this imports no torch: all that can be checked cheaply is checked befo
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from .constants import MAX_SECONDS
 from .errors import InputError, UsageError, did_you_mean
 from .media.files import check_input, check_name
 from .media.provenance import Sidecar, Signer
+from .media.samples import SoundFile
 from .media.speech_synthesis import Words
 from .outputs import OutputFiles, default_name
 from .settings import (
@@ -38,11 +41,14 @@ if TYPE_CHECKING:
     from .api import EmoTalk
 
 
+STANDARD_INPUT = Path("-")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
     """The options of `emotalk generate` that say what to make and where.
 
-    out: None, or a folder, means a name made from the inputs' (`target`).
+    out: None, or a folder, means a name made from the inputs' (`target`). audio: `STANDARD_INPUT` is read once.
     """
 
     face: Path
@@ -92,7 +98,10 @@ class Job:
             if value is None:
                 continue
             option = OPTIONS[name]
-            if name == "pose" and isinstance(value, str | Path) and str(value).strip() not in POSES:
+            if option.kind is Path or name == "pose":
+                value = os.path.expanduser(value) if isinstance(value, str | Path) else value
+            if name == "pose" and isinstance(value, str) and value.strip() not in POSES:
+                check_name(value)
                 value = str(folder / value)
             parsed = option.parse(value)
             if isinstance(parsed, Path):
@@ -130,7 +139,7 @@ class Job:
         names = [name for name, option in OPTIONS.items() if option.role == "input" and option.kind is Path]
         files = {name: getattr(self, name) for name in names}
         files |= {} if self.settings.pose in POSES else {"pose": Path(self.settings.pose)}
-        return {name: path for name, path in files.items() if path is not None}
+        return {name: path for name, path in files.items() if path not in (None, STANDARD_INPUT)}
 
     @property
     def emotions(self) -> dict[str, Any]:
@@ -141,6 +150,7 @@ class Job:
     def target(self) -> Path:
         """The video's path."""
         kind, sound = one_of(**self.emotions), self.audio or self.motion or self.face.with_name("speech")
+        sound = Path("speech") if sound == STANDARD_INPUT else sound
         if kind is None:
             felt = AS_RECORDED if self.motion else AS_SPOKEN
         else:
@@ -151,8 +161,10 @@ class Job:
         return self.out / name if self.out.is_dir() else self.out
 
     @property
-    def speech(self) -> Path | Words | None:
-        """What is said: a recording, or words; None where only a take moves the face."""
+    def speech(self) -> Path | SoundFile | Words | None:
+        """What is said: a recording, or words; None where only a take moves the face. Raises InputError."""
+        if self.audio == STANDARD_INPUT:
+            return _standard_input()
         return self.audio if self.text is None else Words(self.text, self.voice, self.settings.seed)
 
     @property
@@ -179,6 +191,7 @@ class Job:
         """All that needs no models: inputs are files, outputs can be written. Raises UsageError and InputError."""
         for name, path in self.inputs.items():
             check_input(path, f"file of {OPTIONS[name].flag}" if name not in _KINDS else _KINDS[name])
+        _ = self.speech  # standard input is read now
         return OutputFiles.plan(self.target, self.outputs, list(self.inputs.values()))
 
     def repeats(self, sidecar: Sidecar) -> bool:
@@ -204,6 +217,11 @@ class Job:
             settings=self.settings,
             outputs=dataclasses.replace(self.outputs, show=show),
         )
+
+
+@functools.cache
+def _standard_input() -> SoundFile:
+    return SoundFile.read(sys.stdin and sys.stdin.buffer)
 
 
 def _shaping(sidecar: Sidecar, changes: Mapping[str, Any]) -> dict[str, Any]:

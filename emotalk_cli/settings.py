@@ -256,7 +256,7 @@ OPTIONS = _table(
         *("audio", Path, "Input", "input", "Speech: any audio file, or a video with sound."),
         flags=("-a",),
         shown="required",
-        note="Anything that ffmpeg reads; at least 0.1 s.",
+        note="Anything that ffmpeg reads; at least 0.1 s. - is standard input.",
     ),
     Option(
         *("text", str, "Input", "input", "Words to say instead of a recording, by a synthetic voice (extra voices)."),

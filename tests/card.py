@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
-from torch.utils._pytree import tree_iter, tree_map
+from torch.utils._pytree import tree_flatten, tree_map
 
 from emotalk_cli.face import kernels
 
@@ -55,7 +55,7 @@ class OnCard(Tensor):
 
 def run(function, arguments, keywords):
     """The operation on the CPU. Raises AssertionError if it mixes places."""
-    tensors = [value for value in tree_iter((arguments, keywords)) if isinstance(value, Tensor)]
+    tensors = [value for value in tree_flatten((arguments, keywords))[0] if isinstance(value, Tensor)]
     there = any(isinstance(tensor, OnCard) for tensor in tensors)
     here = [tensor for tensor in tensors if not isinstance(tensor, OnCard) and tensor.dim()]
     name = function.name().split("::")[1].split(".")[0]

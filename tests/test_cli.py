@@ -71,10 +71,13 @@ def test_same_seed_same_bytes(tmp_path, short_speech):
     assert a == b != c
 
 
-def test_quiet_and_a_folder_as_output(tmp_path, short_speech, capfd):
-    assert main(generate(PORTRAIT, short_speech, "happy", *QUICK, "--quiet", "--no-sidecar", "-o", tmp_path)) == 0
+def test_sound_from_standard_input_quietly_into_a_folder_at_home(tmp_path, short_speech, capfd, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with open(short_speech) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert main(generate(PORTRAIT, "-", "happy", *QUICK, "--quiet", "--no-sidecar", "--out=~/")) == 0
     assert capfd.readouterr() == ("", "")
-    assert [p.name for p in tmp_path.iterdir()] == ["portrait--short--happy.mp4"]
+    assert [p.name for p in tmp_path.iterdir()] == ["portrait--speech--happy.mp4"]
 
 
 def test_a_bar_on_a_terminal(tmp_path, short_speech):

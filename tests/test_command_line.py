@@ -40,6 +40,17 @@ MISTAKES = {
     "two emotions": (["generate", *FILES, "happy", "--emotion-image", FILES[0]], "exclude each other", ""),
     "emotion and take": (["generate", *FILES, "happy", "--motion", FILES[1]], "exclude each other", ""),
     "certificate alone": (["generate", *FILES, "--c2pa-cert", FILES[0]], "belong together", ""),
+    "address of a sound": (
+        ["generate", FILES[0], "https://example.org/a.mp3"],
+        "https://example.org/a.mp3 is an addr",
+        "",
+    ),
+    "address of a head": (
+        ["generate", *FILES, "--pose", "https://a.org/a.mp4"],
+        "https://a.org/a.mp4 is an address",
+        "",
+    ),
+    "address to write": (["generate", *FILES, "--out", "s3://bucket/a.mp4"], "s3://bucket/a.mp4 is an address", ""),
     "preview of nobody": (["emotion", "text", "happy", "--out", "a.png"], "add --face", ""),
 }
 

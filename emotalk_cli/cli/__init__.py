@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 1 input, 2 usage, 3 some rows of a batch failed, 129 hung up, 130 ctrl-C, 143 terminated.
     """
-    arguments = _with_address(list(sys.argv[1:] if arguments is None else arguments))
+    arguments = _with_address([_at_home(text) for text in (sys.argv[1:] if arguments is None else arguments)])
     if tuple(arguments) in _GROUPS:
         arguments.append("--help")
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # our own sentence says what is wrong with a picture
@@ -102,6 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _at_home(argument: str) -> str:
+    """`~/x` that no shell has expanded, because it was quoted or stands behind `--option=`."""
+    option, path = re.fullmatch(r"(--[a-z0-9-]+=)?(.*)", argument, re.DOTALL).groups("")  # type: ignore[union-attr]
+    return option + (os.path.expanduser(path) if path == "~" or path.startswith("~/") else path)
 
 
 def _with_address(arguments: list[str]) -> list[str]:

@@ -21,13 +21,19 @@ from ..settings import VIDEO_SUFFIXES
 
 
 def check_name(path: str | os.PathLike[str]) -> None:
-    """Raise UsageError for text that cannot name a file on this system."""
+    """Raise UsageError for text that cannot name a file on this system, or that is an address of another one."""
+    if address := _ADDRESS.match(os.fspath(path)):
+        shown = f"{address[1]}://{os.fspath(path)[address.end() :]}"
+        raise UsageError(f"{shown} is an address, and nothing is downloaded; save the file here first and name it.")
     try:
         if b"\0" not in os.fsencode(path):
             return
     except UnicodeEncodeError:
         pass
     raise UsageError(f"{os.fspath(path)!r} cannot be a file name; remove the characters that do not print.")
+
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # pathlib leaves one slash of two
 
 
 def check_input(path: str | os.PathLike[str], kind: str) -> Path:

@@ -10,7 +10,7 @@ import wave
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import IO, TYPE_CHECKING, Any, Union
 
 import numpy as np
 
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Samples = Union["np.ndarray", "Tensor"]  # [N] or [channels, N], -1..1, or int16
-# a file; samples at 16 kHz, or with their rate; words to speak
-Audio = Union[str, "os.PathLike[str]", Samples, tuple[Samples, int], Words]
+# a file; samples at 16 kHz, or with their rate; words to speak; what `SoundFile.read` has read
+Audio = Union[str, "os.PathLike[str]", Samples, tuple[Samples, int], Words, "SoundFile"]
 
 RATES = (4000, 768_000)  # Hz
 CHANNELS = 8  # at most
+MAX_STREAM = 4 << 30  # bytes of sound that are taken from standard input
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,28 @@ class SoundFile:
     options: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
+    def read(cls, stream: IO[bytes] | None) -> SoundFile:
+        """All of a stream (None: a closed one), such as standard input, in a temporary file. Raises InputError."""
+        if stream is None or stream.isatty():
+            raise InputError("Standard input holds no sound; pipe a file into the command, or name one.")
+        file, size = tempfile.NamedTemporaryFile(prefix="emotalk-"), 0
+        while block := stream.read(1 << 20):
+            size += len(block)
+            if size > MAX_STREAM:
+                raise InputError(
+                    f"Standard input holds more than {MAX_STREAM >> 30} GiB; save it to a file and name it."
+                )
+            file.write(block)
+        if not size:
+            raise InputError("Standard input is empty; pipe sound into the command, or name a file.")
+        file.flush()
+        return cls(Path(file.name), "standard input", True, file)
+
+    @classmethod
     def of(cls, audio: Audio) -> SoundFile:
         """A path as it is; samples, and words spoken, written to a temporary WAV. Raises InputError and UsageError."""
+        if isinstance(audio, cls):
+            return audio
         if isinstance(audio, str | os.PathLike):
             return cls(Path(audio), str(audio), False)
         options: dict[str, str] = {}
