@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..face.fit import CROP_SIZE, fit_portrait
+from ..face.fit import CROP_SIZE, fit_portrait, snap_lids
 from ..face.geometry import still
 from ..face.model import FaceModel
 from ..face.topology import LEFT_EYE, RIGHT_EYE
@@ -68,6 +68,7 @@ def evaluate(model: FaceModel, hef: HEF, filmed: Iterator[list[Photo]]) -> dict[
         source = hef.source(fit)
         for photo in others:
             image, points = aligned(fit, photo)
+            points = snap_lids(image, points)  # as the portrait's own are
             beta = fit_portrait(model, photo.image, photo.landmarks).beta[None]
             geometry = LandmarkMotion(model, fit, points).frame(beta, still(1))
             made = {

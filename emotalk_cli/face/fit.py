@@ -14,7 +14,7 @@ from ..constants import CROP_SIZE
 from .model import FaceModel, rotation_vector, sh_basis, shade
 from .procrustes import similarity
 from .raster import interpolate, rasterize
-from .topology import EXPRESSION_NAMES, INDEX, LIP_PAIRS, N_SKIN
+from .topology import EXPRESSION_NAMES, INDEX, LEFT_EYE, LIP_PAIRS, N_SKIN, RIGHT_EYE
 
 CROP_MARGIN = 1.8  # crop side / longer side of the landmarks' box
 CROP_LIFT = 0.04  # the crop's centre lies this part of its side above the box's: hair needs room
@@ -33,6 +33,9 @@ SMILE_REST, SMILE_MISSED, SMILE_SCORE = 0.25, 0.45, 1.7
 SMILE_FADED, SMILE_OVER = 0.15, 0.4  # beyond the first, this much more is removed: folds that stay still read as smile
 LIP_REACH = 0.07  # outer eye distances: how far an inner-lip landmark may be from its edge
 LIP_SLACK = 0.15  # of that, outwards: a sliver of lip lost shows less than a sliver of teeth kept
+LID_SEARCH, CORNER_SEARCH = (-0.05, 0.11), (-0.05, 0.14)  # eye widths, outwards: where a lower lid's edge, a corner is
+LID_TRUST, LID_STEP = 0.03, 0.18  # in units of an eyeball's contrast with skin: of a landmark; that is surely an edge
+LID_PIXELS, LID_OPEN = 16, 0.12  # px of an eye's width, and of that its opening, below which no edge can be told
 SH_RIDGE = 0.02
 TEXTURE_RIDGE = 1.0
 
@@ -256,6 +259,62 @@ def snap_lips(image: Tensor, landmarks: Tensor) -> Tensor:
     return landmarks
 
 
+def snap_lids(image: Tensor, landmarks: Tensor) -> Tensor:
+    """Move the lower lids and outer corners of open eyes onto the edge of what shows of the eyeball.
+
+    A landmarker leaves a sliver of white below its outline, which a lid that moves would drag along. The white is
+    lighter in its darkest channel than the skin below, an iris darker than that in its brightest; the strongest step
+    from either to skin near each landmark wins. image [3,h,w] 0..1, landmarks [478,3] px -> landmarks.
+    """
+    limit = landmarks.new_tensor(image.shape[:0:-1])
+    landmarks = landmarks.clone()
+
+    def read(at: Tensor) -> Tensor:
+        """The picture's colours [3,...] at px [...,2]."""
+        grid = (at / limit * 2 - 1).reshape(1, -1, 1, 2)
+        found = F.grid_sample(image[None], grid, padding_mode="border", align_corners=False)
+        return found.reshape(3, *at.shape[:-1])
+
+    def step(ball: Tensor, distance: Tensor, reach: float) -> tuple[Tensor, Tensor]:
+        """Where rows [N,S] leave the eyeball, as offsets of `distance` [S], and how surely, 0..1: [N] each."""
+        inside = F.pad(ball, (6, 0), mode="replicate").unfold(1, 7, 1).mean(2)
+        outside = F.pad(ball, (0, 5), mode="replicate").unfold(1, 5, 1).mean(2)[:, 1:]
+        best = (inside - outside - LID_TRUST * (distance / reach).square()).max(1)
+        return distance[best.indices], (best.values / LID_STEP).clamp(0, 1)
+
+    for ring in (LEFT_EYE, RIGHT_EYE):
+        outer, inner, upper, middle = landmarks[[ring[0], ring[8], ring[4], ring[12]], :2]
+        width = float((inner - outer).norm())
+        along = (inner - outer) / max(width, 1e-3)
+        down = torch.stack([-along[1], along[0]])
+        down = down * ((middle - upper) @ down).sign()
+        if width < LID_PIXELS or float((middle - upper) @ down) < LID_OPEN * width:
+            continue
+        lower = ring[:8:-1]  # from the outer corner on, without either
+        start = landmarks[lower, :2]
+        skin = read(start[:, None] + torch.tensor([[0.2], [0.26], [0.32]]) * width * down).flatten(1).median(1).values
+        light, dark = skin.min().clamp_min(0.05), skin.max().clamp_min(0.05)
+
+        def eyeball(at: Tensor, light: Tensor = light, dark: Tensor = dark) -> Tensor:
+            """How much px [N,S,K,2] look like an eyeball, mean over K: [N,S]."""
+            colour = read(at)
+            white = (colour.amin(0) / light - 1).clamp(-0.3, 0.8)
+            return torch.maximum(white, 1.2 * (0.65 - colour.amax(0) / dark).clamp(0, 0.6)).mean(2)
+
+        steps = torch.linspace(*LID_SEARCH, 33)[:, None, None] * width
+        side = torch.linspace(-0.03, 0.03, 5)[:, None] * width * along
+        offset, sure = step(eyeball(start[:, None, None] + steps * down + side), steps[:, 0, 0], 0.05 * width)
+        padded = F.pad((offset * sure)[None, None], (2, 2), mode="replicate")
+        offset = F.avg_pool1d(padded.unfold(2, 3, 1).median(3).values, 3, 1)[0, 0]
+        landmarks[lower, :2] = start + offset[:, None] * down
+        steps = torch.linspace(*CORNER_SEARCH, 39)[:, None, None] * width
+        side = torch.linspace(-0.01, 0.05, 5)[:, None] * width * down
+        offset, sure = step(eyeball((outer - steps * along + side)[None]), steps[:, 0, 0], 0.08 * width)
+        for vertices, share in (([ring[0]], 1.0), ([ring[1], ring[15]], 0.6), ([ring[2], ring[14]], 0.25)):
+            landmarks[vertices, :2] -= share * offset * sure * along
+    return landmarks
+
+
 def fit_portrait(
     model: FaceModel, image: np.ndarray, landmarks: np.ndarray, scores: np.ndarray | None = None
 ) -> PortraitFit:
@@ -267,7 +326,7 @@ def fit_portrait(
     zoom = CROP_SIZE / side
     points = torch.tensor((landmarks - [left, top, 0]) * zoom, dtype=torch.float32)
     pixels = torch.tensor(cut(image, (left, top, side))).permute(2, 0, 1).float() / 255
-    points = snap_lips(pixels, points)
+    points = snap_lids(pixels, snap_lips(pixels, points))
     with torch.no_grad():
         alpha, beta, pose = fit_shape(model, points[None])
         sides = [INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]

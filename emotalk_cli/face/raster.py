@@ -128,11 +128,13 @@ def sample(image: Tensor, flow: Tensor) -> Tensor:
 
 
 def sharp_sample(image: Tensor, grid: Tensor) -> Tensor:
-    """`F.grid_sample` at the sharpness of the picture itself: `CUBIC` bicubic, the rest bilinear. Not clamped."""
+    """`F.grid_sample` at the sharpness of the picture itself: `CUBIC` bicubic, more of its grain (`kernels.GRAIN`), the
+    rest bilinear. Not clamped."""
     soft, hard = (
         F.grid_sample(image, grid, mode, padding_mode="border", align_corners=False) for mode in ("bilinear", "bicubic")
     )
-    return torch.lerp(soft, hard, CUBIC)
+    detail = hard - soft
+    return soft + detail * (CUBIC + kernels.GRAIN / (1 + (detail / kernels.GRAIN_EDGE).square()))
 
 
 def face_square(images: Tensor, landmarks: Tensor, size: int, margin: float) -> Tensor:

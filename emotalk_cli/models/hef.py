@@ -44,10 +44,13 @@ REGION_STEP, REGION_MARGIN = 16, 16  # px: fine blocks run on the face's box, of
 # shades and does not dye, and of drawn teeth: more makes skin painted, and of a row of teeth wires or a bar.
 SKIN_TINT, TINT = 0.04, 0.02
 SHADE, TOOTH_SHADE = (-0.10, 0.04), (-0.04, 0.04)
-# The last block runs at eyes and lips alone: boxes around them with a margin (px), which fade in over their rim; of a
-# fixed size (height, width px) where the card would have to be waited for.
+# The last block runs at the lips alone: a box around them with a margin (px), which fades in over its rim; of a fixed
+# size (height, width px) where the card would have to be waited for.
 DETAIL_MARGIN, DETAIL_RIM = 10, 4
-DETAIL = ((64, 96), (64, 96), (112, 160))
+DETAIL = (112, 160)
+# Eyes are the geometry's: around them, in widths of an eye from its middle, across and down, what
+# the network does fades in between these parts of an ellipse. What it did there was further from real eyes.
+EYE_REACH, EYE_FADE = (0.85, 0.7), (0.8, 1.2)
 LIT_TEETH = 0.35  # an interior without a point as bright as this shows no teeth
 
 
@@ -205,8 +208,8 @@ def occupied(mask: Tensor, step: int = 1, margin: int = 0) -> tuple[slice, slice
 
 def smaller(geometry: Geometry) -> Geometry:
     """The geometry at half size; its flow is in px of the portrait crop as ever."""
-    kept = {name: getattr(geometry, name) for name in ("hue", "colours", "plain")}
-    whole = {"lids", "inside", "place", "regions", *kept}
+    kept = {name: getattr(geometry, name) for name in ("shut", "hue", "colours", "plain")}
+    whole = {"lids", "inside", "place", "regions", "rims", *kept}
     maps = {f.name: halved(getattr(geometry, f.name)) for f in dataclasses.fields(geometry) if f.name not in whole}
     colour, cover = geometry.lids.split([3, 1], 1)
     seen = cover.amax((0, 1, 3)).nonzero()[:, 0]
@@ -215,7 +218,7 @@ def smaller(geometry: Geometry) -> Geometry:
     part = lids[:, :, rows.start // 2 : rows.stop // 2]
     part[:, 3:] = halved(cover[:, :, rows])  # a colour counts as far as it covers
     part[:, :3] = halved(colour[:, :, rows] * cover[:, :, rows]) / part[:, 3:].clamp_min(1e-4)
-    placed = {"inside": geometry.inside, "place": geometry.place / 2, "regions": geometry.regions / 2}
+    placed = {"inside": geometry.inside} | {n: getattr(geometry, n) / 2 for n in ("place", "regions", "rims")}
     return Geometry(**maps, lids=lids, **placed, **kept)
 
 
@@ -398,6 +401,21 @@ class HEF(nn.Module):
         rim = (torch.minimum(rim, rim.flip(0)) * 12).clamp(0, 1)
         return F.interpolate(grown * rim * rim[:, None], scale_factor=step, mode="bilinear", align_corners=False)
 
+    def apart(self, geometry: Geometry) -> Tensor:
+        """[B,1,w/2,w/2]: 0 around the eyes, fading to 1 where they end."""
+        side, (top, left) = self.dims.window // 2, self.dims.origin
+        grid = pixel_grid(side, side, geometry.rims.device) * 2 + geometry.rims.new_tensor([left, top])
+        share = torch.ones_like(geometry.face[:, :, :side, :side])
+        for rim in geometry.rims.unbind(1):
+            across = (rim[:, 0] - rim[:, 8])[:, None, None]
+            middle = (rim[:, 0] + rim[:, 8])[:, None, None] / 2
+            width = across.norm(dim=-1).clamp_min(1)
+            x, y = ((grid - middle) * across).sum(-1), (grid - middle) * across.flip(-1)
+            x, y = x / width.square() / EYE_REACH[0], (y[..., 1] - y[..., 0]) / width.square() / EYE_REACH[1]
+            near = (x.square() + y.square()).sqrt()
+            share = share * ((near - EYE_FADE[0]) / (EYE_FADE[1] - EYE_FADE[0])).clamp(0, 1)[:, None]
+        return share
+
     def hidden(self, drive: Drive) -> Tensor:
         """[B,1,w,w]: driven mouth that the source does not show."""
         return (drive.mouth - drive.own).clamp_min(0)
@@ -572,11 +590,12 @@ class HEF(nn.Module):
 
         beta [B,64] driving expression, pose [B,6] relative to the portrait's, sigma [B,192] the updated
         intensity token of eq. 3 (None: zero). Outside the neighbourhood of the face the geometry's frame is kept.
-        The last block runs at eyes and lips alone: elsewhere skin is smooth, and what block 5 paints is enlarged.
+        The last block runs at lips alone: elsewhere skin is smooth, and what block 5 paints is enlarged.
         """
         small = smaller(geometry) if half else geometry
         drive = self.drive(small) if half else self.half_drive(geometry)
-        hidden, near, code = self.hidden(drive), self.support(drive), self.code(source, beta, pose, sigma)
+        hidden, code = self.hidden(drive), self.code(source, beta, pose, sigma)
+        near = self.support(drive) * self.apart(geometry)
         area = self.area(drive)
         fields = self.coarse(source, drive, hidden, code, area)
         near, hidden, free = (area.of(t, 2) for t in (near, hidden, self.free(drive, hidden)))
@@ -639,25 +658,23 @@ class HEF(nn.Module):
         return self.blocks(source.pyramid, *inputs, corners, area.size)[0]
 
     def details(self, geometry: Geometry, area: Area) -> Iterator[tuple[Tensor, Tensor, tuple[int, int]]]:
-        """Where the last block runs, eyes and lips: frames [N], corners [N,2] (y, x px in the area, even) and size of
-        boxes. On the CPU as large as each frame wants them, elsewhere as large as any does."""
+        """Where the last block runs, the lips: frames [N], corners [N,2] (y, x px in the area, even) and size of boxes.
+        On the CPU as large as each frame wants them, elsewhere as large as any does."""
         top, left = (o + c for o, c in zip(self.dims.origin, area.corner, strict=True))
         frames, limit = torch.arange(len(geometry.regions)), geometry.regions.new_tensor(area.size)
-        for k, fixed in enumerate(DETAIL):
-            low, high = geometry.regions[:, k].flip(2).unbind(1)  # y, x
-            middle = (low + high) / 2 - low.new_tensor([top, left])
-
-            sizes = [(fixed, slice(None))]
-            if low.device.type == "cpu":
-                sides = (high - low + 2 * DETAIL_MARGIN).tolist()
-                sizes = [
-                    (tuple(min(8 * math.ceil(a / 8), most) for a, most in zip(side, area.size)), slice(n, n + 1))
-                    for n, side in enumerate(sides)
-                ]
-            for size, at in sizes:
-                place = limit.new_tensor(size)
-                corner = (middle[at] - place / 2).minimum(limit - place).clamp_min(0)
-                yield frames[at].to(corner.device), (corner / 2).round().long() * 2, size
+        low, high = geometry.regions[:, -1].flip(2).unbind(1)  # y, x
+        middle = (low + high) / 2 - low.new_tensor([top, left])
+        sizes = [(DETAIL, slice(None))]
+        if low.device.type == "cpu":
+            sides = (high - low + 2 * DETAIL_MARGIN).tolist()
+            sizes = [
+                (tuple(min(8 * math.ceil(a / 8), most) for a, most in zip(side, area.size)), slice(n, n + 1))
+                for n, side in enumerate(sides)
+            ]
+        for size, at in sizes:
+            place = limit.new_tensor(size)
+            corner = (middle[at] - place / 2).minimum(limit - place).clamp_min(0)
+            yield frames[at].to(corner.device), (corner / 2).round().long() * 2, size
 
     def _moved(
         self,

@@ -103,12 +103,22 @@ class FaceMotion:
         regions, colours = self._regions(points), self._colours(len(beta))
         self.seam.drawn(lids, flow, mouth, ratio, colours[0], points)
         maps = flow, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids
-        return Geometry(*maps, inside, place, regions, *colours)
+        return Geometry(*maps, inside, place, regions, *self._rims(points), *colours)
 
     @staticmethod
     def _regions(points: Tensor) -> Tensor:
         rings = [points[:, ring, :2] for ring in (LEFT_EYE, RIGHT_EYE, OUTER_LIPS)]
         return torch.stack([torch.stack([r.amin(1), r.amax(1)], 1) for r in rings], 1)
+
+    def _rims(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """`Geometry`'s rims and shut."""
+        gaps = self.contacts.gaps
+        opened = [
+            gaps(points, pairs).amax(1) / gaps(self.points[None], pairs).amax(1).clamp_min(0.5)
+            for pairs in self.contacts.lids
+        ]
+        rims = torch.stack([points[:, ring, :2] for ring in (LEFT_EYE, RIGHT_EYE)], 1)
+        return rims, (1 - torch.stack(opened, 1)).clamp(0, 1)
 
     def _colours(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """`Geometry`'s hue, colours and plain, the same for each frame."""
