@@ -104,13 +104,14 @@ def test_squares_are_cut_about_landmarks():
 
 def test_a_parcel_holds_code_weights_and_samples(samples, tmp_path):
     out = tmp_path / "mouth.tar.xz"
-    parcel.pack("mouth", samples, None, out, 60.0)
+    parcel.pack("mouth", samples, None, out, 60.0, ["batch=2"])
     with tarfile.open(out) as tar:
         names = tar.getnames()
-    assert {"parcel/parcel.py", "parcel/weights/tracker.safetensors", "parcel/emotalk_cli/__init__.py"} <= set(names)
-    assert sum(name.startswith("parcel/samples/") for name in names) == 2
+    parts = "parcel.py", "go.sh", "smoke.sh", "task.json", "weights/tracker.safetensors", "emotalk_cli/__init__.py"
+    assert {f"mouth/{part}" for part in parts} <= set(names)
+    assert sum(name.startswith("mouth/samples/") for name in names) == 2
     with pytest.raises(SystemExit, match="limit"):
-        parcel.pack("mouth", samples, None, out, 1.0)
+        parcel.pack("mouth", samples, None, out, 1.0, [])
 
 
 def test_perceptual_distance():

@@ -241,10 +241,18 @@ def test_divergence_is_reported(tmp_path):
 
 def test_rate_rises_holds_and_falls():
     shape = Config(steps=1000, warmup=100, hold=0.5, floor=0.1)
-    assert rate_factor(shape, 0) == pytest.approx(0.01)
-    assert rate_factor(shape, 99) == rate_factor(shape, 500) == 1
-    assert rate_factor(shape, 750) == pytest.approx(0.55)
-    assert rate_factor(shape, 1000) == pytest.approx(0.1)
+    assert rate_factor(shape, 0, 0) == pytest.approx(0.01)
+    assert rate_factor(shape, 99, 0.1) == rate_factor(shape, 500, 0.5) == 1
+    assert rate_factor(shape, 750, 0.75) == pytest.approx(0.55)
+    assert rate_factor(shape, 1000, 1) == pytest.approx(0.1)
+
+
+def test_the_clock_ends_a_run(tmp_path):
+    """However many steps were asked for."""
+    solver = Solver(Tiny(), settings(steps=10**6, minutes=0.002), tmp_path)
+    solver.run()
+    assert solver.done == 1 and 0 < solver.step < 10**6
+    assert (tmp_path / "tiny.safetensors").exists()
 
 
 def test_config_file_and_overrides(tmp_path):

@@ -32,14 +32,15 @@ Options = TypeVar("Options")
 class Config:
     """How a task is trained.
 
-    steps: optimizer steps. batch: samples a step, over all processes. rate: full learning rate. warmup: steps until
-    it is reached. hold: share of the run until it falls, along a cosine, to floor times itself. seed: of everything.
-    ema: decay of the averaged weights that are shipped. amp: off | bf16 | fp16 autocast. clip: largest gradient
-    norm, 0 for none. log_every, validate_every, save_every: steps. workers: threads that draw batches ahead, 0 to
-    draw them in turn. task: the task's own options.
+    steps: optimizer steps. minutes: the run ends after so many, whatever its steps; 0 for no limit. batch: samples a
+    step, over all processes. rate: full learning rate. warmup: steps until it is reached. hold: share of the run until
+    it falls, along a cosine, to floor times itself. seed: of everything. ema: decay of the averaged weights that are
+    shipped. amp: off | bf16 | fp16 autocast. clip: largest gradient norm, 0 for none. log_every, validate_every,
+    save_every: steps. workers: threads that draw batches ahead, 0 to draw them in turn. task: the task's own options.
     """
 
     steps: int = 1000
+    minutes: float = 0.0
     batch: int = 16
     rate: float = 1e-3
     warmup: int = 100
@@ -59,7 +60,7 @@ class Config:
         for name in ("steps", "batch", "log_every", "validate_every", "save_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name}={getattr(self, name)} must be at least 1.")
-        for name in ("rate", "warmup", "hold", "floor", "ema", "clip", "workers", "seed"):
+        for name in ("minutes", "rate", "warmup", "hold", "floor", "ema", "clip", "workers", "seed"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name}={getattr(self, name)} must not be negative.")
         if self.amp not in ("off", "bf16", "fp16"):

@@ -127,26 +127,33 @@ class Solver:
         self.work.mkdir(parents=True, exist_ok=True)
         with _processes(self.device, self.world), _signals(self._interrupt), Batches(self) as batches, self._board():
             self._agree()
-            while self.step < config.steps and not self._stopping():
+            while self.done < 1 and not self._stopping():
                 self._train(batches.take(self.step))
                 self.step, self.seconds = self.step + 1, time.monotonic() - begin
-                last = self.step == config.steps
+                last = self.done >= 1
                 measure = last or self.step % config.validate_every == 0
                 if measure or self.step % config.log_every == 0:
                     self._record(measure)
                 if last or self.step % config.save_every == 0:
                     self._save()
                 self.progress(self.step, config.steps, self.rows[-1] if self.rows else {})
-            if self.step < config.steps:
+            if self.done < 1:
                 self._save()
                 raise Stopped(f"Stopped after step {self.step}, which is saved; go on with --resume.")
         return self.out / f"{self.task.name}.safetensors"
 
+    @property
+    def done(self) -> float:
+        """Share of the run that is over, by steps or by the clock."""
+        limit = 60 * self.config.minutes
+        return min(1.0, max(self.step / self.config.steps, self.seconds / limit if limit else 0.0))
+
     def _train(self, batch: dict[str, Tensor]) -> None:
         """One step: every loss that the task yields, each with its optimizer."""
-        factor = rate_factor(self.config, self.step)
+        factor = rate_factor(self.config, self.step, self.done)
         torch.manual_seed(_entropy(self.config.seed, self.step) + self.rank)  # no two processes drop out alike
-        losses = self.task.losses(batch, self.step, self.config.steps)
+        total = round(self.step / self.done) if self.done else self.config.steps
+        losses = self.task.losses(batch, self.step, total)
         amp = AMP.get(self.config.amp)
         while True:
             with torch.autocast(self.device.type, amp, enabled=amp is not None):  # holds while the task computes
@@ -368,10 +375,12 @@ class Batches:
             self._pool.shutdown(cancel_futures=True)
 
 
-def rate_factor(config: Config, step: int) -> float:
-    """Share of the full learning rate at a step: linear warm-up, a plateau, then a cosine down to `floor`."""
+def rate_factor(config: Config, step: int, done: float) -> float:
+    """Share of the full learning rate at a step: linear warm-up, a plateau, then a cosine down to `floor`.
+
+    done: share of the run that is over, 0..1.
+    """
     rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
-    done = step / config.steps
     fall = max(0.0, (done - config.hold) / (1 - config.hold)) if config.hold < 1 else 0.0
     return rise * (config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * fall)))
 
