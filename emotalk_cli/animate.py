@@ -30,6 +30,7 @@ from .media import label
 from .media.audio import FLOOR, HOP, N_MELS, Recording, loudness, pitch
 from .media.framing import CropFraming, FullFraming
 from .media.samples import SoundFile
+from .models.acceleration import Function, steady
 from .models.behaviour import emotion_target
 from .models.eac import EAC, LIVE, WHOLE
 from .models.emotion_space import AME
@@ -42,6 +43,7 @@ from .settings import Settings
 SOUND_BLOCK = 0.06  # s; AAC's largest, and what decoders add at both ends
 SHORT = 0.5  # seconds that a take may be shorter than the speech without a word
 SHORTEST_SPEECH = 0.2  # s: a recording with less of it holds none
+Moment = tuple[range, Tensor, Tensor, Tensor]  # numbers of a few frames, their β, σ̂ and pose
 BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at once
 
 
@@ -122,6 +124,8 @@ class Animator:
 
     def __init__(self, ame: AME, vad: VAD, eac: EAC, hef: HEF | None, device: torch.device) -> None:
         self.ame, self.vad, self.eac, self.hef, self.device = ame, vad, eac, hef, device
+        self.batch = BATCH[device.type]
+        self._maker: tuple[object, Function] | None = None  # of the last portrait and framing, on a card
 
     @torch.inference_mode()
     def frames(
@@ -137,6 +141,10 @@ class Animator:
         """
         framing = shot.framing
         stamp = label.Label(shot.settings.label, framing.size) if shot.settings.label else None
+        if _on_card(self.device):
+            for numbers, images in self._from_card(shot, watch, first, also):
+                yield from zip(numbers, stamp(images) if stamp is not None else images)
+            return
         shapes = self.shapes(shot, watch, first, also)
         with contextlib.ExitStack() as stack:
             if self.device.type == "cpu" and _cores() > 1:  # elsewhere the card works while this thread goes on
@@ -144,51 +152,102 @@ class Animator:
                 shapes = stack.enter_context(contextlib.closing(ahead(shapes, 1)))
             for numbers, geometry, beta, sigma, pose in shapes:
                 with watch("generator"):
-                    if self.hef is None:
-                        crops = geometry.composite()
-                    else:
-                        crops = self.hef(shot.portrait.source, geometry, beta, pose, sigma, framing.half)
+                    crops = self._crops(shot, geometry, beta, sigma, pose)
                 with watch("framing"):
                     images = framing(crops, geometry)
                     if stamp is not None:
                         images = stamp(images)
                 yield from zip(numbers, images)
 
+    def _from_card(
+        self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]
+    ) -> Iterator[tuple[range, np.ndarray]]:
+        """Frames that a card makes while this computer prepares the next motion and takes the last pixels; it is waited
+        for once a batch, when its pixels are there."""
+        moments = self.moments(shot, watch, first, also)
+        live = isinstance(shot.performance.recording, Incoming)  # what follows has not been said yet
+        before: tuple[range, Tensor, torch.cuda.Event] | None = None
+
+        def taken(numbers: range, pixels: Tensor, ready: torch.cuda.Event) -> tuple[range, np.ndarray]:
+            with watch("framing"):
+                ready.synchronize()
+                return numbers, shot.framing.frames(pixels.numpy())
+
+        with contextlib.closing(moments if live else ahead(_beside(moments), 2)) as moments:
+            for numbers, *motion in moments:
+                with watch("generator"):
+                    made = self._card_maker(shot)(
+                        *(tensor.pin_memory().to(self.device, non_blocking=True) for tensor in motion)
+                    )
+                    pixels, ready = _leaving(made[0])
+                if live:
+                    yield taken(numbers, pixels, ready)
+                    continue
+                if before is not None:
+                    yield taken(*before)
+                before = numbers, pixels, ready
+            if before is not None:
+                yield taken(*before)
+
+    def _card_maker(self, shot: Shot) -> Function:
+        """β [B,64], σ̂ [B,192], pose [B,6] on the card -> what `framing.pixels` gives: geometry, generator and framing.
+        With the engine graphs all of it is captured, once for a portrait and framing, and replayed."""
+        key = shot.portrait.motion, shot.framing.size, type(shot.framing), self.batch
+        if self._maker is None or self._maker[0] != key:
+
+            def make(beta: Tensor, sigma: Tensor, pose: Tensor) -> tuple[Tensor, ...]:
+                geometry = shot.portrait.motion.frame(beta, pose)
+                return (shot.framing.pixels(self._crops(shot, geometry, beta, sigma, pose), geometry),)
+
+            wanted = self.hef is not None and self.hef.engine == "graphs"
+            self._maker = key, steady("graphs", make) if wanted else make
+        return self._maker[1]
+
+    def _crops(self, shot: Shot, geometry: Geometry, beta: Tensor, sigma: Tensor, pose: Tensor) -> Tensor:
+        if self.hef is None:
+            return geometry.composite()
+        return self.hef(shot.portrait.source, geometry, beta, pose, sigma, shot.framing.half)
+
     def shapes(
         self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]
     ) -> Iterator[tuple[range, Geometry, Tensor, Tensor, Tensor]]:
         """What `frames` makes pictures of: numbers, geometry, and β, σ̂, pose of a few frames at a time."""
-        at = 0
-        rows = self.rows(shot.performance, shot.settings, shot.settings.fps, watch)
-        while chunk := list(itertools.islice(rows, BATCH[self.device.type])):
-            numbers = range(at, at + len(chunk))
-            at = numbers.stop
-            if at <= first and not any(number in also for number in numbers):
-                continue
-            beta, sigma, pose = torch.stack(chunk).split([N_EXPRESSION, self.eac.dims.width, 6], 1)
+        for numbers, *motion in self.moments(shot, watch, first, also):
+            beta, sigma, pose = (tensor.to(self.device) for tensor in motion)
             with watch("geometry"):
                 geometry = shot.portrait.motion.frame(beta, pose)
             yield numbers, geometry, beta, sigma, pose
 
+    def moments(self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]) -> Iterator[Moment]:
+        """Numbers, and β, σ̂, pose of a few frames at a time, on the CPU."""
+        at = 0
+        rows = self.rows(shot.performance, shot.settings, shot.settings.fps, watch)
+        while chunk := list(itertools.islice(rows, self.batch)):
+            numbers = range(at, at + len(chunk))
+            at = numbers.stop
+            if at <= first and not any(number in also for number in numbers):
+                continue
+            yield numbers, *torch.stack(chunk).split([N_EXPRESSION, self.eac.dims.width, 6], 1)
+
     def rows(self, performance: Performance, settings: Settings, fps: float, watch: Stopwatch) -> Iterator[Tensor]:
-        """All motion, one row a frame at `fps`: β [64] with eyes and blinks, σ̂ [192], head pose [6]."""
+        """All motion, one row a frame at `fps`, on the CPU: β [64] with eyes and blinks, σ̂ [192], head pose [6]."""
         total = frame_count(performance.seconds, fps) if math.isfinite(performance.seconds) else None
         living = life.Life(fps, settings.blink, settings.seed, settings.pose != "still")
         head = performance.head.swing(fps, total) if performance.head is not None and total is not None else None
         if performance.take is not None and total is not None:
             rows, blinks = performance.take.rows(fps, total), performance.take.blinks
-            style = self.plain_style()
+            style = self.plain_style().cpu()
         else:
             assert performance.recording is not None and performance.emotion is not None
             felt = performance.emotion.during(settings.intensity, performance.seconds)
             rows = resample(self.speech(performance, felt, watch), fps, total)
             mirrored = felt.mirrored(settings.seed)
             at = 0
-        while block := list(itertools.islice(rows, BATCH[self.device.type])):
-            chunk = torch.stack(block).to(self.device)
+        while block := list(itertools.islice(rows, self.batch)):
+            chunk = torch.stack(block)
             if performance.take is None:
                 beta, sigma, heard = chunk.split([N_EXPRESSION, self.eac.dims.width, 3], 1)
-                heard, beta = heard.cpu().numpy(), beta.cpu()
+                heard = heard.numpy()
                 manner = self.manner(felt, (torch.arange(at, at + len(beta)) + 0.5) / fps)
                 at += len(beta)
                 if mirrored:
@@ -213,7 +272,7 @@ class Animator:
     def motion(self, performance: Performance, settings: Settings, fps: float) -> Iterator[tuple[Tensor, Tensor]]:
         """All motion at `fps`, blinks and head included: β [64] and pose [6] (see `Take`) of each frame."""
         rows = self.rows(performance, settings, fps, Stopwatch())
-        return ((row[:N_EXPRESSION].cpu(), row[-6:].cpu()) for row in rows)
+        return ((row[:N_EXPRESSION], row[-6:]) for row in rows)
 
     def manner(self, felt: Emotion, times: Tensor) -> Tensor:
         """Behaviours [n, atlas.WIDTH] of keyframes at times [n] in s, scaled by their intensity."""
@@ -231,7 +290,7 @@ class Animator:
         return self.eac.predict(silence, z, 1.0)[1][:1]
 
     def speech(self, performance: Performance, felt: Emotion, watch: Stopwatch) -> Iterator[Tensor]:
-        """One row a frame at 25 frames/s: β [64], σ̂ [192], loudness [1], melody [2]."""
+        """One row a frame at 25 frames/s, on the CPU: β [64], σ̂ [192], loudness [1], melody [2]."""
         assert performance.recording is not None
         recording = performance.recording
         heard: list[Tensor] = []  # of what EAC has read but not yet answered
@@ -243,7 +302,7 @@ class Animator:
             for mel in self.vad.listen(recording.mels(), 0 if live else LEVEL_AHEAD):
                 loud = loudness(mel)
                 spoken += int((loud > 0).sum())
-                heard.append(torch.cat([loud[:, None], pitch(mel)], 1).to(self.device))
+                heard.append(torch.cat([loud[:, None], pitch(mel)], 1).cpu())
                 yield mel
 
         blocks = self.eac.stream(mels(), felt.z, felt.mu, times=felt.times, overlap=LIVE if live else WHOLE)
@@ -253,7 +312,7 @@ class Animator:
             if block is None:
                 performance.spoken = spoken / FPS
                 return
-            beta, sigma = block
+            beta, sigma = (tensor.cpu() for tensor in block)
             voice = torch.cat(heard)
             heard[:] = [voice[len(beta) :]]
             yield from torch.cat([beta, sigma, voice[: len(beta)]], 1)
@@ -304,6 +363,26 @@ def notes_on(performance: Performance, nearest: Mapping[str, float]) -> list[str
             f"The take lasts {take.seconds:.1f} s, the speech {recording.seconds:.1f} s; its last expression stays."
         )
     return notes
+
+
+def _on_card(device: torch.device) -> bool:
+    """Whether frames are made by an NVIDIA card."""
+    return device.type == "cuda"
+
+
+def _leaving(made: Tensor) -> tuple[Tensor, torch.cuda.Event]:
+    """Pixels on their way from the card to this computer's memory, and what happens when they are there."""
+    pixels = torch.empty(made.shape, dtype=made.dtype, pin_memory=True)
+    pixels.copy_(made, non_blocking=True)
+    ready = torch.cuda.Event()
+    ready.record()
+    return pixels, ready
+
+
+def _beside(items: Iterator[Moment]) -> Iterator[Moment]:
+    """`items`, made on a stream of the card's own, so that who makes them waits for nothing else."""
+    with torch.cuda.stream(torch.cuda.Stream()):
+        yield from items
 
 
 def _cores() -> int:

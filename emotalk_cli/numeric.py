@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -9,6 +11,28 @@ import torch
 from torch import Tensor
 
 Number = TypeVar("Number", float, Tensor, np.ndarray)
+
+
+def fixed(values: Sequence, like: Tensor) -> Tensor:
+    """Numbers as a tensor of the device and type of `like`, made once: later calls do not wait for a card."""
+    return _fixed(_frozen(values), like.device, like.dtype)
+
+
+def _frozen(values: Sequence) -> tuple:
+    return tuple(_frozen(value) if isinstance(value, Sequence) else value for value in values)
+
+
+@functools.lru_cache(512)
+def _fixed(values: tuple, device: torch.device, kind: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device, dtype=kind)
+
+
+def inverse(matrices: Tensor) -> Tensor:
+    """Of matrices [...,2,2], without asking a card whether they have one."""
+    (a, b), (c, d) = (row.unbind(-1) for row in matrices.unbind(-2))
+    swapped = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
+    return swapped / (a * d - b * c)[..., None, None]
 
 
 def smoothstep(x: Number) -> Number:

@@ -36,14 +36,17 @@ class OnCard(Tensor):
 
     def new_tensor(self, data, dtype=None):
         """As torch's, which would make it on the CPU."""
+        _check_waits("_local_scalar_dense")
         return OnCard(_tensor(data, dtype=dtype or self.dtype))
 
     def tolist(self):
         """Torch's refuses subclasses."""
+        _check_waits("_local_scalar_dense")
         return self.inner.tolist()
 
     def cpu(self):
         """What lies on the CPU anyway."""
+        _check_waits("_local_scalar_dense")
         return self.inner
 
     __torch_function__ = torch._C._disabled_torch_function_impl
@@ -61,6 +64,8 @@ def run(function, arguments, keywords):
     name = function.name().split("::")[1].split(".")[0]
     if there and here and name not in MIXED:
         raise AssertionError(f"{name} mixes the card with a tensor {tuple(here[0].shape)} on the CPU")
+    if there:
+        _check_waits(name, arguments[1:])
     wanted = keywords.get("device")
     if wanted is not None:
         there = torch.device(wanted) == PLACE
@@ -78,12 +83,36 @@ class _Card(TorchDispatchMode):
         return run(function, arguments, keywords or {})
 
 
+WAITS = {"_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique2", "is_nonzero", "linalg_inv_ex"}
+_forbidden = [False]
+
+
+@contextlib.contextmanager
+def no_waits() -> Iterator[None]:
+    """While it lasts, nothing may go to the card or come from it, nor ask how large something there is."""
+    _forbidden[0] = True
+    try:
+        yield
+    finally:
+        _forbidden[0] = False
+
+
+def _check_waits(name: str, arguments: object = ()) -> None:
+    if not _forbidden[0]:
+        return
+    picked = any(isinstance(t, Tensor) and t.dtype == torch.bool for t in tree_flatten(arguments)[0])
+    if name in WAITS or name == "index" and picked:
+        raise AssertionError(f"{name} waits for the card")
+
+
 _tensor = torch.tensor
 
 
 def tensor(data, device=None, **options):
     """`torch.tensor`, which does not ask modes."""
     made = _tensor(data, **options)
+    if device is not None and torch.device(device) == PLACE:
+        _check_waits("_local_scalar_dense")
     return OnCard(made) if device is not None and torch.device(device) == PLACE else made
 
 
@@ -94,8 +123,12 @@ def to(self, *arguments, **options):
     """`Tensor.to`, to which all CPUs are one."""
     places = [value for value in (*arguments, options.get("device")) if isinstance(value, torch.device | str)]
     if places and torch.device(places[0]) == PLACE:
-        return self if isinstance(self, OnCard) else OnCard(self)
+        if isinstance(self, OnCard):
+            return self
+        _check_waits("_local_scalar_dense")
+        return OnCard(self)
     if places and isinstance(self, OnCard):
+        _check_waits("_local_scalar_dense")
         return self.inner
     return _to(self, *arguments, **options)
 

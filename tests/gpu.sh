@@ -1,21 +1,58 @@
 #!/usr/bin/env bash
-# What needs a graphics card, in under five minutes: tests that are skipped without one, the paper from its data set to
-# its tables on that card, and speed. Needs the repository and its wheels (pip install '.[dev]'), no other data.
+# What needs a graphics card, in under five minutes: speed, tests that are skipped without one, and the paper from its
+# data set to its tables on that card. Needs the repository and its wheels (pip install '.[dev]'), no other data.
 #
-#   bash tests/gpu.sh [FOLDER]    # of the log and figures; default: a temporary one
-set -euo pipefail
+#   bash tests/gpu.sh [bench|paper] [FOLDER]    # of the log and figures; default: both parts, a temporary one
+#
+# A part that fails does not stop the others; the exit code says whether one did. EMOTALK_TEST_DEVICE names another
+# device, to try the script itself.
+set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-out="${1:-$(mktemp -d)}"
+part=all
+case "${1:-}" in bench | paper) part="$1" && shift ;; esac
+out="$(realpath -m "${1:-$(mktemp -d)}")"
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" EMOTALK_TEST_DEVICE="${EMOTALK_TEST_DEVICE:-cuda}"
+python="$(command -v python3 || command -v python)"
+device="$EMOTALK_TEST_DEVICE" failed=()
 mkdir -p "$out"
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-python - <<'PYTHON'
+
+step() { # NAME SECONDS COMMAND...: one part, bounded, its output in the log
+  local name="$1" limit="$2" begin=$SECONDS
+  shift 2
+  echo "== $name"
+  timeout -k 5 "$limit" "$@" 2>&1 || failed+=("$name")
+  echo "== $name: $((SECONDS - begin)) s"
+}
+
+bench() {
+  local engine batches=1,16,64
+  for engine in hef:graphs hef geometry; do
+    if [ "$device" = cpu ]; then batches=1,2 engine="${engine%:*}"; fi
+    step "frames of $engine" 60 "$python" -m emotalk_cli eval bench --device "$device" --generator "$engine" \
+      --batch "$batches" --json "$out/frames-${engine/:/-}.json"
+  done
+}
+
+paper() {
+  step card 100 "$python" -m pytest -q tests/test_hef.py tests/test_speed.py -k "card or cuda or graph"
+  step paper 240 "$python" -m pytest -q --durations=5 tests/test_paper.py
+}
+
+main() {
+  "$python" -c "
 import torch
-assert torch.cuda.is_available(), "There is no graphics card here; the tests of the CPU are: pytest"
-print(torch.cuda.get_device_name(), "torch", torch.__version__)
-PYTHON
-{
-  EMOTALK_TEST_DEVICE=cuda python -m pytest -q tests/test_paper.py
-  python -m pytest -q tests/test_hef.py -k "card or cuda or graph"
-  python -m emotalk_cli eval bench --device cuda --generator hef,hef:graphs,geometry --repeats 3 --json "$out/bench.json"
-} 2>&1 | tee "$out/gpu.log"
+device = torch.device('$device')
+if device.type == 'cuda':
+    assert torch.cuda.is_available(), 'There is no graphics card here; the tests of the CPU are: pytest'
+    print(torch.cuda.get_device_name(device), end=' ')
+print('torch', torch.__version__)" || return 2
+  [ "$part" = paper ] || bench
+  [ "$part" = bench ] || paper
+  echo "== failed: ${failed[*]:-none}"
+  [ "${#failed[@]}" = 0 ]
+}
+
+main 2>&1 | tee "$out/gpu-$part.log"
+code="${PIPESTATUS[0]}"
 echo "$out"
+exit "$code"

@@ -13,6 +13,7 @@ from emotalk_cli.face.geometry.mouth import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT,
 from emotalk_cli.face.geometry.palette import brightness
 from emotalk_cli.face.geometry.teeth import Layout, fit_layout, groups, parts
 from emotalk_cli.face.model import FaceModel
+from emotalk_cli.face.raster import pixel_grid
 from emotalk_cli.face.topology import INDEX, INNER_LIPS
 from emotalk_cli.models.mouth import MouthPainter
 
@@ -65,7 +66,7 @@ def test_what_is_laid_onto_the_crop_can_be_pasted_back(motion):
     place = motion.mouth.place(torch.tensor([[0.0, 0.2, 0.1, 0.0, 0.0, 0.05]]))
     x, y = (place[0, :, :2] @ torch.tensor([64.0, 56.0]) + place[0, :, 2]).round().long().tolist()
     rows, columns = slice(y - 30, y + 30), slice(x - 30, x + 30)
-    back = pasted(laid(picture, place), place, rows, columns)
+    back = pasted(laid(picture, place), place, pixel_grid(CROP_SIZE, CROP_SIZE)[rows, columns])
     assert (back - picture[..., rows, columns]).abs().max() < 0.05
 
 

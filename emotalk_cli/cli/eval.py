@@ -169,6 +169,7 @@ def bench(
     generator: str = typer.Option("hef,geometry", help="Separated by commas; hef:compile is another engine."),
     size: int = typer.Option(512, help="Side of the video in px."),
     repeats: int = typer.Option(1, min=1, help="Runs after the first, which warms up; the best counts."),
+    batch: str | None = typer.Option(None, help="Frames at once, such as 1,16: of making them alone, not encoding."),
     latency: bool = typer.Option(False, "--latency", help="Of live speech instead: how late frames leave."),
     device: str = option("device", "auto"),
     weights: Path | None = option("weights"),
@@ -193,6 +194,28 @@ def bench(
     place = str(find_device(device))
     names = [name.strip() for name in generator.split(",") if name.strip()]
     about = benches.machine(place)
+    if batch is not None:
+        try:
+            at_once = [int(number) for number in batch.split(",")]
+        except ValueError as error:
+            raise UsageError(f"--batch {batch} are no numbers; write for example 1,16.") from error
+        if min(at_once) < 1:
+            raise UsageError(f"--batch {batch} must be 1 or more.")
+        made = benches.making(face, audio, names, at_once, place, weights, size, repeats)
+        if as_json is not None:
+            with PartFile(as_json) as part:
+                part.path.write_text(
+                    json.dumps({**about, "making": [dataclasses.asdict(row) for row in made]}, indent=1)
+                )
+        columns = ("at once", "ms a frame", "card busy, ms", "kernels", "waits", "card's memory, GB")
+        table = Table("generator", *columns, title=", ".join(f"{k} {v}" for k, v in about.items()))
+        for row in made:
+            figures = row.busy_milliseconds, row.launches, row.waits, row.memory_gb
+            table.add_row(
+                row.generator, str(row.batch), f"{row.milliseconds:.2f}", *(f"{figure:.2f}" for figure in figures)
+            )
+        console(width=None if sys.stdout.isatty() else 120).print(table)
+        return
     if latency:
         late = {name: benches.latency(face, audio, name, place, weights, size) for name in names}
         if as_json is not None:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import platform
 import resource
 import sys
 import tempfile
 import time
+import warnings
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # measured processes import them themselves
+    import numpy as np
+
+    from ..animate import Portrait
+    from ..api import EmoTalk
+    from ..settings import Settings
 
 INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")  # that change the speed
 
@@ -103,6 +114,103 @@ def _measure(
         memory,
         parameters,
     )
+
+
+@dataclasses.dataclass
+class Making:
+    """Frames alone, without portrait and encoding, `batch` at once.
+
+    milliseconds: a frame, of the whole loop from speech to pixels in the computer's memory. On a card also, a frame:
+    busy_milliseconds that its kernels take, how many kernels are launched, and waits of the computer for the card;
+    kernels: milliseconds a frame by the dearest kernels' names. note: what became of the engine that was asked for.
+    """
+
+    generator: str
+    batch: int
+    milliseconds: float
+    busy_milliseconds: float = 0.0
+    launches: float = 0.0
+    waits: float = 0.0
+    memory_gb: float = 0.0
+    kernels: dict[str, float] = dataclasses.field(default_factory=dict)
+    note: str = ""
+
+
+def making(
+    face: Path,
+    sound: Path,
+    generators: list[str],
+    batches: list[int],
+    device: str = "auto",
+    weights: Path | None = None,
+    size: int = 512,
+    repeats: int = 1,
+) -> list[Making]:
+    """Measure each generator ("hef:graphs" names an engine too) with so many frames at once: the best of `repeats`
+    runs, after one that warms up. Raises EmoTalkError."""
+    import numpy as np
+    import torch
+
+    from ..api import EmoTalk
+    from ..media.audio import SAMPLES_PER_FRAME, load
+    from ..settings import choose
+
+    wave = load(sound)
+    found = []
+    for generator in generators:
+        name, _, engine = generator.partition(":")
+        talker = EmoTalk.load(weights, device, name, engine=engine or "eager")
+        portrait, settings = talker.portrait(face), choose(None, None, {"size": size})[0]
+        card = talker.device.type == "cuda"
+        for batch in batches:
+            talker.animator.batch = batch
+            frames = 64 * min(batch, 8) if card else 3 * batch
+            repeated = np.resize(wave, frames * SAMPLES_PER_FRAME)
+            run = functools.partial(_seconds_a_frame, talker, portrait, repeated, settings)
+            if card:
+                torch.cuda.reset_peak_memory_stats()
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                run()
+            row = Making(generator, batch, 1000 * min(run() for _ in range(repeats)))
+            row.note = " ".join(dict.fromkeys(str(one.message) for one in said if "here" in str(one.message)))
+            if card:
+                row.memory_gb = torch.cuda.max_memory_allocated() / 1e9
+                _watch(row, run, frames)
+            found.append(row)
+    return found
+
+
+def _seconds_a_frame(talker: EmoTalk, portrait: Portrait, wave: np.ndarray, settings: Settings) -> float:
+    """From the first batch to the last frame."""
+    frames, batch = talker.frames(portrait, wave, "happy", settings), talker.animator.batch
+    for _ in range(batch):
+        next(frames)
+    begin = time.perf_counter()
+    count = sum(1 for _ in frames)
+    return (time.perf_counter() - begin) / count
+
+
+def _watch(row: Making, run: Callable[[], float], frames: int) -> None:
+    """What a run does on the card: kernels by the profiler, waits by torch's warnings."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        run()
+    kernels = [event for event in profiled.key_averages() if event.self_device_time_total > 0]
+    row.launches = sum(event.count for event in kernels) / frames
+    row.busy_milliseconds = sum(event.self_device_time_total for event in kernels) / 1000 / frames
+    dearest = sorted(kernels, key=lambda event: -event.self_device_time_total)[:12]
+    row.kernels = {event.key[:90]: event.self_device_time_total / 1000 / frames for event in dearest}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            run()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    row.waits = sum("synchroniz" in str(one.message) for one in said) / frames
 
 
 @dataclasses.dataclass

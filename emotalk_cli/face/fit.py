@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..constants import CROP_SIZE
+from ..numeric import fixed
 from .model import FaceModel, rotation_vector, sh_basis, shade
 from .procrustes import similarity
 from .raster import interpolate, rasterize
@@ -58,11 +59,11 @@ class Pose:
     def rotate(self, vectors: Tensor) -> Tensor:
         """Model displacements [B,V,3] cm -> image displacements px."""
         turned = vectors @ self.rotation.transpose(1, 2) * self.scale[:, None, None]
-        return turned * turned.new_tensor([1.0, -1.0, -1.0])
+        return turned * fixed([1.0, -1.0, -1.0], turned)
 
     def unproject(self, points: Tensor) -> Tensor:
         """Image px [B,V,3] -> model cm."""
-        centred = (points - self.translation[:, None]) * points.new_tensor([1.0, -1.0, -1.0])
+        centred = (points - self.translation[:, None]) * fixed([1.0, -1.0, -1.0], points)
         return centred @ self.rotation / self.scale[:, None, None]
 
     def vector(self, size: int = CROP_SIZE) -> Tensor:

@@ -8,6 +8,7 @@ is asked for, compiled loops (`kernels`) do the same faster.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,10 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import EmoTalkError
-from . import kernels
+from ..numeric import fixed
+from . import card, kernels
 
 BACKENDS = ("builtin", "torch", "pytorch3d")  # builtin: compiled loops or torch, whichever suits
 EDGE = 1e-8  # pytorch3d's blur radius, squared NDC: its triangles leave out their own edges, which would be holes
+CPU = torch.device("cpu")
+GROWTH, TRAVEL = 1.25, 24  # most by which an eye or a mouth grows, and px by which it moves within a batch
 CUBIC = 0.75  # bilinear reading loses a third of a face's sharpness (variance of its Laplacian), bicubic adds a tenth
 
 
@@ -53,6 +57,9 @@ def rasterize(
         kernels.each(kernels.rasterize, len(vertices), vertices, triangles[None], face, weights)
         return face, weights
     planes = _planes(vertices, triangles)
+    if backend == "builtin" and card.usable(vertices):
+        first, last = _extents(vertices, triangles, height, width)
+        return card.rasterize(planes, torch.stack([first, last], -1).flatten(2).int(), height, width)
     with torch.no_grad():
         face = _visible(vertices.detach(), triangles, planes.detach(), height, width)
     row = face.clamp_min(0) + torch.arange(len(face), device=face.device)[:, None, None] * len(triangles)
@@ -71,6 +78,8 @@ def interpolate(face: Tensor, weights: Tensor, triangles: Tensor, values: Tensor
         table = values if values.dim() == 3 else values[None]
         kernels.each(kernels.interpolate, len(face), face, weights, triangles[None], table, image)
         return image
+    if card.usable(weights, values):
+        return card.interpolate(face, weights, triangles, values)
     count, row = len(triangles), face.clamp_min(0)
     if values.dim() == 3:
         row = row + torch.arange(len(face), device=face.device)[:, None, None] * count
@@ -122,7 +131,7 @@ def sample(image: Tensor, flow: Tensor) -> Tensor:
         warped = torch.empty(len(flow), 3, height, width)
         kernels.each(kernels.warp, len(flow), packed(image), flow, flow.new_tensor([[CUBIC]]), warped)
         return warped
-    limit = flow.new_tensor([width, height])
+    limit = fixed([width, height], flow)
     at = (pixel_grid(height, width, flow.device) + flow.permute(0, 2, 3, 1)) / limit * 2 - 1
     return sharp_sample(image.expand(len(flow), -1, -1, -1), at)
 
@@ -161,6 +170,8 @@ def polygon_distance(points: Tensor, grid: Tensor) -> Tensor:
         distance = torch.empty(len(points), *grid.shape[:2])
         kernels.each(kernels.polygon_distance, len(points), points, grid[None], distance)
         return distance
+    if card.usable(points, grid):
+        return card.polygon_distance(points, grid)
     a, b = points, points.roll(-1, 1)
     edge = b - a
     to = grid[None, :, :, None] - a[:, None, None]
@@ -173,11 +184,35 @@ def polygon_distance(points: Tensor, grid: Tensor) -> Tensor:
     return torch.where(inside, gap, -gap)
 
 
-def boxed(points: Tensor, margin: int, size: int) -> tuple[slice, slice]:
-    """Rows and columns of a picture of `size` px that hold points [B,N,2+] px and a margin."""
+def waits(tensor: Tensor) -> bool:
+    """Whether its values are worth more than what depends on them: the computer would have to wait for a card."""
+    return tensor.device != CPU
+
+
+def boxed(
+    points: Tensor, margin: int, size: int, extent: tuple[int, int] | None = None
+) -> tuple[slice, slice] | tuple[Tensor, Tensor]:
+    """Rows and columns of a picture of `size` px that hold points [B,N,2+] px and a margin.
+
+    extent: height and width of the box where the card would have to be waited for (see `extent_of`): it lies around the
+    points' middle, and its rows [h,1] and columns [w] are numbers on the card, which index as slices do.
+    """
+    if extent is not None and waits(points):
+        middle = (points.amin((0, 1)) + points.amax((0, 1))) / 2
+        starts = [(middle[k] - n / 2).round().long().clamp(0, size - n) for k, n in ((1, extent[0]), (0, extent[1]))]
+        rows, columns = (s + torch.arange(n, device=points.device) for s, n in zip(starts, extent, strict=True))
+        return rows[:, None], columns
     low = (points.amin((0, 1)) - margin).floor().long().clamp(0, size - 1).tolist()
     high = (points.amax((0, 1)) + margin).ceil().long().clamp(1, size).tolist()
     return slice(low[1], max(high[1], low[1] + 1)), slice(low[0], max(high[0], low[0] + 1))
+
+
+def extent_of(points: Tensor, margin: int, size: int) -> tuple[int, int]:
+    """Height and width of a box that holds an eye or a mouth, at rest points [N,2+] px, however it opens and moves
+    within a few frames, and a margin."""
+    width, height = (points[:, :2].amax(0) - points[:, :2].amin(0)).tolist()
+    sides = (max(GROWTH * height, width), GROWTH * width)
+    return tuple(min(8 * math.ceil((side + 2 * margin + TRAVEL) / 8), size) for side in sides)
 
 
 def _planes(vertices: Tensor, triangles: Tensor) -> Tensor:
@@ -194,17 +229,21 @@ def _planes(vertices: Tensor, triangles: Tensor) -> Tensor:
     return torch.stack([*v, *w, *z], -1)
 
 
+def _extents(vertices: Tensor, triangles: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """First and last pixel (x, y) of each triangle's bounding box in the picture: [B,T,2] long each."""
+    a, b, c = (vertices[:, triangles[:, i], :2] for i in range(3))
+    first = (torch.minimum(torch.minimum(a, b), c) - 0.5).ceil().long().clamp_min(0)
+    last = (torch.maximum(torch.maximum(a, b), c) - 0.5).floor().long()
+    return first, torch.minimum(last, fixed([width - 1, height - 1], last))
+
+
 def _visible(vertices: Tensor, triangles: Tensor, planes: Tensor, height: int, width: int) -> Tensor:
     """Number of the nearest triangle at each pixel [B,H,W], -1 where none.
 
     Lists every (triangle, pixel of its bounding box) pair flat, keeps the inside ones and scatters depth.
     """
     batch, device = len(vertices), vertices.device
-    xy = vertices[..., :2]
-    a, b, c = (xy[:, triangles[:, i]] for i in range(3))
-    limit = torch.tensor([width, height], device=device)
-    first = (torch.minimum(torch.minimum(a, b), c) - 0.5).ceil().long().clamp_min(0)
-    last = torch.minimum((torch.maximum(torch.maximum(a, b), c) - 0.5).floor().long(), limit - 1)
+    first, last = _extents(vertices, triangles, height, width)
     span = (last - first + 1).clamp_min(0).flatten(0, 1).int()
     first = first.flatten(0, 1).int()
     count = span[:, 0] * span[:, 1]

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ..face import kernels
 from ..face.fit import CROP_MARGIN, CROP_SIZE, PortraitFit, cut
 from ..face.geometry import Geometry
+from ..numeric import fixed
 
 MAX_FULL_SIDE = 1920  # px; larger pictures are scaled down for `full`, so that the video plays everywhere
 OVERHANG = 0.02  # part of the crop's side that may lie outside the picture unnoticed
@@ -39,6 +40,14 @@ class CropFraming:
 
     def __call__(self, crops: Tensor, geometry: Geometry) -> np.ndarray:
         """crops [B,3,512,512], or at half that size, in 0..1 and the geometry behind them -> uint8 [B,size,size,3]."""
+        return self.frames(self.pixels(crops, geometry).cpu().numpy())
+
+    def frames(self, pixels: np.ndarray) -> np.ndarray:
+        """The frames of what `pixels` gave."""
+        return pixels
+
+    def pixels(self, crops: Tensor, geometry: Geometry) -> Tensor:
+        """What of the frames changes, uint8 [B,size,size,3], where crops are."""
         if self._placed is not None:
             crops = self._placed(crops, geometry)
         elif crops.shape[-1] != self.size[0]:
@@ -64,11 +73,18 @@ class FullFraming:
 
     def __call__(self, crops: Tensor, geometry: Geometry) -> np.ndarray:
         """crops [B,3,512,512] in 0..1 and the geometry behind them -> uint8 [B,H,W,3]."""
+        return self.frames(self.pixels(crops, geometry).cpu().numpy())
+
+    def frames(self, pixels: np.ndarray) -> np.ndarray:
+        """The frames of what `pixels` gave."""
         x0, y0, x1, y1 = self.box
-        pasted = self._placed(crops, geometry)
-        frames = np.repeat(self.still[None], len(crops), 0)
-        frames[:, y0:y1, x0:x1] = _bytes(torch.lerp(self._placed.picture, pasted, self._alpha))
+        frames = np.repeat(self.still[None], len(pixels), 0)
+        frames[:, y0:y1, x0:x1] = pixels
         return frames
+
+    def pixels(self, crops: Tensor, geometry: Geometry) -> Tensor:
+        """What of the frames changes, uint8 [B,h,w,3], where crops are."""
+        return _bytes(torch.lerp(self._placed.picture, self._placed(crops, geometry), self._alpha))
 
 
 class _Placed:
@@ -99,7 +115,7 @@ class _Placed:
             torch.cat([geometry.flow, kept], 1), self._grid(len(crops)), padding_mode="border", align_corners=False
         ).split([2, 1], 1)
         source = (self.at + flow.permute(0, 2, 3, 1)) @ self._forth.T + self._shift
-        limits = source.new_tensor([self.picture.shape[3], self.picture.shape[2]])
+        limits = fixed([self.picture.shape[3], self.picture.shape[2]], source)
         detail = self._detail.expand(len(crops), -1, -1, -1)
         moved: Tensor = F.grid_sample(detail, source / limits * 2 - 1, padding_mode="zeros", align_corners=False)
         painted: Tensor = frames + kept * moved
@@ -142,9 +158,10 @@ def _span(row: np.ndarray, limit: int) -> tuple[int, int]:
     return max(0, int(np.floor(min(ends)))), min(limit, int(np.ceil(max(ends))))
 
 
-def _bytes(images: Tensor) -> np.ndarray:
+def _bytes(images: Tensor) -> Tensor:
+    """[B,3,H,W] 0..1 -> uint8 [B,H,W,3]."""
     if kernels.usable(images):
         pixels = torch.empty(len(images), *images.shape[2:], 3, dtype=torch.uint8)
         kernels.each(kernels.to_bytes, len(images), images, pixels)
-        return pixels.numpy()
-    return (images * 255 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        return pixels
+    return (images * 255 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()

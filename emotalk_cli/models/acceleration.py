@@ -7,6 +7,7 @@ for all frames of all portraits.
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 
 import torch
@@ -47,7 +48,18 @@ def compiled(function: Function, tensors: Sequence[Tensor], backend: str = "indu
 
 
 def captured(function: Function, tensors: Sequence[Tensor]) -> Function:
-    """One CUDA graph: its inputs and outputs stay where they are, so that a run is a copy and one launch."""
+    """One CUDA graph: its inputs and outputs stay where they are, so that a run is a copy and one launch. The function
+    itself, with a warning, where the card cannot capture it."""
+    try:
+        return _captured(function, tensors)
+    except RuntimeError as error:
+        torch.cuda.synchronize()
+        reason = str(error).split("\n", 1)[0]
+        warnings.warn(f"--engine graphs is not possible here ({reason}); the card is told step by step.", stacklevel=2)
+        return function
+
+
+def _captured(function: Function, tensors: Sequence[Tensor]) -> Function:
     held = [tensor.clone() for tensor in tensors]
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -56,7 +68,7 @@ def captured(function: Function, tensors: Sequence[Tensor]) -> Function:
             function(*held)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # another thread makes the next motion meanwhile
         made = function(*held)
 
     def replay(*new: Tensor) -> tuple[Tensor, ...]:

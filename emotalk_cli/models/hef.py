@@ -24,8 +24,9 @@ from ..face.geometry import Geometry, relight
 from ..face.geometry.maps import HEADROOM
 from ..face.geometry.palette import LUMA
 from ..face.model import N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
-from ..face.raster import CUBIC, boxed, halved, packed, pixel_grid, polygon_distance, sharp_sample
+from ..face.raster import CUBIC, boxed, halved, packed, pixel_grid, polygon_distance, sharp_sample, waits
 from ..face.topology import INNER_LIPS
+from ..numeric import fixed
 from . import checkpoints
 from .acceleration import Steady, check, steady
 from .mouth import MouthPainter
@@ -196,7 +197,10 @@ def _part(tensor: Tensor, scale: int, corners: list[tuple[int, int]], size: tupl
 
 
 def occupied(mask: Tensor, step: int = 1, margin: int = 0) -> tuple[slice, slice]:
-    """Rows and columns of the smallest box, of whole `step`s, with all that is above 0 in [B,1,H,W] and a margin."""
+    """Rows and columns of the smallest box, of whole `step`s, with all that is above 0 in [B,1,H,W] and a margin; all
+    where the card would have to be waited for."""
+    if waits(mask):
+        return slice(0, mask.shape[2]), slice(0, mask.shape[3])
     found = []
     for axis, length in ((3, mask.shape[2]), (2, mask.shape[3])):
         hit = mask.amax((0, 1, axis)).nonzero().flatten()
@@ -212,8 +216,10 @@ def smaller(geometry: Geometry) -> Geometry:
     whole = {"lids", "inside", "place", "regions", "rims", *kept}
     maps = {f.name: halved(getattr(geometry, f.name)) for f in dataclasses.fields(geometry) if f.name not in whole}
     colour, cover = geometry.lids.split([3, 1], 1)
-    seen = cover.amax((0, 1, 3)).nonzero()[:, 0]
-    rows = slice(int(seen[0]) // 2 * 2, int(seen[-1]) // 2 * 2 + 2) if len(seen) else slice(0, 2)
+    rows = slice(0, cover.shape[2])
+    if not waits(cover):
+        seen = cover.amax((0, 1, 3)).nonzero()[:, 0]
+        rows = slice(int(seen[0]) // 2 * 2, int(seen[-1]) // 2 * 2 + 2) if len(seen) else slice(0, 2)
     lids = geometry.lids.new_zeros(len(cover), 4, *maps["mouth"].shape[2:])
     part = lids[:, :, rows.start // 2 : rows.stop // 2]
     part[:, 3:] = halved(cover[:, :, rows])  # a colour counts as far as it covers
@@ -338,10 +344,11 @@ class HEF(nn.Module):
         return self
 
     def accelerate(self, engine: str) -> HEF:
-        """Run all blocks but the last by `engine` from now on. Raises UsageError."""
+        """Run by `engine` from now on: compile all blocks but the last; graphs are captured of whole frames, by who
+        makes them. Raises UsageError."""
         check(engine, self.start.device)
         self.engine = engine
-        self.fast = None if engine == "eager" else steady(engine, self.arithmetic)
+        self.fast = steady(engine, self.arithmetic) if engine == "compile" else None
         return self
 
     def arithmetic(
@@ -404,7 +411,7 @@ class HEF(nn.Module):
     def apart(self, geometry: Geometry) -> Tensor:
         """[B,1,w/2,w/2]: 0 around the eyes, fading to 1 where they end."""
         side, (top, left) = self.dims.window // 2, self.dims.origin
-        grid = pixel_grid(side, side, geometry.rims.device) * 2 + geometry.rims.new_tensor([left, top])
+        grid = pixel_grid(side, side, geometry.rims.device) * 2 + fixed([left, top], geometry.rims)
         share = torch.ones_like(geometry.face[:, :, :side, :side])
         for rim in geometry.rims.unbind(1):
             across = (rim[:, 0] - rim[:, 8])[:, None, None]
@@ -426,6 +433,8 @@ class HEF(nn.Module):
         free = 1 - drive.mouth
         rows, columns = occupied(drive.mouth, 1, 1)
         drawn = drive.interior[..., rows, columns]
+        if waits(drawn):  # no box: what is drawn beyond the lips must not count as the brightest
+            drawn = drawn * (F.max_pool2d(drive.mouth, 3, 1, 1) > 0)
         lit = drawn.mean(1, keepdim=True)
         lit = lit / lit.amax((2, 3), keepdim=True).clamp_min(LIT_TEETH)
         white = drawn.amin(1, keepdim=True) / drawn.amax(1, keepdim=True).clamp_min(1e-3)
@@ -644,7 +653,7 @@ class HEF(nn.Module):
         """The face's part of the window, and what its rim reads: all of it where that would mean to wait for the card,
         or an engine wants steady shapes."""
         whole = slice(0, self.dims.window)
-        if self.engine != "eager" or drive.face.device.type != "cpu":
+        if self.engine != "eager" or waits(drive.face):
             return Area(whole, whole)
         body = torch.maximum(drive.face, drive.mouth)[..., ::2, ::2]
         return Area(*(slice(4 * s.start, 4 * s.stop) for s in occupied(body, REGION_STEP // 4, REGION_MARGIN // 4)))
@@ -661,20 +670,21 @@ class HEF(nn.Module):
         """Where the last block runs, the lips: frames [N], corners [N,2] (y, x px in the area, even) and size of boxes.
         On the CPU as large as each frame wants them, elsewhere as large as any does."""
         top, left = (o + c for o, c in zip(self.dims.origin, area.corner, strict=True))
-        frames, limit = torch.arange(len(geometry.regions)), geometry.regions.new_tensor(area.size)
-        low, high = geometry.regions[:, -1].flip(2).unbind(1)  # y, x
-        middle = (low + high) / 2 - low.new_tensor([top, left])
+        regions = geometry.regions
+        frames, limit = torch.arange(len(regions), device=regions.device), fixed(area.size, regions)
+        low, high = regions[:, -1].flip(2).unbind(1)  # y, x
+        middle = (low + high) / 2 - fixed([top, left], low)
         sizes = [(DETAIL, slice(None))]
-        if low.device.type == "cpu":
+        if not waits(low):
             sides = (high - low + 2 * DETAIL_MARGIN).tolist()
             sizes = [
                 (tuple(min(8 * math.ceil(a / 8), most) for a, most in zip(side, area.size)), slice(n, n + 1))
                 for n, side in enumerate(sides)
             ]
         for size, at in sizes:
-            place = limit.new_tensor(size)
+            place = fixed(size, limit)
             corner = (middle[at] - place / 2).minimum(limit - place).clamp_min(0)
-            yield frames[at].to(corner.device), (corner / 2).round().long() * 2, size
+            yield frames[at], (corner / 2).round().long() * 2, size
 
     def _moved(
         self,
@@ -687,7 +697,8 @@ class HEF(nn.Module):
         *mouth: Tensor,
     ) -> Tensor:
         """The source's window moved and lit, with the drawn interior of the mouth, in a part of it. corner: y, x px."""
-        origin = torch.as_tensor(corner, device=psi.device).to(psi).expand(len(psi), 2).flip(1)
+        origin = corner.to(psi) if isinstance(corner, Tensor) else fixed(corner, psi)
+        origin = origin.expand(len(psi), 2).flip(1)
         shaded = warp(pixels, flow + psi, self.dims.window, origin, sharp=True)
         return torch.lerp(relight(shaded, ratio, hue).clamp(0, 1), *mouth)
 
@@ -706,7 +717,7 @@ class HEF(nn.Module):
     ) -> None:
         """The last block, in boxes of `details`, painted into `frame`."""
         shift = [o + c for o, c in zip(self.dims.origin, area.corner)]
-        places = patches(frames, corners + corners.new_tensor(shift), size)
+        places = patches(frames, corners + fixed(shift, corners), size)
         maps = {f.name: getattr(geometry, f.name) for f in dataclasses.fields(Drive)}
         hue = maps.pop("hue")[frames]
         drive = self._masked(Drive(**{k: v[places].movedim(-1, 1) for k, v in maps.items()}, hue=hue))
@@ -714,7 +725,7 @@ class HEF(nn.Module):
         inner = patches(frames, corners // 2, (size[0] // 2, size[1] // 2))
         before = Fields(*(t[inner].movedim(-1, 1) for t in fields))
         near = upsample(near[inner].movedim(-1, 1))
-        window = corners + corners.new_tensor(area.corner)
+        window = corners + fixed(area.corner, corners)
         driven = self.driven(drive, hidden)
         origin = window.flip(1).to(near)
         fine = self.block(BLOCKS - 1, before, source.pyramid[-1], drive.flow, 1 - hidden, driven, code[frames], origin)

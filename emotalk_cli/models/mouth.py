@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from ..face.geometry.mouth import CROP_HEIGHT, CROP_WIDTH, MOUTH_MAPS, laid, pasted
 from ..face.model import N_IDENTITY
-from ..face.raster import boxed
+from ..face.raster import boxed, pixel_grid, waits
+from ..numeric import fixed
 from . import checkpoints
 from .style import StyleConv
 
@@ -61,6 +62,8 @@ class MouthPainter(nn.Module):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
         self.reader = StyleReader(d.style)
+        generator = torch.Generator().manual_seed(0)
+        self.register_buffer("mixed", torch.randn(N_IDENTITY, d.style, generator=generator), persistent=False)
 
     @classmethod
     def load(cls, weights=None, device="cpu") -> MouthPainter:
@@ -104,9 +107,7 @@ class MouthPainter(nn.Module):
         """The set of teeth [B,style] of a person: as the portrait shows them, else a face's, from α [1,N_IDENTITY+]."""
         own, shown = inside[:, -4:-1], inside[:, -1:]
         read = self.reader(own, shown)[0]
-        generator = torch.Generator().manual_seed(0)
-        mixed = torch.randn(N_IDENTITY, self.dims.style, generator=generator).to(identity)
-        taken = STYLE_SPREAD * F.normalize(identity[:, :N_IDENTITY], dim=1) @ mixed
+        taken = STYLE_SPREAD * F.normalize(identity[:, :N_IDENTITY], dim=1) @ self.mixed
         return torch.lerp(taken, read, (shown.sum((1, 2, 3)) / READABLE).clamp(0, 1)[:, None])
 
     def paint(self, frames: Tensor, inside: Tensor, place: Tensor, identity: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ class MouthPainter(nn.Module):
 
         inside, place: as of `Geometry`, place leading to px of these frames; identity [1,N_IDENTITY+]: α first.
         """
-        if float(inside[:, 0].max()) <= 0:
+        if not waits(frames) and float(inside[:, 0].max()) <= 0:
             return frames
         maps, base, cover = self.maps(inside, laid(frames, place))
         made = self(maps.contiguous(memory_format=torch.channels_last), base, self.style(inside, identity))
@@ -122,10 +123,13 @@ class MouthPainter(nn.Module):
         cover = torch.minimum(cover, ((16 * distance + SHOWN_RIM) / 2).clamp(0, 1))
         cover = cover * ((16 * distance.amax((2, 3), keepdim=True) - 0.3) / 0.8).clamp(0, 1)
         crop = torch.cat([made.clamp(0, 1), cover], 1)
-        corners = place.new_tensor([[0.0, 0.0], [CROP_WIDTH, 0.0], [0.0, CROP_HEIGHT], [CROP_WIDTH, CROP_HEIGHT]])
-        corners = corners @ place[:, :, :2].transpose(1, 2) + place[:, None, :, 2]
-        rows, columns = boxed(corners, 0, frames.shape[-1])
-        crop = pasted(crop, place, rows, columns)
+        side = frames.shape[-1]
+        rows = columns = slice(0, side)
+        if not waits(frames):
+            corners = fixed([[0, 0], [CROP_WIDTH, 0], [0, CROP_HEIGHT], [CROP_WIDTH, CROP_HEIGHT]], place)
+            corners = corners @ place[:, :, :2].transpose(1, 2) + place[:, None, :, 2]
+            rows, columns = boxed(corners, 0, side)
+        crop = pasted(crop, place, pixel_grid(side, side, place.device)[rows, columns])
         frames[..., rows, columns] = torch.lerp(frames[..., rows, columns], crop[:, :3], crop[:, 3:])
         return frames
 

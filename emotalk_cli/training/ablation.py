@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import InputError, UsageError
 from ..evaluation.ablation import NAMES, OURS
 from ..models import checkpoints
+from . import config as configs
 from . import run
 from .data import shards
 
@@ -56,9 +57,10 @@ def train(name: str, data: Path, out: Path, seed: int, **how: Any) -> Path:
     folder, ours, variant = _folder(out, name, seed), _folder(out, OURS, seed), VARIANTS[name]
     filmed = shards.is_prepared(data)
     for task in ("eac", "hef"):
-        if variant.task not in ("", task) or _done(folder, task, how.get("steps")):
+        steps = how.get("steps") or configs.load(run.config_name(task, filmed, how.get("config")), task).steps
+        if variant.task not in ("", task) or _done(folder, task, steps):
             continue
-        overrides = [*_usual(task, filmed, data, how.get("steps")), *(variant.clips if filmed else variant.pack)]
+        overrides = [*_usual(task, filmed, data, out, steps), *(variant.clips if filmed else variant.pack)]
         if filmed and task == "hef":
             overrides.append(f"task.eac={folder if name == OURS else ours}")
         run.train(task, data, folder, overrides=overrides, seed=seed, resume=True, **how)
@@ -70,21 +72,21 @@ def _folder(out: Path, name: str, seed: int) -> Path:
     return out / name / f"seed-{seed}"
 
 
-def _usual(task: str, filmed: bool, data: Path, steps: int | None) -> list[str]:
-    """What all variants share: random weights, and on the data pack what few steps call for."""
+def _usual(task: str, filmed: bool, data: Path, out: Path, steps: int) -> list[str]:
+    """What all variants share: random weights, and on the data pack its samples and what few steps call for."""
     shared = ['task.start=""']
     if filmed:
         return shared
     if task == "eac":
         if not (data / "teachers" / "fer_mini_xception.npz").exists():
             raise InputError(f"L_emo needs {data / 'teachers'}/fer_mini_xception.npz; give the whole data pack.")
-        return [*shared, f"task.emotion={CONSISTENCY}"]
+        return [*shared, f"task.work={out / 'corpus'}", f"task.emotion={CONSISTENCY}"]
     # no critic, which needs more steps, and no judgement of whole faces
-    return [*shared, "task.whole=false", *([f"task.adversarial={steps}"] if steps else [])]
+    return [*shared, f"task.cache={out / 'samples'}", "task.whole=false", f"task.adversarial={steps}"]
 
 
-def _done(folder: Path, task: str, steps: int | None) -> bool:
+def _done(folder: Path, task: str, steps: int) -> bool:
     """Whether a run has already come to the end that is wanted."""
-    if steps is None or f"{task}.safetensors" not in checkpoints.index(folder):
+    if f"{task}.safetensors" not in checkpoints.index(folder):
         return False
     return int(checkpoints.load(task, folder).metadata.get("steps", 0)) >= steps

@@ -46,8 +46,7 @@ def train(
     filmed = data is not None and shards.is_prepared(data)
     if filmed and task not in FILMED:
         raise UsageError(f"emotalk train {task} learns from the data pack; prepared clips train eac and hef.")
-    name = config or (FILMED_CONFIG if filmed else task)
-    options = configs.load(name, task, overrides, steps=steps, seed=seed, amp=amp)
+    options = configs.load(config_name(task, filmed, config), task, overrides, steps=steps, seed=seed, amp=amp)
     place = find_device(device)
     torch.manual_seed(options.seed)
     module = importlib.import_module(f".tasks.{task}{'_video' if filmed else ''}", __package__)
@@ -57,6 +56,11 @@ def train(
     if solver.rank == 0:
         checkpoints.complete(out)
     return solver
+
+
+def config_name(task: str, filmed: bool, named: str | None = None) -> str:
+    """The configuration of a run: the one that is named, or the usual of its kind of data."""
+    return named or (FILMED_CONFIG if filmed else task)
 
 
 def stages(data: Path, out: Path) -> Iterator[tuple[str, Path | None, list[str]]]:

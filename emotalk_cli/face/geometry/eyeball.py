@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...numeric import fixed
 from ..raster import pixel_grid, sharp_sample
 from ..topology import INDEX, LEFT_EYE, LEFT_LID_PAIRS, RIGHT_EYE, RIGHT_LID_PAIRS
 
@@ -68,7 +69,7 @@ class Eye:
 
     def sample(self, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """At px of the portrait [B,h,w,2]: its picture, the completed eyeball (each [B,3,h,w]), distance [B,1,h,w]."""
-        limit = at.new_tensor(self.picture.shape[:1:-1])
+        limit = fixed(self.picture.shape[:1:-1], at)
         grid = (at - self.corner) / limit * 2 - 1
         picture = self.picture.expand(len(at), -1, -1, -1)
         return sharp_sample(picture, grid).split([3, 3, 1], 1)
@@ -82,7 +83,7 @@ class Eye:
 
     def above(self, at: Tensor) -> Tensor:
         """How surely px [...,2] belong to the upper lid or its lashes: 0..1, [...]; not at the corners of the eye."""
-        across, down = self.along / self.width, self.along.new_tensor([-self.along[1], self.along[0]]) / self.width
+        across, down = self.along / self.width, torch.stack([-self.along[1], self.along[0]]) / self.width
         down = down * down[1].sign()
         x, y = ((at - self.middle[:2]) @ torch.stack([across, -down], 1) / self.width).unbind(-1)
         return (y / 0.05).clamp(0, 1) * ((0.48 - x.abs()) / 0.12).clamp(0, 1)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...numeric import inverse
 from ..fit import CROP_SIZE
-from ..raster import boxed, pixel_grid, polygon_distance
+from ..raster import boxed, extent_of, pixel_grid, polygon_distance, waits
 from .contacts import Contacts
 from .eyeball import MARGIN, RINGS, SHADE, SHADE_DEPTH, UNSEEN, Eye, smooth_ring
 from .head import Head
@@ -31,6 +32,7 @@ class Eyes:
             place = pixel_grid(CROP_SIZE, CROP_SIZE, head.device)[rows, columns]
             distance = polygon_distance(smooth_ring(contour), place)
             self.eyes.append(Eye(side, head.image[0], head.points, distance[0], rows, columns))
+        self.extents = [extent_of(head.points[eye.ring], round(LID_REACH * eye.width), CROP_SIZE) for eye in self.eyes]
         for eye, other in zip(self.eyes, self.eyes[::-1]):
             eye.complete(other)
 
@@ -46,12 +48,12 @@ class Eyes:
         eyes, lashes = torch.zeros_like(flow[:, :1]), torch.zeros_like(flow[:, :1])
         lids = flow.new_zeros(len(flow), 4, CROP_SIZE, CROP_SIZE)
         grid = pixel_grid(CROP_SIZE, CROP_SIZE, head.device)
-        for eye, pairs in zip(self.eyes, self.contacts.lids, strict=True):
+        for eye, pairs, extent in zip(self.eyes, self.contacts.lids, self.extents, strict=True):
             gap, own = (gaps(p, pairs).amax(1)[:, None, None] for p in (points, head.points[None]))
             opened = gap / own.clamp_min(0.5)
             contour = smooth_ring(points[:, eye.ring, :2])
-            closing = float(opened.min()) < LID_FOLDS
-            rows, columns = boxed(contour, round(LID_REACH * eye.width) if closing else 3, CROP_SIZE)
+            closing = waits(flow) or float(opened.min()) < LID_FOLDS
+            rows, columns = boxed(contour, round(LID_REACH * eye.width) if closing else 3, CROP_SIZE, extent)
             box, place = (..., rows, columns), grid[rows, columns]
             distance = polygon_distance(contour, place)
             inside = (distance + 0.5).clamp(0, 1) * (opened * 6 - 0.3).clamp(0, 1)
@@ -60,7 +62,7 @@ class Eyes:
             seen, whole, within = eye.sample(at)
             lift = ((gap - own) / 2).clamp(0, UNSEEN * eye.width)
             ball = torch.lerp(seen, whole, ((lift[:, None] - within) / 2 + 0.5).clamp(0, 1))
-            if float(lift.max()) > 0:
+            if waits(flow) or float(lift.max()) > 0:
                 depth = SHADE_DEPTH * eye.width
                 under = (polygon_distance(contour, place + depth * head.up[:2]) / depth).clamp(-1, 0)
                 ball = ball * (1 + SHADE * under * lift / (UNSEEN * eye.width))[:, None]
@@ -87,5 +89,7 @@ class Eyes:
         """Which px of the portrait's eyeball is seen at driven px place [h,w,2]: [B,h,w,2]."""
         frame = eye.middle + F.pad(eye.width * torch.eye(3, 2, device=self.head.device).roll(1, 0), (0, 1))
         moved = self.head.rigid(frame + self.head.pose.rotate(eye.gaze(beta)[:, None]), pose)[..., :2]
-        back = torch.linalg.solve(F.pad(moved, (0, 1), value=1.0), frame[:, :2].expand_as(moved))
-        return (F.pad(place, (0, 1), value=1.0).flatten(0, 1) @ back).unflatten(1, place.shape[:2])
+        # the affine map that carries the driven frame's corners back to the portrait's
+        linear = inverse(moved[:, 1:] - moved[:, :1]) @ (frame[1:, :2] - frame[:1, :2])
+        back = (place.flatten(0, 1) - moved[:, :1]) @ linear + frame[0, :2]
+        return back.unflatten(1, place.shape[:2])

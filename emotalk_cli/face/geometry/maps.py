@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..raster import waits
 from .palette import brightness, toned
 
 HEADROOM = 1.2  # most by which light may count on dark skin, of what it does at middle brightness
@@ -89,7 +90,7 @@ def relight(skin: Tensor, ratio: Tensor, hue: Tensor) -> Tensor:
 def _extent(line: Tensor) -> slice:
     """From the first to the last element above 0, empty where there is none; all where that would mean to wait for the
     card."""
-    if line.device.type != "cpu":
+    if waits(line):
         return slice(None)
     hit = line.nonzero()[:, 0]
     return slice(int(hit[0]), int(hit[-1]) + 1) if len(hit) else slice(0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...numeric import smoothstep
+from ...numeric import fixed, smoothstep
 from ..topology import FACE_OVAL, INNER_LIPS, LEFT_EYE, LEFT_LID_PAIRS, N_SKIN, RIGHT_EYE, RIGHT_LID_PAIRS
 from .head import Head
 
@@ -82,7 +82,7 @@ class Mesh:
         rim, above = skin[:, self.edges[0]], skin[:, self.edges[1]]
         length = (above - rim)[..., :2].norm(dim=2, keepdim=True).clamp_min(1e-3)
         lashes = torch.lerp(rim, above, (self.lash_length[:, None] / length).clamp(max=LASH_LIMIT))
-        return torch.cat([skin, rings, skin[:, self.behind] + skin.new_tensor([0.0, 0.0, BEHIND]), lashes], 1)
+        return torch.cat([skin, rings, skin[:, self.behind] + fixed([0.0, 0.0, BEHIND], skin), lashes], 1)
 
 
 def _split_lids(triangles: list[list[int]], count: int) -> tuple[list[list[int]], list[tuple[int, int]]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..fit import CROP_SIZE, PortraitFit
 from ..model import FaceModel
-from ..raster import boxed, doubled, interpolate, pixel_grid, rasterize, sample
+from ..raster import boxed, doubled, extent_of, interpolate, pixel_grid, rasterize, sample, waits
 from ..topology import LEFT_EYE, N_SKIN, OUTER_LIPS, RIGHT_EYE
 from .contacts import Contacts
 from .eyes import Eyes
@@ -46,7 +47,9 @@ class FaceMotion:
         found, plain = palette(image[:, rows, columns])
         x, y = self.head.points[:N_SKIN, :2].long().clamp(0, CROP_SIZE - 1).unbind(1)
         hue = skin_hue(image[:, y, x], plain)
-        self.colours = hue[None], found[None], hue.new_tensor([plain])
+        self.colours = hue[None], found[None], torch.tensor([plain])
+        rings = (LEFT_EYE, RIGHT_EYE, OUTER_LIPS)
+        self.rings = [(ring, extent_of(self.head.points[ring], 4, CROP_SIZE)) for ring in rings]
 
     @property
     def points(self) -> Tensor:
@@ -88,7 +91,9 @@ class FaceMotion:
         eyes, lashes, lids = self.eyes.drawn(flow, warped, beta, pose, points)
         mouth, interior, own, inside, place = self.mouth.drawn(beta, pose, points)
         # skin, and the first ring, on which the face's mask fades: beyond, the maps below do not change
-        rows, columns = boxed(mesh[:, : N_SKIN + 36, :2] / half, 2, RATIO_SIZE)
+        rows = columns = slice(0, RATIO_SIZE)
+        if not waits(mesh):
+            rows, columns = boxed(mesh[:, : N_SKIN + 36, :2] / half, 2, RATIO_SIZE)
         onface = found[:, 4:, rows, columns]
         skin = self.relief.drawn(beta, pose, uv[:, rows, columns], onface, self.shading)
         small = torch.cat([*skin, ((onface - 0.02) / 0.5).clamp(0, 1)], 1)
@@ -126,13 +131,14 @@ class FaceMotion:
 
     def _sharpen(self, flow: Tensor, mesh: Tensor, points: Tensor) -> Tensor:
         """Full resolution at lids and lips: between two that touch, an average would point into the eye or mouth."""
-        for ring in (LEFT_EYE, RIGHT_EYE, OUTER_LIPS):
-            rows, columns = boxed(points[:, ring, :2], 4, CROP_SIZE)
-            height, width = rows.stop - rows.start, columns.stop - columns.start
-            corner = mesh.new_tensor([columns.start, rows.start, 0.0])
-            face, weights = rasterize(mesh - corner, self.mesh.triangles, height, width)
+        grid = pixel_grid(CROP_SIZE, CROP_SIZE, self.head.device)
+        for ring, extent in self.rings:
+            rows, columns = boxed(points[:, ring, :2], 4, CROP_SIZE, extent)
+            place = grid[rows, columns]
+            corner = F.pad(place[0, 0] - 0.5, (0, 1))
+            face, weights = rasterize(mesh - corner, self.mesh.triangles, *place.shape[:2])
             found = interpolate(face, weights, self.mesh.triangles, self.mesh.source[:, :2] - corner[:2])
-            found = found - pixel_grid(height, width, self.head.device).permute(2, 0, 1)
+            found = found - (place - corner[:2]).permute(2, 0, 1)
             flow[:, :, rows, columns] = torch.where((face < 0)[:, None], flow[:, :, rows, columns], found)
         return flow
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...numeric import fixed, inverse
 from ..fit import CROP_SIZE
 from ..model import rotation_matrix
-from ..raster import boxed, interpolate, pixel_grid, polygon_distance, rasterize, sharp_sample
+from ..raster import boxed, extent_of, interpolate, pixel_grid, polygon_distance, rasterize, sharp_sample, waits
 from ..topology import INNER_LIPS, N_SKIN, OUTER_LIPS
 from .contacts import Contacts
 from .head import Head
@@ -53,6 +54,7 @@ class Mouth:
         self.scale, self.centre = width, mean.mean(0)
         self.middle = rest.mean(0)
         self.offset = self.middle - self.centre - torch.tensor([0.0, TEETH_DROP, 0.0], device=device)
+        self.extent = extent_of(head.points[OUTER_LIPS], 3, CROP_SIZE)
         self.lip_centre = head.points[INNER_LIPS].mean(0)[None, None]
         self.group = groups(model).to(device)
         self.normals = model.mouth_normals()
@@ -99,11 +101,11 @@ class Mouth:
         up = F.normalize(end - start, dim=1)
         right = torch.stack([-up[:, 1], up[:, 0]], 1)
         linear = torch.stack([right, -up], 2) * self._unit(pose)[:, None, None]
-        return torch.cat([linear, (start - linear @ start.new_tensor(CROP_MIDDLE))[:, :, None]], 2)
+        return torch.cat([linear, (start - linear @ fixed(CROP_MIDDLE, start))[:, :, None]], 2)
 
     def distance(self, contour: Tensor, place: Tensor) -> Tensor:
         """Signed distance (px of the crop) to a contour [B,N,2] of the portrait crop: [B,h,w]."""
-        contour = (contour - place[:, None, :, 2]) @ torch.linalg.inv(place[:, :, :2]).transpose(1, 2)
+        contour = (contour - place[:, None, :, 2]) @ inverse(place[:, :, :2]).transpose(1, 2)
         return polygon_distance(contour, pixel_grid(CROP_HEIGHT, CROP_WIDTH, contour.device))
 
     def vertices(self, beta: Tensor, pose: Tensor, place: Tensor) -> Tensor:
@@ -112,7 +114,7 @@ class Mouth:
         jaw = head.model.mouth_vertices(beta)
         jaw = (jaw - self.centre) * self.scale + self.centre + self.offset
         jaw = head.rigid(head.pose.project(jaw), pose)
-        flat = (jaw[..., :2] - place[:, None, :, 2]) @ torch.linalg.inv(place[:, :, :2]).transpose(1, 2)
+        flat = (jaw[..., :2] - place[:, None, :, 2]) @ inverse(place[:, :, :2]).transpose(1, 2)
         return torch.cat([flat, jaw[..., 2:] / self._unit(pose)[:, None, None]], 2)
 
     def seen(self, beta: Tensor, pose: Tensor, place: Tensor, layout: Layout) -> Tensor:
@@ -121,12 +123,12 @@ class Mouth:
         vertices = layout.moved(self.vertices(beta, pose, place), self.group)
         height, width = (SAMPLES * n for n in (CROP_HEIGHT, CROP_WIDTH))
         face, weights = rasterize(vertices * SAMPLES, model.mouth_triangles, height, width)
-        flip = pose.new_tensor([1.0, -1.0, -1.0])
+        flip = fixed([1.0, -1.0, -1.0], pose)
         turn = (rotation_matrix(pose[:, :3]) * flip[:, None] * flip) @ head.pose.rotation
         normals = torch.einsum("bij,vj->bvi", turn, self.normals)[..., :2]
         look = torch.cat([self.look.expand(len(beta), -1, -1), normals], 2)
         seen = interpolate(face, weights, model.mouth_triangles, look)
-        cavity = seen.new_tensor(CAVITY)[:, None, None]
+        cavity = fixed(CAVITY, seen)[:, None, None]
         seen[:, :3] = torch.where((face < 0)[:, None], cavity, seen[:, :3])
         return F.avg_pool2d(seen, SAMPLES)
 
@@ -154,18 +156,19 @@ class Mouth:
         interior, own = mouth.expand(-1, 3, -1, -1).clone(), mouth.clone()
         place = self.place(pose)
         opening = self.contacts.gaps(points, self.contacts.lips).amax(1)
-        if float(opening.max()) < 0.6:
+        if not waits(points) and float(opening.max()) < 0.6:
             shut = points.new_zeros(len(points), sum(MOUTH_MAPS.values()), CROP_HEIGHT, CROP_WIDTH)
             shut[:, :1] = -1
             return mouth, interior, own, shut, place
         inside = self.inside(beta, pose, points, place)
         contour = points[:, INNER_LIPS, :2]
-        rows, columns = boxed(contour, 3, CROP_SIZE)
-        distance = polygon_distance(contour, pixel_grid(CROP_SIZE, CROP_SIZE, contour.device)[rows, columns])
+        rows, columns = boxed(contour, 3, CROP_SIZE, self.extent)
+        grid = pixel_grid(CROP_SIZE, CROP_SIZE, contour.device)[rows, columns]
+        distance = polygon_distance(contour, grid)
         amount = ((opening - 0.6) / 1.5).clamp(0, 1)[:, None, None]
         cover = ((distance + 0.75).clamp(0, 1.5) / 1.5 * amount)[:, None]
         _, drawn, _, _, real, shown = inside.split(list(MOUTH_MAPS.values()), 1)
-        found = pasted(torch.cat([torch.lerp(drawn, real, shown), shown], 1), place, rows, columns)
+        found = pasted(torch.cat([torch.lerp(drawn, real, shown), shown], 1), place, grid)
         mouth[:, :, rows, columns] = cover
         interior[:, :, rows, columns] = found[:, :3]
         own[:, :, rows, columns] = cover * found[:, 3:]
@@ -176,14 +179,13 @@ def laid(image: Tensor, place: Tensor) -> Tensor:
     """A picture [B or 1,C,H,W] as the mouth's crop shows it, 0..1: [B,C,h,w]. place [B,2,3]: crop px to its."""
     grid = pixel_grid(CROP_HEIGHT, CROP_WIDTH, image.device)
     at = torch.einsum("bij,hwj->bhwi", place[:, :, :2], grid) + place[:, None, None, :, 2]
-    at = at * at.new_tensor([2 / image.shape[3], 2 / image.shape[2]]) - 1
+    at = at * fixed([2 / image.shape[3], 2 / image.shape[2]], at) - 1
     return sharp_sample(image.expand(len(place), -1, -1, -1), at).clamp(0, 1)
 
 
-def pasted(crop: Tensor, place: Tensor, rows: slice, columns: slice) -> Tensor:
-    """The mouth's crop [B,C,h,w] at rows and columns of the picture that place [B,2,3] leads to; 0 beyond the crop."""
-    grid = pixel_grid(rows.stop, columns.stop, crop.device)[rows, columns]
-    back = torch.linalg.inv(place[:, :, :2])
+def pasted(crop: Tensor, place: Tensor, grid: Tensor) -> Tensor:
+    """The mouth's crop [B,C,h,w] at px grid [H,W,2] of the picture that place [B,2,3] leads to; 0 beyond the crop."""
+    back = inverse(place[:, :, :2])
     at = torch.einsum("bij,bhwj->bhwi", back, grid - place[:, None, None, :, 2])
-    at = at * at.new_tensor([2 / crop.shape[3], 2 / crop.shape[2]]) - 1
+    at = at * fixed([2 / crop.shape[3], 2 / crop.shape[2]], at) - 1
     return F.grid_sample(crop, at, align_corners=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...numeric import fixed
+
 LUMA = (0.299, 0.587, 0.114)
 LEVELS = 32  # of brightness, at each of which a picture of one hue has one colour
 PLAIN, MIXED = 0.012, 0.03  # spread of a picture's colours about those: from none to all is drawn in free colours
@@ -19,7 +21,7 @@ HUE_LIMITS = (0.7, 1.3)
 
 def brightness(image: Tensor) -> Tensor:
     """Luma [...,1,H,W] of [...,3,H,W]."""
-    return (image * image.new_tensor(LUMA)[:, None, None]).sum(-3, keepdim=True)
+    return (image * fixed(LUMA, image)[:, None, None]).sum(-3, keepdim=True)
 
 
 def skin_hue(skin: Tensor, monochrome: float) -> Tensor:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...numeric import fixed
 from ..fit import CROP_SIZE
-from ..raster import boxed, pixel_grid, polygon_distance, sharp_sample
+from ..raster import boxed, extent_of, pixel_grid, polygon_distance, sharp_sample, waits
 from ..topology import INNER_LIPS, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
 from .eyeball import smooth_ring
@@ -29,6 +30,7 @@ class Seam:
         self.head, self.contacts = head, contacts
         right, left = head.points[list(OUTER_EYE_CORNERS), :2]
         eyes = float((right - left).norm())
+        self.extent = extent_of(head.points[OUTER_LIPS], 0, CROP_SIZE)
         self.own = float(contacts.source_gap.max())
         self.rim: Tensor | None = None
         if self.own < APART * eyes:
@@ -59,12 +61,12 @@ class Seam:
             return
         gap = self.contacts.gaps(points, self.contacts.lips).amax(1)
         meeting = (1 - gap / (MEETING * self.own)).clamp(0, 1)
-        if float(meeting.max()) == 0:
+        if not waits(points) and float(meeting.max()) == 0:
             return
-        rows, columns = boxed(points[:, OUTER_LIPS, :2], 0, CROP_SIZE)
+        rows, columns = boxed(points[:, OUTER_LIPS, :2], 0, CROP_SIZE, self.extent)
         place = pixel_grid(CROP_SIZE, CROP_SIZE, self.head.device)[rows, columns]
         at = place + flow[..., rows, columns].permute(0, 2, 3, 1) - self.corner
-        limit = at.new_tensor(self.rim.shape[:1:-1])
+        limit = fixed(self.rim.shape[:1:-1], at)
         inside = ((at >= 0.5) & (at <= limit - 0.5)).all(-1)
         covered = sharp_sample(self.rim.expand(len(at), -1, -1, -1), at / limit * 2 - 1).clamp(0, 1)
         lids[:, :3, rows, columns] = relight(covered, ratio[..., rows, columns], hue).clamp(0, 1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...numeric import fixed
 from ..fit import unwrap
 from ..model import rotation_matrix, sh_basis, shade
 from ..raster import pixel_grid, polygon_distance
@@ -78,7 +79,7 @@ class Shading:
         return torch.einsum("bnhw,n->bhw", sh_basis(normals), self.light)[:, None].clamp_min(0.12)
 
     def _camera_normals(self, beta: Tensor, turn: Tensor | None) -> Tensor:
-        flip = torch.tensor([1.0, -1.0, -1.0], device=self.head.device)
+        flip = fixed([1.0, -1.0, -1.0], self.light)
         rotation = self.head.pose.rotation if turn is None else (turn * flip[:, None] * flip) @ self.head.pose.rotation
         return torch.einsum("bij,bjhw->bihw", rotation.expand(len(beta), -1, -1), self.head.model.normals(beta))
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...numeric import fixed
 from ..model import FaceModel
 from ..raster import interpolate, pixel_grid, rasterize
 
@@ -39,7 +40,7 @@ class Layout:
 
     def moved(self, vertices: Tensor, group: Tensor) -> Tensor:
         """Vertices [B,M,3] px of the crop, of groups [M], laid out."""
-        middle = vertices.new_tensor(MIDDLE)
+        middle = fixed(MIDDLE, vertices)
         flat = (vertices[..., :2] - middle) * self.scale[group, None] + middle + self.shift[group]
         return torch.cat([flat, vertices[..., 2:]], 2)
 
@@ -150,7 +151,7 @@ def fit_layout(
     chosen = (member == 0).all(1), (member == 1).all(1), (member == 2).any(1) & (member != 0).all(1)
     for mine in chosen:
         part = triangles[mine]
-        face, weights = rasterize(vertices + vertices.new_tensor([MARGIN, MARGIN, 0]), part, height, width)
+        face, weights = rasterize(vertices + fixed([MARGIN, MARGIN, 0], vertices), part, height, width)
         layers.append(interpolate(face, weights, part, look))
     light = shade[0].amax((1, 2))
     search = _Search(torch.cat(layers), photo[0], inside, shade[0], light)

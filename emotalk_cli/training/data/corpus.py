@@ -330,7 +330,7 @@ def build(
     for name, count in SYNTHETIC.items():
         groups[name] = kept(work, name, lambda name=name, count=count: synthetic(name, count, seed, sentences))
     for name, clips in groups.items():
-        if name != "grid":
+        if clips and name != "grid":
             articulate(clips, reference, basis)
     groups["noise"] = noises(80, len(basis.names), seed)
     return groups, test

@@ -52,6 +52,7 @@ BLINK = 0.4  # lid gap, of the clip's median, below which eyes are shut
 LANDMARK_NOISE = 1.2  # px by which a landmarker may misplace a row of inner-lip points
 MATCH_RADIUS, MATCH_LIMIT = 8, 5.0  # px of half size: window of the optical flow; px: most that it may correct
 MATCH_STEP = 4  # px a stored value of it covers
+COMPLETE = "complete"  # file of a cache in which nothing is missing
 SPREAD = 0.8  # cm over which a tracked point corrects its untracked neighbours
 
 
@@ -395,6 +396,8 @@ def _save(path: Path, photo: Photo, packed: dict[str, np.ndarray]) -> None:
 @torch.no_grad()
 def prepare(data: Path, cache: Path, seed: int) -> None:
     """Make every sample that is not there yet: cache/<kind>.<target>.<variant>.npz."""
+    if (cache / COMPLETE).exists():
+        return
     cache.mkdir(parents=True, exist_ok=True)
     model, hef = FaceModel.load(), HEF()
     fits: dict[int, PortraitFit] = {}
@@ -433,3 +436,4 @@ def prepare(data: Path, cache: Path, seed: int) -> None:
             packed = pack(hef, portrait, geometry, image, points, beta, None, mismatch(geometry, image))
         _save(path, target, packed)
     prepare_acts(data, cache, seed, model, fit)
+    (cache / COMPLETE).touch()

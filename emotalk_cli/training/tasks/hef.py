@@ -281,11 +281,13 @@ def reading_loss(readings: Tensor, emotion: Tensor) -> Tensor:
 @dataclasses.dataclass
 class Options:
     """The task's own table. adversarial: step from which the discriminator's verdict counts. start: folder of weights
-    to go on from, "shipped" for those that came with the program, empty for none. whole: judge whole faces at half
-    resolution too; without, which takes half the time, acts are left out. Variants of Tab. 3: see `HEFDims`."""
+    to go on from, "shipped" for those that came with the program, empty for none. cache: folder of the prepared
+    samples, which several runs may share; "" for one in the run's own. whole: judge whole faces at half resolution
+    too; without, which takes half the time, acts are left out. Variants of Tab. 3: see `HEFDims`."""
 
     adversarial: int = 300
     start: str = ""
+    cache: str = ""
     whole: bool = True
     residual: bool = True
     hierarchy: bool = True
@@ -518,8 +520,8 @@ def blank(model: HEF) -> HEF:
 
 
 def build(data: Path, config: Config, work: Path) -> HEFTask:
-    """The task on samples in `work`/cache, which are made first where they are missing (about an hour on a core)."""
-    cache = work / "cache"
+    """The task on prepared samples, which are made first where they are missing (about an hour on a core)."""
+    cache = Path(build_options(Options, config.task).cache or work / "cache")
     prepare(data, cache, config.seed)
     teachers = data / "teachers"
     return HEFTask(cache, config, teachers if (teachers / "fer_mini_xception.npz").exists() else None)
