@@ -101,7 +101,7 @@ def _check_waits(name: str, arguments: object = ()) -> None:
     if not _forbidden[0]:
         return
     picked = any(isinstance(t, Tensor) and t.dtype == torch.bool for t in tree_flatten(arguments)[0])
-    if name in WAITS or name == "index" and picked:
+    if name in WAITS or (name == "index" and picked):
         raise AssertionError(f"{name} waits for the card")
 
 
