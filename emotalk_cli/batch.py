@@ -18,7 +18,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,7 @@ def run(
     Closing the iterator stops the workers.
     """
     if ray is not None:
-        crew = _on_ray(rows, ray, workers)
+        crew: Generator[Outcome, None, None] = _on_ray(rows, ray, workers)
     elif workers > 1:
         threads = max(1, (os.cpu_count() or 1) // workers)  # by what was asked, so that a resumed row has as many
         crew = _in_processes(rows, min(workers, max(1, len(rows))), threads)
@@ -191,7 +191,7 @@ def run(
                 return
 
 
-def _in_processes(rows: list[Row], count: int, threads: int) -> Iterator[Outcome]:
+def _in_processes(rows: list[Row], count: int, threads: int) -> Generator[Outcome, None, None]:
     """Rows over worker processes; one that dies costs its row only."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     waiting = collections.deque(rows)
@@ -215,7 +215,8 @@ def _in_processes(rows: list[Row], count: int, threads: int) -> Iterator[Outcome
         for _ in range(min(count, len(waiting))):
             start()
         while busy:
-            for connection in multiprocessing.connection.wait(list(busy)):
+            ready: list[Any] = multiprocessing.connection.wait(list(busy))
+            for connection in ready:
                 process, row = busy.pop(connection)
                 try:
                     outcome = connection.recv()
@@ -252,7 +253,9 @@ def _work(connection, threads: int) -> None:
     import torch
 
     def orphaned() -> None:
-        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)
 
     stopped = False
@@ -274,7 +277,7 @@ def _work(connection, threads: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _on_ray(rows: list[Row], address: str, count: int) -> Iterator[Outcome]:
+def _on_ray(rows: list[Row], address: str, count: int) -> Generator[Outcome, None, None]:
     """Rows over actors of a Ray cluster, which sees the same files under the same names. Raises UsageError."""
     try:
         import ray

@@ -221,7 +221,7 @@ class Job:
 
 @functools.cache
 def _standard_input() -> SoundFile:
-    return SoundFile.read(sys.stdin and sys.stdin.buffer)
+    return SoundFile.read(getattr(sys.stdin, "buffer", None))
 
 
 def _shaping(sidecar: Sidecar, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,8 +28,9 @@ from ..media import audio
 from ..media.preview import sheet
 from ..models.emotion_space import AME
 from ..numeric import correlation
+from ..training.data.emodb import CLASSES as SPOKEN_CLASSES
+from ..training.data.emodb import PROMPTS
 from ..training.data.faces import load_faces
-from ..training.tasks import ame_audio
 from . import meaning
 
 NAMED = 53  # named blendshapes; the residual components after them mean nothing by themselves
@@ -125,23 +126,23 @@ class Faces:
 
 def voices(ame: AME, data: Path) -> tuple[dict, dict[str, list[Tensor]]]:
     """EmoDB's held-out speakers: nearest of the seven prompts; ordinary speech: how neutral; z by class."""
-    words = ame_audio.PROMPTS
-    prompts = ame.text(words)
-    truth, read, found = [], [], {name: [] for name in SPOKEN.values()}
+    prompts = ame.text(PROMPTS)
+    truth, read = [], []
+    found: dict[str, list[Tensor]] = {name: [] for name in SPOKEN.values()}
     for path in sorted((data / "emodb" / "audio").glob("*.flac")):
         if path.stem[:2] not in ("15", "16"):
             continue
         z = heard(ame, path)
-        truth.append(list(ame_audio.CLASSES).index(path.stem[5]))
+        truth.append(list(SPOKEN_CLASSES).index(path.stem[5]))
         read.append(int((prompts @ z).argmax()))
         if path.stem[5] in SPOKEN:
             found[SPOKEN[path.stem[5]]].append(z)
-    counts = confusion(truth, read, len(words))
+    counts = confusion(truth, read, len(PROMPTS))
     report = {
         "recordings": len(truth),
         "accuracy": float(np.trace(counts) / counts.sum()),
         "unweighted average recall": float(np.mean(np.diag(counts) / counts.sum(1))),
-        "confusion": {word: row for word, row in zip(words, counts.tolist())},
+        "confusion": {word: row for word, row in zip(PROMPTS, counts.tolist())},
     }
     splits = json.loads((data / "splits.json").read_text())
     for corpus in ("ljspeech", "grid"):
@@ -245,7 +246,9 @@ def main() -> None:
     faces = Faces(talker, options.data, options.faces)
     if "text" in wanted:
         report["text"] = meaning.classes(lambda texts: ame.scores(ame.text(texts)))
-        report["faces"] = meaning.faces(lambda texts: ame.behaviour(ame.text(texts)))
+        behaviour = ame.behaviour
+        assert behaviour is not None, "our own space has one"
+        report["faces"] = meaning.faces(lambda texts: behaviour(ame.text(texts)))
     with torch.inference_mode():
         if "image" in wanted:
             report["image, real"] = faces.real()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # measured processes import them themselves
 
     from ..animate import Portrait
     from ..api import EmoTalk
-    from ..settings import Settings
+    from ..settings import GenerateOptions, Settings
 
 INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")  # that change the speed
 
@@ -86,7 +86,7 @@ def _measure(
     runs, work = [], []
     with tempfile.TemporaryDirectory(prefix="emotalk-") as folder:
         for _ in range(repeats + 1):
-            options = {"size": size, "sidecar": False}
+            options: GenerateOptions = {"size": size, "sidecar": False}
             talker._portraits.clear()  # the portrait is part of the work
             before = sum(os.times()[:4])  # of this process and of the encoders that have ended
             runs.append(talker.generate(face, sound, "happy", Path(folder) / "bench.mp4", **options))
@@ -260,7 +260,7 @@ def _resident() -> int:
     return int(status.read_text().split()[1]) * resource.getpagesize() if status.is_file() else 0
 
 
-def machine(device: str) -> dict[str, str | int]:
+def machine(device: str) -> dict[str, str | int | None]:
     """What the figures were measured on."""
     import torch
 
@@ -272,5 +272,10 @@ def machine(device: str) -> dict[str, str | int]:
     sets = [flag for flag in INSTRUCTIONS if flag in found.split()]
     card = torch.cuda.get_device_name(device) if device.startswith("cuda") else "none"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    about = {"processor": name, "instructions": " ".join(sets), "cores": cores, "card": card}
-    return {**about, "system": platform.platform(), "torch": torch.__version__}
+    about: dict[str, str | int | None] = {
+        "processor": name,
+        "instructions": " ".join(sets),
+        "cores": cores,
+        "card": card,
+    }
+    return about | {"system": platform.platform(), "torch": torch.__version__}

@@ -39,7 +39,8 @@ def given(sample: dict[str, Tensor], fitted: bool) -> tuple[Tensor, Tensor]:
 @torch.inference_mode()
 def evaluate(painter: MouthPainter, samples: list[Path], sheet: Path | None = None) -> dict[str, float]:
     """Mean distance by method; sheet: PNG of a row a photo, the photo first, then the methods in order."""
-    judge, found, rows = PerceptualDistance(), {}, []
+    judge, rows = PerceptualDistance(), []
+    found: dict[str, list[float]] = {}
     for path in samples:
         sample, images = load(path), {}
         for kind in ("plain", "fitted"):

@@ -9,6 +9,7 @@ pyworld`, which needs setuptools below 81), which no training used.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import tempfile
 from collections.abc import Callable, Iterator
@@ -64,7 +65,7 @@ def voices(wave: np.ndarray) -> Iterator[tuple[str, Heard]]:
         noisy = breath[at] + air * (1 - breath[at])
         spoken = pyworld.synthesize(tune, moved, noisy, audio.SAMPLE_RATE, PERIOD).astype(np.float32)
         grid = np.arange(len(at)) * PERIOD / 1000
-        yield name, (spoken, lambda t, grid=grid, index=index: np.interp(t, grid, index * PERIOD / 1000))
+        yield name, (spoken, functools.partial(np.interp, xp=grid, fp=index * PERIOD / 1000))
 
 
 def coded(wave: np.ndarray, codec: str, suffix: str, rate: int, *options: str) -> np.ndarray:

@@ -73,7 +73,7 @@ class EmotionReader(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """faces [B,1,64,64] grey in -1..1 -> probabilities [B,7] in the order of READINGS."""
-        values = {}
+        values: dict[str, Tensor] = {}
         for layer in self.layers:
             kind, name = layer["class_name"], layer["name"]
             inputs = [values[node[0]] for node in layer["inbound_nodes"][0]] if layer["inbound_nodes"] else [faces]
@@ -81,8 +81,10 @@ class EmotionReader(nn.Module):
             if kind in ("Conv2D", "SeparableConv2D"):
                 x = self._convolve(layer, x)
             elif kind == "BatchNormalization":
-                parts = [self._array(name, key) for key in ("moving_mean", "moving_variance", "gamma", "beta")]
-                x = F.batch_norm(x, *parts, eps=layer["config"]["epsilon"])
+                mean, spread, gamma, beta = (
+                    self._array(name, key) for key in ("moving_mean", "moving_variance", "gamma", "beta")
+                )
+                x = F.batch_norm(x, mean, spread, gamma, beta, eps=layer["config"]["epsilon"])
             elif kind == "MaxPooling2D":
                 x = F.max_pool2d(_pad_same(x, 3, 2, -torch.inf), 3, 2)
             elif kind == "Add":
@@ -102,8 +104,8 @@ class EmotionReader(nn.Module):
         faces = []
         for face, (x, y), s in zip(grey, centre.expand(len(images), -1).tolist(), side.expand(len(images)).tolist()):
             picture = Image.fromarray((face[0].clamp(0, 1) * 255).byte().cpu().numpy())
-            box = (x - s / 2, y - s / 2, x + s / 2, y + s / 2)
-            small = picture.crop([round(v) for v in box]).resize((64, 64), Image.Resampling.BILINEAR)
+            box = (round(x - s / 2), round(y - s / 2), round(x + s / 2), round(y + s / 2))
+            small = picture.crop(box).resize((64, 64), Image.Resampling.BILINEAR)
             faces.append(torch.tensor(np.asarray(small), dtype=torch.float32)[None] / 127.5 - 1)
         return self(torch.stack(faces))
 
@@ -171,7 +173,10 @@ def confusion(
         for i, (beta, sigma) in enumerate(spoken.values()):
             pose = torch.zeros(moments, 6)
             geometry = motion.frame(beta[at], pose)
-            images = geometry.composite() if source is None else talker.hef(source, geometry, beta[at], pose, sigma[at])
+            generator = talker.hef
+            images = (
+                geometry.composite() if generator is None else generator(source, geometry, beta[at], pose, sigma[at])
+            )
             read = reader.read(images, motion.vertices(beta[at], pose)).numpy()
             means[i] += read.mean(0)
             hits[i] += np.eye(7)[read.argmax(1)].mean(0)

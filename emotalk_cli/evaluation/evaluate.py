@@ -255,12 +255,12 @@ def evaluate(
         raise InputError(f"No pair could be measured. {result.notes[0]}")
     for name in judges.metrics:
         if name in features:
-            mine, real = (torch.cat(side) for side in features[name])
-            if len(mine) <= mine.shape[1]:
+            made, true = (torch.cat(side) for side in features[name])
+            if len(made) <= made.shape[1]:
                 result.notes.append(
-                    f"{name} rests on {len(mine)} frames, fewer than its {mine.shape[1]} features: biased."
+                    f"{name} rests on {len(made)} frames, fewer than its {made.shape[1]} features: biased."
                 )
-            result.mean[name] = frechet(mine, real)
+            result.mean[name] = frechet(made, true)
         elif values := [row[name] for row in result.rows.values() if name in row]:
             result.mean[name] = float(np.mean(values))
     result.reference = {name: float(np.mean(values)) for name, values in alone.items()}
@@ -292,7 +292,8 @@ def _measure(pair: Pair, judges: Judges, result: Result) -> tuple[dict, dict, tu
             if first + k in shown:
                 strip.append(torch.cat([_thumbnail(images[k]), _thumbnail(my_images[k])], 1))
         first += len(images)
-    row, alone = quality.figures(), {}
+    row = quality.figures()
+    alone: dict[str, float] = {}
     for watched, path, figures in zip(both, paths, (row, alone)):
         if "jitter" in judges.metrics:
             figures["jitter"] = jitter(watched.landmarks)
@@ -356,7 +357,8 @@ class Quality:
     """PSNR and SSIM of frames that arrive in pieces: means over frames (torchmetrics)."""
 
     def __init__(self, metrics: Sequence[str]) -> None:
-        self.metrics, self.sums, self.frames = [m for m in metrics if m in ("psnr", "ssim")], {}, 0
+        self.metrics, self.frames = [m for m in metrics if m in ("psnr", "ssim")], 0
+        self.sums: dict[str, float] = {}
 
     def add(self, mine: Tensor, real: Tensor) -> None:
         """Frames [B,3,H,W] in 0..1."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ..errors import InputError, UsageError, WeightsError
+from ..face.landmarker import Landmarker
 from ..face.raster import face_square
 from ..face.tracker import FaceTracker
 
@@ -63,6 +64,7 @@ class EmotionFeatures(nn.Module):
         if self.reader == "tracker":
             crops = face_square(images, landmarks, self.dims.crop, self.dims.margin) * 2 - 1
             net = self.network
+            assert isinstance(net, Landmarker)
             return net.summary(net.late(net.middle(net.early(crops)))).float()
         grey = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
         return self.network(face_square(grey, landmarks, 64, 1.2) * 2 - 1).mean((2, 3))

@@ -138,8 +138,8 @@ def draw_grid(columns: Sequence[str], rows: Sequence[Row], path: Path) -> None:
         line[0].set_ylabel(label.replace("+", "\n+ "), fontsize=8)
     for axis, column in zip(axes[0], columns, strict=True):
         axis.set_title(column, fontsize=8)
-    with PartFile(path) as part:
-        figure.savefig(part.path, dpi=130, format="png")
+    with PartFile(path) as written:
+        figure.savefig(written.path, dpi=130, format="png")
 
 
 def draw_tokens(scene: Scene, path: Path, seed: int = 0) -> None:
@@ -160,7 +160,9 @@ def draw_tokens(scene: Scene, path: Path, seed: int = 0) -> None:
     parts = np.split(places, np.cumsum([len(t) for t in tokens])[:-1])
     for number, ((name, marker), part) in enumerate(zip(groups, parts, strict=True)):
         inside = "none" if marker == "s" else f"C{number}"  # or unseen emotions would hide the basics that they lie on
-        axis.scatter(*part.T, marker=marker, s=22, label=name, edgecolors=f"C{number}", facecolors=inside)
+        axis.scatter(
+            part[:, 0], part[:, 1], marker=marker, s=22, label=name, edgecolors=f"C{number}", facecolors=inside
+        )
     axis.set(xticks=[], yticks=[])
     axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     with PartFile(path) as part:

@@ -96,6 +96,7 @@ class Identity(nn.Module):
         """The largest face of each uint8 [H,W,3] picture: [N,features]. Raises InputError where there is none."""
         faces = []
         for number, picture in enumerate(pictures):
+            assert self.tracker is not None, "only `load` brings one"
             found = self.tracker(picture)
             if not found:
                 raise InputError(f"Picture {number} shows no face that can be found; identity cannot be measured.")
@@ -122,7 +123,7 @@ def level(picture: Tensor, landmarks: Tensor, size: int = SIZE, margin: float = 
     theta = torch.cat([turn * 2 / extent[:, None], (middle * 2 / extent - 1)[:, None]], 1)
     shrink = max(1, int(2 * float(turn.norm() / 2**0.5) / size))  # larger faces are averaged first, not skipped over
     image = F.avg_pool2d(picture.permute(2, 0, 1)[None].float() / 255, shrink)
-    grid = F.affine_grid(theta[None], (1, 3, size, size), align_corners=False)
+    grid = F.affine_grid(theta[None], [1, 3, size, size], align_corners=False)
     return F.grid_sample(image, grid, align_corners=False, padding_mode="border")[0]
 
 
@@ -177,17 +178,19 @@ def evaluate(
     for name, (pitch, yaw) in TURNS.items():
         pose = torch.tensor([[math.radians(pitch), math.radians(yaw), 0.0, 0.0, 0.0, 0.0]])
         shown[name] = (*spoken["neutral"], pose)
+    hef = talker.hef
+    assert hef is not None, "identity is measured of the generator"
     kept: dict[str, dict[str, list[float]]] = {}
     for (photo, smile), own in zip(people, neutral, strict=True):
         portrait = fit_portrait(talker.face_model, photo.image, photo.landmarks)
-        motion, source = FaceMotion(talker.face_model, portrait), talker.hef.source(portrait)
+        motion, source = FaceMotion(talker.face_model, portrait), hef.source(portrait)
         plain = portrait.image[None]
         keep(save, f"{photo.person}.photo", pixels(portrait.image))
         keep(save, f"{photo.person}.smiling", smile.image)
         for emotion, (beta, sigma, pose) in shown.items():
             for i in at.tolist():
                 geometry = motion.frame(beta[i : i + 1], pose)
-                frame = talker.hef(source, geometry, beta[i : i + 1], pose, sigma[i : i + 1])
+                frame = hef(source, geometry, beta[i : i + 1], pose, sigma[i : i + 1])
                 picture = pixels(frame[0])
                 keep(save, f"{photo.person}.{emotion}.{i}", picture)
                 face = geometry.face[0, 0] > 0.5

@@ -57,6 +57,9 @@ class _Block(nn.Module):
 class EfficientNetLite0(nn.Module):
     """ImageNet features of a face: [B,1280] for Fréchet distances, maps for perceptual ones."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         for name, values in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):  # ImageNet's

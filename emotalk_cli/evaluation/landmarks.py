@@ -23,12 +23,11 @@ import torch
 
 from ..face.detector import overlap
 from ..face.landmarker import LEFT_CORNER, RIGHT_CORNER, crop_frames
-from ..face.topology import INNER_LIPS, LEFT_EYE, N_SKIN, N_VERTICES, OUTER_LIPS, RIGHT_EYE
+from ..face.topology import BROWS, INNER_LIPS, LEFT_EYE, N_SKIN, N_VERTICES, OUTER_LIPS, RIGHT_EYE
 from ..face.tracker import Face, FaceTracker
 from ..media.ffmpeg import read_frames
 from ..training.data.faces import SETS, Labelled, MeshWarp, load_faces, moved
 from ..training.data.mouths import openings, random_mouth
-from ..training.tasks.tracker import BROWS
 
 REGIONS = {
     "lips": np.array(INNER_LIPS + OUTER_LIPS),

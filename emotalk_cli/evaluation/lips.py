@@ -73,7 +73,8 @@ class Lips:
     def grid(self) -> dict[str, dict[str, float]]:
         """Agreement with GRID's tracked mouth at neutral, and at each basic emotion with intensity 3."""
         clips = [clip for clip in corpus.grid(self.data, self.basis) if clip.name in self.held["grid"]]
-        opening, width = [clip.gaps.mean(1) for clip in clips], [clip.widths.mean(1) for clip in clips]
+        opening = [clip.gaps.mean(1) for clip in clips if clip.gaps is not None]
+        width = [clip.widths.mean(1) for clip in clips if clip.widths is not None]
         report = {}
         for name in prototypes.BASICS:
             both = [self.motion(clip, name, 1.0 if name == "neutral" else 3.0) for clip in clips]

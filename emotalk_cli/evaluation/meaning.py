@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..emotions.atlas import BASICS, CHANNELS, CLASSES, FACE, components
+from ..constants import BASICS
+from ..emotions.atlas import CHANNELS, CLASSES, FACE, components
 from ..emotions.atlas import FACE as NAMES
 from ..training.data.lexicon import measuring, signs
 
@@ -185,7 +186,9 @@ def main() -> None:
     talker = EmoTalk.load(options.weights, "cpu", "geometry")
     report = {"classes": classes(lambda texts: talker.ame.scores(talker.ame.text(texts)))}
     with torch.inference_mode():
-        report["behaviour"] = faces(lambda texts: talker.ame.behaviour(talker.ame.text(texts)))
+        behaviour = talker.ame.behaviour
+        assert behaviour is not None, "our own space has one"
+        report["behaviour"] = faces(lambda texts: behaviour(talker.ame.text(texts)))
         report["EAC"] = faces(lambda texts: torch.stack([talker.expression(text, 3.0)[0] for text in texts]))
     text = json.dumps(report, indent=1)
     print(text)

@@ -67,6 +67,6 @@ class PerceptualDistance(nn.Module):
         stages = list(zip(self.features(images), self.features(targets), strict=True))
         for made, real in stages:
             error = (F.normalize(made, dim=1) - F.normalize(real, dim=1)).square().sum(1, keepdim=True)
-            weight = F.adaptive_avg_pool2d(masks, error.shape[2:])
+            weight = F.adaptive_avg_pool2d(masks, (error.shape[2], error.shape[3]))
             total += (error * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-6)
         return total / len(stages)

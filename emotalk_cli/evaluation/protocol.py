@@ -17,6 +17,7 @@ from ..examples import example
 from ..media.audio import syllables
 from ..media.ffmpeg import read_frames
 from ..media.video import VideoWriter
+from ..settings import GenerateOptions
 from ..training.data.shards import Shard
 from .evaluate import Pair
 
@@ -73,7 +74,7 @@ def generate(
                     del rows[ROWS[kind]]
                     continue
                 intensity = clip.labels.intensity
-                options = {"intensity": intensity, "framing": "full", "pose": "still", "seed": seed}
+                options: GenerateOptions = {"intensity": intensity, "framing": "full", "pose": "still", "seed": seed}
                 talker.generate(first, sound, emotion, made, sidecar=False, **options)
             if ROWS[kind] in rows:
                 rows[ROWS[kind]].append(Pair(name, made, real))
@@ -89,7 +90,7 @@ def self_made(
     out.mkdir(parents=True, exist_ok=True)
     sound, pairs = out / "syllables.wav", []
     _write_wave(sound, syllables())
-    options = {"pose": "still", "framing": "full", "seed": seed, "sidecar": False}
+    options: GenerateOptions = {"pose": "still", "framing": "full", "seed": seed, "sidecar": False}
     for number, style in enumerate(STYLES):
         real, made, first = out / f"{style}.mp4", out / f"{style}.again.mp4", out / f"{style}.png"
         talker.generate(example("portrait.png"), sound, style, real, **options | {"framing": "crop"})

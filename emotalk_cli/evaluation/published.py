@@ -104,7 +104,7 @@ FIVE = ((33, 133), (362, 263), (1,), (61,), (291,))  # vertices whose means are 
 class _Residual(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.shortcut_layer = nn.MaxPool2d(1, stride)
+        self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)
         if inputs != outputs:
             project = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
             self.shortcut_layer = nn.Sequential(project, nn.BatchNorm2d(outputs))
@@ -178,6 +178,9 @@ class EmotionFAN(nn.Module):
 class AffectNet(nn.Module):
     """ResNet-50 that was trained on AffectNet (Mollahosseini et al. 2017): 2048 features of a face, for eq. 6."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.net = torchvision.models.resnet50(weights=None)
@@ -249,9 +252,9 @@ class SyncNet(nn.Module):
             seen.append(self.lips(clips.to(device)).cpu())
             pieces = torch.stack([cepstra[None, :, 4 * i : 4 * i + 20] for i in rows])
             heard.append(self.sound(pieces.to(device)).cpu())
-        seen, heard = torch.cat(seen), F.pad(torch.cat(heard), (0, 0, OFFSETS, OFFSETS))
-        shifted = heard.unfold(0, 2 * OFFSETS + 1, 1).transpose(1, 2)  # [windows, offsets, 1024]
-        distance = (seen[:, None] - shifted + 1e-6).norm(dim=2).mean(0)
+        lips, padded = torch.cat(seen), F.pad(torch.cat(heard), (0, 0, OFFSETS, OFFSETS))
+        shifted = padded.unfold(0, 2 * OFFSETS + 1, 1).transpose(1, 2)  # [windows, offsets, 1024]
+        distance = (lips[:, None] - shifted + 1e-6).norm(dim=2).mean(0)
         best = int(distance.argmin())
         return float(distance.median() - distance[best]), best - OFFSETS
 
@@ -398,7 +401,7 @@ def add(name: str, file: str | os.PathLike) -> Path:
     model = _fill(name, tensors, str(path))
     return checkpoints.save(
         name,
-        (model.net if judge.inner else model).state_dict(),
+        _inner(model, judge).state_dict(),
         {},
         folder(),
         data=judge.source,
@@ -425,10 +428,15 @@ def _read(path: Path) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
+def _inner(model: nn.Module, judge: Judge) -> nn.Module:
+    """The part of a model that a published file holds."""
+    return model.get_submodule("net") if judge.inner else model
+
+
 def _fill(name: str, tensors: dict[str, Tensor], source: str) -> nn.Module:
     judge = JUDGES[name]
     model = judge.build()
-    target = model.net if judge.inner else model
+    target = _inner(model, judge)
     kept = {key: value for key, value in tensors.items() if not re.match(judge.ignored, key)}
     wanted = target.state_dict()
     for key, value in wanted.items():  # old files lack counters that nothing reads

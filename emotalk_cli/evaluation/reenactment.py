@@ -62,7 +62,8 @@ def eyes_box(landmarks: Tensor) -> Tensor:
 @torch.inference_mode()
 def evaluate(model: FaceModel, hef: HEF, filmed: Iterator[list[Photo]]) -> dict[str, dict[str, dict[str, float]]]:
     """Means by region, method (copy, geometry, hef) and measure (psnr, ssim, perceptual)."""
-    judge, sums = PerceptualDistance(), {}
+    judge = PerceptualDistance()
+    sums: dict[str, dict[str, dict[str, list[float]]]] = {}
     for first, *others in filmed:
         fit = fit_portrait(model, first.image, first.landmarks)
         source = hef.source(fit)

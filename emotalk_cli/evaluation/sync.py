@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from ..media.ffmpeg import read_frames
+from ..settings import GenerateOptions
 
 FACE = "london_neutral/014_03.jpg"
 CLOSED = 0.02  # outer eye distances, 1.8 mm
@@ -100,7 +101,7 @@ def render(data: Path, out: Path, counts: dict[str, int], emotions: list[str], g
             needless = emotion != "neutral" and name in QUIET[1:]
             if not video.exists() and not needless:
                 intensity = 1.0 if emotion == "neutral" else 3.0
-                options = {"intensity": intensity, "pose": "still", "blink": 0, "sidecar": False}
+                options: GenerateOptions = {"intensity": intensity, "pose": "still", "blink": 0, "sidecar": False}
                 talker.generate(portrait, sound, emotion, video, **options)
 
 

@@ -44,6 +44,7 @@ class Detector(nn.Module):
             stem(a), Block(a, b, 2), Block(b, c, 2), Block(c, c, dilation=2), Block(c, c, dilation=2)
         )
         self.head = nn.Conv2d(c, 6, 1)
+        assert self.head.bias is not None
         nn.init.constant_(self.head.bias, 0.0)
         nn.init.constant_(self.head.bias[:1], -3.0)
 
@@ -74,7 +75,7 @@ class Detector(nn.Module):
         kept = distinct([detection.box for detection in found], [detection.score for detection in found])
         return [found[i] for i in kept[:MOST]]
 
-    def _peaks(self, source: Tensor, least: float) -> list[tuple[float, ...]]:
+    def _peaks(self, source: Tensor, least: float) -> list[tuple[float, float, float, float, float]]:
         """Peaks of the heat over a picture [1,3,h,w]: (centre x, centre y, size, roll, score) in its px."""
         height, width = source.shape[-2:]
         found = []

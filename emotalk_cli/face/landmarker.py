@@ -102,7 +102,7 @@ class Block(nn.Module):
         self.first_norm = nn.BatchNorm2d(outputs)
         self.second = nn.Conv2d(outputs, outputs, 3, 1, dilation, dilation, bias=False)
         self.second_norm = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             pool = nn.AvgPool2d(stride) if stride != 1 else nn.Identity()
             project = nn.Conv2d(inputs, outputs, 1, bias=False)
@@ -150,6 +150,7 @@ class ShapeRegressor(nn.Module):
         self.correction = nn.Linear(local, 4 + components)
         self.mean = nn.Parameter(torch.zeros(points, 3))
         self.basis = nn.Parameter(torch.zeros(components, points, 3))
+        self.anchors: Tensor
         self.register_buffer("anchors", torch.tensor(anchors), persistent=False)
         for layer in (self.shape, self.correction):
             nn.init.normal_(layer.weight, std=0.01)

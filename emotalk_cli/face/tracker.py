@@ -110,7 +110,8 @@ class FaceTracker(nn.Module):
     def load(cls, weights: str | os.PathLike | None = None, device: str | torch.device = "cpu") -> FaceTracker:
         """The shipped tracker, in evaluation mode. Raises WeightsError (see checkpoints.load)."""
         checkpoint = checkpoints.load("tracker", weights)
-        return checkpoint.fill(cls(checkpoint.sizes(TrackerDims))).to(device, memory_format=torch.channels_last)
+        tracker = checkpoint.fill(cls(checkpoint.sizes(TrackerDims))).to(device)
+        return tracker.to(memory_format=torch.channels_last)
 
     @property
     def device(self) -> torch.device:
@@ -134,7 +135,6 @@ class FaceTracker(nn.Module):
         frames: [B,4] as `crop_frames` gives them; each further pass reads the crop that the one before found.
         closer: further passes over the mouth alone, at a resolution of its own.
         """
-        confidence = scores = points = None
         for _ in range(passes):
             frames = frames.float()
             crops = self._crops(images, frames, self.dims.crop, self.dims.margin)
@@ -149,6 +149,7 @@ class FaceTracker(nn.Module):
     def _closer(self, images: Sequence[Tensor], points: Tensor) -> Tensor:
         """Landmarks [B,478,3] px with those of mouth and chin as the mouth's own network sees them."""
         frames, mouth, margin = mouth_frames(points), self.mouth, self.dims.mouth_margin
+        assert mouth is not None
         seen = placed(mouth(self._crops(images, frames, self.dims.mouth_crop, margin))[0], frames, margin)
         points = points.clone()
         points[:, mouth.vertices] = torch.lerp(points[:, mouth.vertices], seen, mouth.share[:, None])
@@ -164,7 +165,15 @@ class FaceTracker(nn.Module):
         arrays = points.float().cpu().numpy()
         faces = []
         for i, (landmarks, box) in enumerate(zip(arrays, _bounds(points), strict=True)):
-            faces.append(Face(landmarks, tuple(box), float(confidence[i]), scores[i].cpu().numpy(), rotations[i]))
+            faces.append(
+                Face(
+                    landmarks,
+                    (box[0], box[1], box[2], box[3]),
+                    float(confidence[i]),
+                    scores[i].cpu().numpy(),
+                    rotations[i],
+                )
+            )
         return faces
 
     @torch.inference_mode()

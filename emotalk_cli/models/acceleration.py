@@ -26,7 +26,8 @@ class Steady:
     def __init__(self, prepare: Callable[[Function, Sequence[Tensor]], Function], function: Function):
         """prepare: makes the fast form of `function` for tensors of these shapes."""
         self._prepare, self._function = prepare, function
-        self._count, self._fast = 0, None
+        self._count, self._shared = 0, [False]
+        self._fast: Function | None = None
 
     def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Tensors [B,...]; those [1,...] when B > 1 are shared by the batch. Returns tensors of its own, [B,...]."""

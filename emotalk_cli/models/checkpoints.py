@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -175,7 +176,7 @@ def save(
         tensor = tensor.detach().cpu().contiguous()
         return tensor.half() if half and tensor.is_floating_point() else tensor
 
-    described = dataclasses.asdict(dims) if dataclasses.is_dataclass(dims) else dict(dims)
+    described = dict(dims) if isinstance(dims, Mapping) else dataclasses.asdict(dims)
     metadata = {
         "model": name,
         "dims": json.dumps(described),

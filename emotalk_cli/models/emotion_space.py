@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..emotions.atlas import BASICS, CLASSES, mixed, nearest, states
+from ..constants import BASICS
+from ..emotions.atlas import CLASSES, mixed, nearest, states
 from ..emotions.blends import check_weights, parse_blend
 from ..errors import WeightsError
 from . import checkpoints
@@ -33,7 +35,7 @@ class AME(nn.Module):
         tokenizer: Callable[[Sequence[str]], Tensor],
         space: str,
         *,
-        image_tower: nn.Module | None = None,
+        image_tower: Any | None = None,
         audio_tower: AudioTower | None = None,
         behaviour: Behaviour | None = None,
         anchors: Tensor | None = None,
@@ -45,7 +47,9 @@ class AME(nn.Module):
         """
         super().__init__()
         self.text_tower, self.tokenizer, self.space = tower, tokenizer, space
-        self.image_tower, self.audio_tower, self.behaviour = image_tower, audio_tower, behaviour
+        self.image_tower: Any | None = image_tower
+        self.audio_tower, self.behaviour = audio_tower, behaviour
+        self.anchors: Tensor | None
         self.register_buffer("anchors", anchors, persistent=False)
 
     @classmethod
@@ -75,7 +79,7 @@ class AME(nn.Module):
     @property
     def merges(self) -> list[tuple[int, int]]:
         """The byte pairs of our own tower's tokenizer, best first, as `Tokenizer` takes them."""
-        return [tuple(pair) for pair in self.text_tower.merges.tolist()]
+        return [(first, second) for first, second in self.text_tower.get_buffer("merges").tolist()]
 
     @property
     def device(self) -> torch.device:
@@ -123,8 +127,9 @@ class AME(nn.Module):
             raise WeightsError("The weights hold no image tower (ame_image.safetensors); name the emotion in words.")
         tower = self.image_tower
         crop = tower.crop(pixels, landmarks).to(self.device)
-        points, scores = (torch.tensor(a, dtype=torch.float32, device=self.device)[None] for a in (landmarks, scores))
-        return tower(crop, tower.features(points, scores))[0]
+        points, shapes = (torch.tensor(a, dtype=torch.float32, device=self.device)[None] for a in (landmarks, scores))
+        z: Tensor = tower(crop, tower.features(points, shapes))[0]
+        return z
 
     @torch.no_grad()
     def audio(self, mels: Iterable[Tensor], level: float) -> Tensor:

@@ -11,11 +11,10 @@ from torch.nn import functional as F
 
 from ..face.landmarker import crop_frames, cut
 from ..face.procrustes import nearest_rotation
-from ..face.topology import FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
+from ..face.topology import BROWS, FACE_OVAL, INNER_LIPS, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
 from .tower import _Tower
 from .transformer import Transformer
 
-BROWS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 FOLDS = (50, 280, 101, 330, 36, 266, 205, 425, 216, 436, 1, 4, 5, 6, 98, 327, 168, 9, 8, 199, 200, 18, 202, 422)
 POINTS = tuple(dict.fromkeys([*OUTER_LIPS, *INNER_LIPS, *LEFT_EYE, *RIGHT_EYE, *BROWS, *FOLDS, *FACE_OVAL]))
 SCORES = 51  # blendshape scores of the tracker

@@ -64,8 +64,9 @@ def load_models(
     with _readable(folder), enough_memory(place), ThreadPoolExecutor(LOADERS, "emotalk-load") as pool:
         if place.type == "cpu":
             pool.submit(kernels.warm)
-        parts = [pool.submit(work) for work in (lambda: FaceModel.load(folder), follow, feel, paint)]
-        model, tracker, ame, hef = (part.result() for part in parts)
+        shape, following = pool.submit(FaceModel.load, folder), pool.submit(follow)
+        feeling, painting = pool.submit(feel), pool.submit(paint)
+        model, tracker, ame, hef = shape.result(), following.result(), feeling.result(), painting.result()
         vad, eac = VAD.load(folder).to(place), EAC.load(folder, ame.space).to(place)
     give_back_freed()
     unused = {"sync", "identity"} | ({"hef", "mouth"} if hef is None else set())  # those two only measure

@@ -73,6 +73,8 @@ class Language(_Derived):
     The coordinates that say the emotion are left out, so that nothing of faces or voices is in it.
     """
 
+    centres: Tensor
+
     def __init__(self, base: AME):
         super().__init__(base, LANGUAGE)
         with torch.no_grad():

@@ -14,7 +14,7 @@ import regex
 import torch
 from torch import Tensor, nn
 
-from .transformer import Transformer
+from .transformer import ResidualAttentionBlock, Transformer
 
 SPACE = "emotalk-2"  # the shipped emotion space
 WIDTH = 512  # of every emotion space
@@ -126,10 +126,12 @@ class TextTower(nn.Module):
         self.text_projection = nn.Parameter(width**-0.5 * torch.randn(width, WIDTH))
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         for block in self.transformer.resblocks:  # CLIP's
+            assert isinstance(block, ResidualAttentionBlock)
             nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
             nn.init.normal_(block.attn.out_proj.weight, std=(2 * width * dims.layers) ** -0.5)
-            nn.init.normal_(block.mlp.c_fc.weight, std=(2 * width) ** -0.5)
-            nn.init.normal_(block.mlp.c_proj.weight, std=(2 * width * dims.layers) ** -0.5)
+            widen, narrow = block.mlp.get_parameter("c_fc.weight"), block.mlp.get_parameter("c_proj.weight")
+            nn.init.normal_(widen, std=(2 * width) ** -0.5)
+            nn.init.normal_(narrow, std=(2 * width * dims.layers) ** -0.5)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: [B,L], L <= context, the end token the largest id, 0 after it."""

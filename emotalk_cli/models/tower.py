@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import nn
 
@@ -20,6 +20,7 @@ class _Tower(nn.Module):
 
     name: ClassVar[str]
     Dims: ClassVar[type]
+    dims: Any  # an instance of `Dims`
 
     @classmethod
     def load(cls: type[Tower], folder: Path, space: str, skip: bool = False) -> Tower | None:
@@ -40,6 +41,6 @@ class _Tower(nn.Module):
             )
         return checkpoint.fill(cls(checkpoint.sizes(cls.Dims))).requires_grad_(False)
 
-    def save(self, folder: str | os.PathLike, **provenance) -> Path:
+    def save(self, folder: str | os.PathLike[str], **provenance: Any) -> Path:
         """Write the weight file (see `checkpoints.save` for the provenance to give)."""
         return checkpoints.save(self.name, self.state_dict(), asdict(self.dims), folder, **provenance)

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,9 +95,9 @@ def _quiet_hub(reachable: bool) -> Iterator[None]:
 class _Text(nn.Module):
     """The text side of an open_clip model as a tower."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: Any):
         super().__init__()
-        self.model = model
+        self.model: Any = model
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.model.encode_text(tokens)
@@ -105,9 +106,12 @@ class _Text(nn.Module):
 class _Image(nn.Module):
     """The image side of an open_clip model, with the interface of an `ImageTower`."""
 
-    def __init__(self, model: nn.Module):
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: Any):
         super().__init__()
-        self.model = model
+        self.model: Any = model
         size = model.visual.image_size
         self.side = size if isinstance(size, int) else size[0]
         for name in ("mean", "std"):

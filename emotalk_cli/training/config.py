@@ -22,7 +22,7 @@ from ..errors import InputError, UsageError
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
 SHIPPED = Path(__file__).parent / "configs"
 Options = TypeVar("Options")
@@ -101,8 +101,8 @@ def load(source: str | os.PathLike, task: str, overrides: Sequence[str] = (), **
 
 def build(kind: type[Options], table: dict[str, Any]) -> Options:
     """A dataclass from a table of its fields; UsageError for unknown keys and values of another type."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    defaults = kind()
+    defaults: Any = kind()
+    fields = {field.name for field in dataclasses.fields(defaults)}
     values = {}
     for key, value in table.items():
         if key not in fields:

@@ -49,8 +49,8 @@ class Aligner:
 
         Words that the dictionary lacks, and that come without phones, make it [] as well.
         """
-        named = [self._name(word) for word in words]
-        if None in named:
+        named = [name for word in words if (name := self._name(word)) is not None]
+        if len(named) < len(words):
             return []
         pcm = (np.clip(wave / max(1e-6, np.abs(wave).max()) * 0.7, -1, 1) * 32767).astype("<i2").tobytes()
         decoder = self._decoder

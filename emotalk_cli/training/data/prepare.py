@@ -30,7 +30,7 @@ from torch import Tensor
 from ...errors import EmoTalkError, InputError, UsageError
 from ...face.fit import Pose, crop_box, cut, fit_appearance, fit_shape
 from ...face.model import FaceModel
-from ...face.tracker import FaceTracker
+from ...face.tracker import Face, FaceTracker
 from ...media import audio
 from ...media.ffmpeg import read_frames
 from ...media.files import replaced
@@ -196,7 +196,8 @@ def track(tracker: FaceTracker, video: Path) -> tuple[np.ndarray, np.ndarray]:
 
     Raises InputError for a video that is too short, damaged or shows no face.
     """
-    faces, chunk = [], []
+    faces: list[Face | None] = []
+    chunk: list[np.ndarray] = []
     for frame in frames_of(video):
         chunk.append(frame)
         if len(chunk) == TRACKED_AT_ONCE:
@@ -240,7 +241,7 @@ def make_clip(source: Source, out: Path, size: int, tracker: FaceTracker, model:
                          f"{len(wave) / audio.SAMPLE_RATE:.1f} s of sound.")  # fmt: skip
     points = points[:length]
     left, top, side = box = crop_box(np.median(points, 0))
-    frames, middle = [], None
+    frames = []
     for number, frame in enumerate(frames_of(source.video)):
         if number == length:
             break
@@ -250,12 +251,18 @@ def make_clip(source: Source, out: Path, size: int, tracker: FaceTracker, model:
         frames.append(file.getvalue())
         if number == length // 2:
             middle = torch.tensor(crop).permute(2, 0, 1).float() / 255
-    points = torch.tensor((points - [left, top, 0]) * (size / side), dtype=torch.float32)
-    alpha, beta, pose = fit_clip(model, points)
+    placed = torch.tensor((points - [left, top, 0]) * (size / side), dtype=torch.float32)
+    alpha, beta, pose = fit_clip(model, placed)
     at = slice(length // 2, length // 2 + 1)
     middle_pose = Pose(pose.rotation[at], pose.scale[at], pose.translation[at])
-    delta, gamma = fit_appearance(model, middle, points[length // 2], beta[length // 2], middle_pose)
-    fitted = {"landmarks": points, "alpha": alpha, "beta": beta, "delta": delta[0], "gamma": gamma[0]}
+    delta, gamma = fit_appearance(model, middle, placed[length // 2], beta[length // 2], middle_pose)
+    fitted: dict[str, Tensor] = {
+        "landmarks": placed,
+        "alpha": alpha,
+        "beta": beta,
+        "delta": delta[0],
+        "gamma": gamma[0],
+    }
     fitted |= {"pose": pose.vector(size), "scores": torch.from_numpy(scores[:length])}
     wave = wave[: length * audio.SAMPLES_PER_FRAME]
     return shards.write(out, source.labels, frames, wave, fitted, size, _made_from(source, size))

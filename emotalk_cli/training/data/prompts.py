@@ -162,7 +162,7 @@ def words() -> Table:
 def more_words() -> Table:
     """The wide vocabulary and the regular forms of all labelled words, without the core."""
     core, wide = words(), _labelled("more", "language")
-    table = {}
+    table: Table = {}
     for word, target in (core | wide).items():
         table |= dict.fromkeys((form for form in inflected(word) if not lexicon.is_measuring(form)), target)
     table |= wide

@@ -27,16 +27,8 @@ from ...models.audio_tower import AudioDims, AudioTower
 from ...models.emotion_space import AME
 from ..config import Config
 from ..config import build as build_options
+from ..data.emodb import CLASSES, NEUTRAL, PROMPTS
 
-CLASSES = {  # sixth letter of EmoDB's names -> the prompt, and others that mean the same
-    "W": ("angry", "furious", "enraged", "anger"),
-    "L": ("bored", "boredom", "uninterested"),
-    "E": ("disgusted", "disgust", "disgusting"),
-    "A": ("fearful", "afraid", "scared", "anxious", "fear"),
-    "F": ("happy", "joyful", "happiness", "joy"),
-    "T": ("sad", "unhappy", "sadness", "grief"),
-    "N": ("neutral", "calm", "a neutral voice"),
-}
 # What a voice of each class may say, from the least to the most aroused: the target of a recording lies between two.
 LADDERS = {
     "W": ("annoyed", "angry", "furious"),
@@ -47,8 +39,6 @@ LADDERS = {
     "T": ("melancholic", "sad", "crying"),
     "N": ("neutral", "neutral", "serious"),
 }
-PROMPTS = [words[0] for words in CLASSES.values()]
-NEUTRAL = list(CLASSES).index("N")
 TEMPERATURE = 0.1
 OTHERS = 60  # recordings of other corpora in the discriminant analysis
 SHARPNESS = 0.3  # of its logits, which are too sure of themselves for voices it does not know
@@ -197,7 +187,7 @@ class AudioTask:
         self.faces = faces
         self.space = ame.space
         dims = AudioDims(anchors=len(CLASSES), output=self.prompts.shape[1], space=ame.space)
-        self.model: nn.Module = AudioTower(dims)
+        self.model = AudioTower(dims)
         self.helpers: dict[str, nn.Module] = {}
         self.steps = dict(zip(map(id, self.kept), self._ladder(ame)))
         self._discriminate()
@@ -217,20 +207,20 @@ class AudioTask:
         other = [window(mel) for corpus in self.others for mel in corpus[: OTHERS // max(1, len(self.others))]]
         mels = [part for mels in (*rounds, torch.stack(other) if other else plain[:0]) for part in mels.split(64)]
         found = torch.cat([model.statistics(part) for part in mels])
-        model.standard.running_mean.copy_(found.mean(0))
-        model.standard.running_var.copy_(found.var(0))
+        model.standard.get_buffer("running_mean").copy_(found.mean(0))
+        model.standard.get_buffer("running_var").copy_(found.var(0))
         model.standard.momentum = 0.0  # what the analysis was made on stays
-        found = model.standard.eval()(found).clamp(-4, 4).numpy()
+        standard = model.standard.eval()(found).clamp(-4, 4).numpy()
         labels = np.array([voice.label for voice in self.kept] * len(rounds) + [NEUTRAL] * len(other))
         even = np.full(len(CLASSES), 1 / len(CLASSES))
         analysis = LinearDiscriminantAnalysis("lsqr", shrinkage=self.options.shrinkage, priors=even)
-        analysis.fit(found, labels)
+        analysis.fit(standard, labels)
         model.direct.weight.copy_(torch.from_numpy(analysis.coef_))
         model.direct.bias.copy_(torch.from_numpy(analysis.intercept_))
         model.direct.requires_grad_(False)
         model.sharpness.fill_(SHARPNESS)
-        model.head[-1].weight.zero_()
-        model.head[-1].bias.zero_()
+        for parameter in model.head[-1].parameters():
+            parameter.zero_()
 
     def _ladder(self, ame: AME) -> Tensor:
         """[N,512]: the text's z at each kept voice's place, by arousal among its speaker's of the same class.
@@ -265,7 +255,8 @@ class AudioTask:
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """mel [B,80,200], text and image targets [B,512], labels' weights [B,7]."""
-        mels, labels, steps = [], [], []
+        mels, labels = [], []
+        steps: list[Tensor | None] = []
         for _ in range(size):
             if self.others and rng.random() < self.options.other:
                 corpus = self.others[rng.integers(len(self.others))]

@@ -170,6 +170,7 @@ class VideoEAC:
 
     def _heard(self, clip: Shard, rng: np.random.Generator) -> Tensor:
         """A window of the sound as the audio tower hears it [80,200], silence after its end."""
+        assert self.tower is not None
         mel, wanted = normalise(audio.log_mel(clip.sound()), audio.level(clip.sound())), self.tower.dims.window
         start = int(rng.integers(max(1, mel.shape[1] - wanted + 1)))
         part = mel[:, start : start + wanted]
@@ -192,7 +193,9 @@ class VideoEAC:
         if said is not None:
             with torch.no_grad():
                 rest = self.rest.expand(len(batch["mel"]), -1)
-                known = self.ear.window(batch["mel"], rest, torch.ones_like(batch["mu"]))[2].softmax(2)
+                said_there = self.ear.window(batch["mel"], rest, torch.ones_like(batch["mu"]))[2]
+                assert said_there is not None
+                known = said_there.softmax(2)
             known = known.repeat(times, 1, 1)
             terms["closed"] = terms["closed"] + F.cross_entropy(said.transpose(1, 2).float(), known.transpose(1, 2))
         loss = sum(getattr(self.options, name) * term for name, term in terms.items())
@@ -246,6 +249,7 @@ class VideoEAC:
         rendered, mask = self.renderer(alpha, beta, delta, gamma, shards.to_pose(vector, self.options.size))
         emo = beta.new_zeros(())
         if wanted is not None:
+            assert self.phi is not None
             emo = emotion_loss(self.phi(blended(rendered, mask, image), landmarks), wanted)
         rec = reconstruction_loss(rendered, mask, image)
         return torch.stack([emo, emo.new_tensor(len(beta)), rec, mask.sum()])

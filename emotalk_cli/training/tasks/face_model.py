@@ -247,8 +247,8 @@ def expression_residuals(model: FaceModel, data: Path, held_out: dict) -> np.nda
         neutral, smile = (to_model_space(model.mean.numpy(), labels["landmarks"][row[n]]) for n in (name, pair))
         samples += explain(basis, (smile - neutral)[None], np.arange(N_VERTICES))
     mean, mirror = model.mean.numpy(), model.mirror.numpy()
-    samples = np.array(samples)
-    smiles = principal(np.concatenate([samples, samples[:, mirror] * [-1, 1, 1]]), 5)
+    shapes = np.array(samples)
+    smiles = principal(np.concatenate([shapes, shapes[:, mirror] * [-1, 1, 1]]), 5)
 
     tracks = np.load(data / "grid/tracks.npz")
     known = tracks["landmark_index"]
@@ -304,13 +304,13 @@ def learn_texture(model: FaceModel, data: Path, held_out: dict, size: int) -> di
         textures.append(fit.unwrap(model, torch.tensor(image).permute(2, 0, 1), points)[0])
         alpha, beta, pose = fit.fit_shape(model, points[None])
         normals.append(fit.camera_normals(model, beta, pose, size)[0])
-    textures, normals = torch.stack(textures), torch.stack(normals)
-    albedo = textures.mean(0, keepdim=True).expand(len(textures), -1, -1, -1)
+    colours, facing = torch.stack(textures), torch.stack(normals)
+    albedo = colours.mean(0, keepdim=True).expand(len(colours), -1, -1, -1)
     mean = albedo[:1]
     for _ in range(3):
-        gamma = fit.fit_illumination(textures, normals, mean.expand_as(textures), mask)
-        light = shade(normals, gamma).clamp_min(0.15)
-        albedo = (textures / light).clamp(0, 1.5)
+        gamma = fit.fit_illumination(colours, facing, mean.expand_as(colours), mask)
+        light = shade(facing, gamma).clamp_min(0.15)
+        albedo = (colours / light).clamp(0, 1.5)
         mean = albedo.median(0, keepdim=True).values
     both = torch.cat([albedo, albedo.flip(-1)])
     centred = ((both - mean) * mask).flatten(1)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...evaluation.identity import SIZE, Identity, level, separation
@@ -66,7 +66,7 @@ def disturbed(face: np.ndarray, rng: np.random.Generator) -> Tensor:
     angle, zoom = rng.normal(0, 0.06), SIZE / STORED * np.exp(rng.normal(0, 0.05))
     turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     theta = torch.tensor(np.concatenate([turn, rng.normal(0, 0.03, (2, 1))], 1), dtype=torch.float32)
-    x = F.grid_sample(x, F.affine_grid(theta[None], (1, 3, SIZE, SIZE), align_corners=False), align_corners=False)
+    x = F.grid_sample(x, F.affine_grid(theta[None], [1, 3, SIZE, SIZE], align_corners=False), align_corners=False)
     if rng.random() < 0.5:
         x = x.flip(-1)
     x = x.clamp(0, 1) ** float(rng.uniform(0.6, 1.6)) * torch.tensor(rng.uniform(0.7, 1.3, (3, 1, 1))).float()
@@ -92,11 +92,13 @@ class IdentityTask:
     def __init__(self, samples: Path, config: Config):
         """samples: HEF's (`hef_pairs.prepare`)."""
         torch.manual_seed(config.seed)
-        self.model, self.helpers, self.rate = Identity(), {}, config.rate
+        self.model, self.rate = Identity(), config.rate
+        self.helpers: dict[str, nn.Module] = {}
         pictures, names = faces(samples)
         whose = [person(name) for name in names]
         aside = {f"london {number}" for number in VALIDATION}
-        self.pictures, self.people = pictures, {}
+        self.pictures = pictures
+        self.people: dict[str, list[int]] = {}
         for row, name in enumerate(whose):
             if name not in aside:
                 self.people.setdefault(name, []).append(row)

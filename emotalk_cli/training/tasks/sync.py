@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError
@@ -51,7 +51,7 @@ def talks(data: Path, test: bool, limit: int) -> list[Talk]:
     tracks = np.load(data / "grid/tracks.npz")
     index, landmarks = tracks["landmark_index"], tracks["landmarks"]
     ends = np.cumsum(tracks["length"])
-    found = []
+    found: list[Talk] = []
     for name, start, end in zip(tracks["name"], ends - tracks["length"], ends, strict=True):
         if (str(name) in held_out) != test or len(found) == limit:
             continue
@@ -75,7 +75,8 @@ class SyncTask:
     def __init__(self, data: Path, config: Config) -> None:
         self.options, self.rate = configs.build(Options, config.task), config.rate
         self.talks, self.tests = (talks(data, test, self.options.clips) for test in (False, True))
-        self.model, self.helpers = SyncJudge(), {}
+        self.model = SyncJudge()
+        self.helpers: dict[str, nn.Module] = {}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """AdamW."""
@@ -102,13 +103,16 @@ class SyncTask:
         frame = torch.arange(count, device=logits.device)
         wanted = torch.exp(-((frame[:, None] - frame) ** 2) / 0.7)  # neighbours look alike
         wanted = (wanted / wanted.sum(1, keepdim=True)).expand(len(logits), -1, -1)
-        loss = sum(F.cross_entropy(x.flatten(0, 1), wanted.flatten(0, 1)) for x in (logits, logits.transpose(1, 2))) / 2
+        both = (F.cross_entropy(x.flatten(0, 1), wanted.flatten(0, 1)) for x in (logits, logits.transpose(1, 2)))
+        loss = sum(both, logits.new_zeros(())) / 2
         yield "sync", loss, {"loss": loss}
 
     def validate(self, model: SyncJudge) -> dict[str, float]:
         """Held-out clips, in time and with the sound of another clip: confidence, and the share found in time."""
         device = next(model.parameters()).device
-        true, false, hits = [], [], []
+        true: list[float] = []
+        false: list[float] = []
+        hits: list[bool] = []
         for number, talk in enumerate(self.tests):
             other = self.tests[(number + 1) % len(self.tests)]
             for source, found in ((talk, true), (other, false)):

@@ -11,11 +11,12 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import UsageError
@@ -33,7 +34,7 @@ from ...face.landmarker import (
     placed,
 )
 from ...face.procrustes import similarity_of_arrays
-from ...face.topology import INNER_LIPS, LEFT_EYE, LIP_PAIRS, N_SKIN, OUTER_LIPS, RIGHT_EYE
+from ...face.topology import BROWS, INNER_LIPS, LEFT_EYE, LIP_PAIRS, N_SKIN, OUTER_LIPS, RIGHT_EYE
 from ...face.tracker import RIGID, FaceTracker
 from ...media.ffmpeg import read_frames
 from ...models import checkpoints
@@ -54,7 +55,6 @@ DATA = (
 OBJECTS = ("brick", "cell", "chessboard_RGB", "clock_motion", "coins", "color", "grass", "gravel", "horse", "ihc",
            "logo", "microaneurysms", "moon", "motorcycle_left", "page", "text", "hubble_deep_field",
            "retina")  # fmt: skip
-BROWS = (46, 53, 52, 65, 55, 70, 63, 105, 66, 107, 276, 283, 282, 295, 285, 300, 293, 334, 296, 336)
 
 
 def landmark_weights() -> Tensor:
@@ -275,7 +275,7 @@ def photometric(x: Tensor, rng: np.random.Generator, covered: float = 0.25) -> T
         picture = (x[i].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
         if rng.random() < 0.7:
             coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(12, 60))])[1]
-            picture = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+            picture = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
         else:
             picture = cv2.medianBlur(np.ascontiguousarray(picture), int(rng.choice([3, 5])))
         x[i] = torch.from_numpy(picture).permute(2, 0, 1).float() / 255
@@ -337,8 +337,8 @@ def landmark_batch(
     rows[plain] -= rows[plain] % stride
     video = rng.random(faces) < 0.07
     rows[video] = rng.integers(photos, len(bank.pictures), int(video.sum()))
-    rows = torch.from_numpy(rows)
-    crops, local, flipped = random_crops(bank, rows, dims.crop, dims.margin, (0.45, 0.25, 0.13), rng)
+    chosen = torch.from_numpy(rows)
+    crops, local, flipped = random_crops(bank, chosen, dims.crop, dims.margin, (0.45, 0.25, 0.13), rng)
     local[flipped] = local[flipped][:, bank.mirror]
     scores = bank.scores[rows]
     scores[flipped] = scores[flipped][:, bank.score_mirror]
@@ -366,7 +366,7 @@ def landmark_batch(
         np.stack([scale * np.sin(turn), scale * np.cos(turn), shift[:, 1]], 1),
     ], 1)  # fmt: skip
     grid = F.affine_grid(
-        torch.from_numpy(theta.astype(np.float32)), (count, 3, dims.crop, dims.crop), align_corners=False
+        torch.from_numpy(theta.astype(np.float32)), [count, 3, dims.crop, dims.crop], align_corners=False
     )
     crops = torch.cat([crops, F.grid_sample(negatives, grid, padding_mode="border", align_corners=False)])
     order = torch.empty(size, dtype=torch.long)
@@ -438,6 +438,7 @@ def mouth_loss(outputs: tuple[Tensor, Tensor], batch: dict[str, Tensor], weights
 def validate_mouth(tracker: FaceTracker, photos: list[Labelled]) -> dict[str, float]:
     """Lips' error (% of the outer-eye distance) over photos, r and slope of the opening where lips are apart."""
     errors, found, true = [], [], []
+    assert tracker.mouth is not None
     vertices = tracker.mouth.vertices.numpy()
     for i, photo in enumerate(photos):
         frame = mouth_frames(torch.from_numpy(photo.landmarks[None]))
@@ -454,15 +455,15 @@ def validate_mouth(tracker: FaceTracker, photos: list[Labelled]) -> dict[str, fl
         errors.append(100 * np.linalg.norm(points[lips, :2] - photo.landmarks[lips, :2], axis=1).mean() / eyes)
         found.append(openings(points))
         true.append(openings(photo.landmarks))
-    found, true = np.array(found), np.array(true)
-    apart = true > 5
-    slope = float(np.polyfit(true[apart], found[apart], 1)[0])
+    read, real = np.array(found), np.array(true)
+    apart = real > 5
+    slope = float(np.polyfit(real[apart], read[apart], 1)[0])
     return {
         "lips": float(np.mean(errors)),
         "lips apart": float(np.mean(np.array(errors)[apart])),
-        "r": float(np.corrcoef(true[apart], found[apart])[0, 1]),
+        "r": float(np.corrcoef(real[apart], read[apart])[0, 1]),
         "slope": slope,
-        "shut": float(np.abs(found - true)[true < 2].mean()),
+        "shut": float(np.abs(read - real)[real < 2].mean()),
     }
 
 
@@ -495,8 +496,8 @@ class Scenes:
                 target, scores = warp.random_target(photo, rng, 1.2)
                 image, points = warp.move(photo.image, photo.landmarks, target, rng)
                 self.faces.append(Labelled(photo.name, image, points, scores))
-        points = torch.from_numpy(np.stack([f.landmarks for f in self.faces]).astype(np.float32))
-        self.frames = crop_frames(points).numpy()
+        marked = torch.from_numpy(np.stack([f.landmarks for f in self.faces]).astype(np.float32))
+        self.frames = crop_frames(marked).numpy()
         self.faceless = [faceless(f, rng, self.objects) for f in self.faces[::3]]
 
     def background(self, rng: np.random.Generator) -> np.ndarray:
@@ -624,7 +625,8 @@ class TrackerTask:
             raise UsageError(f"task.part={options.part} is unknown; choose {', '.join(PARTS)} or all.")
         self.rate, self.warped = config.rate, options.warped
         self.parts = PARTS if options.part == "all" else (options.part,)
-        self.helpers, self.seed = {}, config.seed
+        self.helpers: dict[str, nn.Module] = {}
+        self.seed = config.seed
         known = FaceTracker.load()
         if "mouth" in self.parts:
             photos = load_faces(data, test=False, sets=tuple(SETS))
@@ -653,6 +655,7 @@ class TrackerTask:
         else:
             fresh.landmarker = known.landmarker
         if "mouth" in self.parts:
+            assert fresh.mouth is not None
             bank = self.mouth_bank
             mean, basis = shape_basis(bank, bank.mirror, self.dims.mouth_components, self.dims.mouth_margin)
             fresh.mouth.mean.data.copy_(mean)
@@ -668,14 +671,14 @@ class TrackerTask:
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One a network; the shape basis learns at a twentieth of the rate, without decay."""
-        found = {}
+        found: dict[str, torch.optim.Optimizer] = {}
         nets = (self.model.detector, self.model.landmarker, self.model.mouth)
         for part, net in zip(PARTS, nets, strict=True):
-            if part not in self.parts:
+            if part not in self.parts or net is None:
                 continue
             slow = [p for n, p in net.named_parameters() if n in ("mean", "basis")]
             fast = [p for n, p in net.named_parameters() if n not in ("mean", "basis")]
-            groups = [{"params": fast, "weight_decay": 0.02}]
+            groups: list[dict[str, Any]] = [{"params": fast, "weight_decay": 0.02}]
             if slow:
                 groups.append({"params": slow, "weight_decay": 0.0, "lr": self.rate * 0.05})
             found[part] = torch.optim.AdamW(groups, self.rate, betas=(0.9, 0.98))
@@ -693,13 +696,15 @@ class TrackerTask:
     def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
         """The detector's loss, then the landmarker's, then the mouth's."""
         if "detector" in self.parts:
-            terms = detector_loss(*self.model.detector(batch["images"]), batch)
+            heat, geometry = self.model.detector(batch["images"])
+            terms = detector_loss(heat, geometry, batch)
             yield "detector", terms["heat"] + 2 * terms["geometry"], terms
         if "landmarks" in self.parts:
             terms = landmark_loss(self.model.landmarker(batch["crops"]), batch, self.weights)
             loss = terms["final"] + 0.5 * terms["first"] + 0.3 * terms["scores"] + 0.1 * terms["confidence"]
             yield "landmarks", loss, terms
         if "mouth" in self.parts:
+            assert self.model.mouth is not None
             terms = mouth_loss(self.model.mouth(batch["mouths"]), batch, self.mouth_weights.to(batch["eyes"]))
             yield "mouth", terms["mouth"] + 0.5 * terms["mouth first"] + 1.5 * terms["opening"], terms
 
