@@ -7,8 +7,9 @@ import torch
 
 from emotalk_cli.face.fit import fit_portrait
 from emotalk_cli.face.geometry import FaceMotion
-from emotalk_cli.face.geometry.contacts import GUM_SHOWN
+from emotalk_cli.face.geometry.contacts import GUM_SHOWN, WIDEST
 from emotalk_cli.face.geometry.eyeball import GAZE
+from emotalk_cli.face.geometry.glasses import BRIDGE, held
 from emotalk_cli.face.geometry.mesh import LASH_LIMIT
 from emotalk_cli.face.model import FaceModel
 from emotalk_cli.face.raster import pixel_grid, polygon_distance, sample
@@ -266,3 +267,26 @@ def test_lashes_keep_their_length_when_lids_close_or_open_wide(motion):
         room = LASH_LIMIT * (mesh[above] - mesh[rim])[:, :2].norm(dim=1)
         assert (room >= length).float().mean() > 0.8  # where a lid's skin is gone they shorten
         torch.testing.assert_close(driven, torch.minimum(length, room), atol=0.05, rtol=0.02)
+
+
+def test_glasses_are_told_by_their_bridge_and_their_skin_keeps_to_the_skull(staring):
+    head = copy.copy(staring.head)
+    assert held(head) is None
+    x, y = head.points[BRIDGE, :2].round().int().tolist()
+    head.image = head.image.clone()
+    head.image[..., y - 2 : y + 2, x - 15 : x + 15] = 0.05
+    share = held(head)
+    assert share is not None and float(share[BRIDGE]) > 0.9 and float(share[152]) == 0
+    assert not share[LEFT_EYE + RIGHT_EYE].any()
+    assert float(share[[118, 347]].min()) > 0.9  # below the eyes, where rims lie
+
+
+def test_eyes_open_no_wider_than_eyes_do(motion):
+    beta = torch.zeros(2, 64)
+    beta[0, [INDEX["eyeWideLeft"], INDEX["eyeWideRight"]]] = 0.5
+    beta[1, [INDEX["eyeWideLeft"], INDEX["eyeWideRight"]]] = 3.0
+    points = motion.vertices(beta, STILL.expand(2, -1))
+    upper, lower = torch.tensor(LEFT_LID_PAIRS).T
+    width = (motion.points[LEFT_EYE[0]] - motion.points[LEFT_EYE[8]])[:2].norm()
+    opened = (points[:, lower, 1] - points[:, upper, 1]).amax(1) / width
+    assert opened[0] < opened[1] < 1.15 * WIDEST

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..topology import INDEX, LEFT_LID_PAIRS, LIP_PAIRS, RIGHT_LID_PAIRS
+from ..topology import INDEX, LEFT_EYE, LEFT_LID_PAIRS, LIP_PAIRS, RIGHT_EYE, RIGHT_LID_PAIRS
 from .head import Head
 
 LIP_SHARE = 0.3  # part of a lip-gap correction that the upper lip takes; the jaw takes the rest
@@ -13,6 +13,7 @@ LIP_ROUND = 0.5  # part of a parabola in the outline of an opening; the basis al
 LIP_SPAN = 2.1  # cm, half the width of that parabola
 LID_OVERLAP = 1.5  # px by which closed lids overlap, so that no sliver of the eye shows
 SHUT, EASE = 0.12, 0.5  # of the mean face's opening: eyes that stay shut; eyes that may open as wide as any
+WIDEST = 0.46  # of its width, that an eye opens: one of ten is as wide on photos of expressions, of a hundred 0.53
 LID_SHARE = 0.85  # part of a blink that the upper lid takes
 GUM_SHOWN = 0.08  # cm that a lip rises above where it bares the portrait's own teeth: what lies there is not known
 
@@ -31,6 +32,7 @@ class Contacts:
         self.lip_up = _spread(mean, LIP_PAIRS, True, 0.9, 0.45).to(device)
         self.lip_down = _spread(mean, LIP_PAIRS, False, 1.4, 0.45).to(device)
         self.lids, self.blinks, self.narrow, self._lid_spread = [], [], [], []
+        self.widths = [float((head.points[r[0]] - head.points[r[8]])[:2].norm()) for r in (LEFT_EYE, RIGHT_EYE)]
         for side, pairs in (("Left", LEFT_LID_PAIRS), ("Right", RIGHT_LID_PAIRS)):
             self._lid_spread.append([_spread(mean, pairs, upper, 0.55, 0.3).to(device) for upper in (True, False)])
             pairs = torch.tensor(pairs, device=device).T
@@ -68,6 +70,9 @@ class Contacts:
             # a squint takes its part of a narrow eye; one nearly shut does not spring open
             squint, wide = (own - gap).clamp_min(0) * (1 - narrow), (gap - own).clamp_min(0)
             eased = squint - wide * min(max((EASE - narrow) / (EASE - SHUT), 0), 1)
+            room = (WIDEST * self.widths[column] - own.amax()).clamp_min(0.1 * own.amax())
+            most = wide.amax(1, keepdim=True) / room
+            eased = eased - wide * (1 - most.tanh() / most.clamp_min(1e-3))
             gap = ((gap + eased).clamp_min(0) + LID_OVERLAP) * blink[:, column, None]
             shift = shift + (eased / 2 - LID_SHARE * gap) @ upper.T - (eased / 2 - (1 - LID_SHARE) * gap) @ lower.T
         return points + shift[..., None] * head.up

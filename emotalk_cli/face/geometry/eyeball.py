@@ -100,8 +100,8 @@ class Eye:
         # the mean of a radius that a catchlight crosses would be a ring around the pupil
         colours = torch.stack([seen[:, bins == b].quantile(IRIS_DARK, 1) for b in known], 1)
         nearest = (torch.arange(RADII, device=seen.device)[:, None] - known).abs().argmin(1)
-        profile = F.pad(colours[:, nearest][None], (2, 2), mode="replicate")
-        return F.avg_pool1d(profile, 5, 1)[0], min(shown / IRIS_SHOWN, 1.0)
+        profile = F.pad(colours[:, nearest][None], (4, 4), mode="replicate")
+        return F.avg_pool1d(F.avg_pool1d(profile, 5, 1), 5, 1)[0], min(shown / IRIS_SHOWN, 1.0)
 
     def _plain(self) -> Tensor:
         """A brown iris with its pupil in the light of the skin around: [3,RADII]."""
@@ -124,7 +124,23 @@ class Eye:
         around = F.avg_pool2d(torch.cat([self.seen * white, white[None]]), 2 * reach + 1, 1, reach)
         near = around[:3] / around[3:].clamp_min(1e-4)
         sclera = torch.lerp(mean[:, None, None], near, around[3:] / (around[3:] + 0.05))
-        return torch.lerp(iris, sclera, ((self.place - 1.05) / (IRIS_REACH - 1.05)).clamp(0, 1))
+        plain = torch.lerp(iris, sclera, ((self.place - 1.05) / (IRIS_REACH - 1.05)).clamp(0, 1))
+        mirrored, known = self._mirrored()
+        return torch.lerp(plain, mirrored, known)
+
+    def _mirrored(self) -> tuple[Tensor, Tensor]:
+        """What the portrait shows of the eyeball as far below the iris' middle as each pixel is above it, and the
+        other way round: [3,h,w], and how surely it is known, [1,h,w]. Lids hide an iris' upper part, light falls there:
+        below it has its own pattern and no catchlight."""
+        height, width = self.distance.shape
+        grid = pixel_grid(height, width, self.seen.device) + self.corner
+        down = self.along.new_tensor([-self.along[1], self.along[0]]) / self.width
+        away = (grid - self.iris) @ down
+        at = grid - 2 * away[..., None] * down - self.corner
+        at = at / at.new_tensor([width, height]) * 2 - 1
+        sure = F.avg_pool2d((self.distance > UNSEEN * self.width).float()[None], 3, 1, 1)
+        read = F.grid_sample(torch.cat([self.seen * sure, sure])[None], at[None], align_corners=False)[0]
+        return read[:3] / read[3:].clamp_min(1e-3), read[3:]
 
     def _skin(self, image: Tensor, points: Tensor) -> Callable[[Tensor], Tensor]:
         """Colour of the bare skin around the eye as a smooth function of px [...,2] -> [3,...]."""

@@ -12,6 +12,7 @@ from ..raster import boxed, doubled, extent_of, interpolate, pixel_grid, rasteri
 from ..topology import LEFT_EYE, N_SKIN, OUTER_LIPS, RIGHT_EYE
 from .contacts import Contacts
 from .eyes import Eyes
+from .glasses import held
 from .head import Head
 from .maps import Geometry
 from .mesh import Mesh
@@ -42,6 +43,7 @@ class FaceMotion:
         self.mouth = Mouth(self.head, self.contacts)
         self.seam = Seam(self.head, self.contacts)
         self.relief = Shading(self.head)
+        self.held = held(self.head)
         image = self.head.image[0]
         rows, columns = boxed(self.head.points[None, :N_SKIN], 0, CROP_SIZE)
         found, plain = palette(image[:, rows, columns])
@@ -67,7 +69,8 @@ class FaceMotion:
 
     def expressed(self, beta: Tensor) -> Tensor:
         """Landmarks [B,478,3] crop px for β [B,64] in the portrait's own pose."""
-        return self.contacts.expressed(beta, self.mouth.own_teeth)
+        points = self.contacts.expressed(beta, self.mouth.own_teeth)
+        return points if self.held is None else torch.lerp(points, self.points, self.held)
 
     @torch.inference_mode()
     def frame(self, beta: Tensor, pose: Tensor) -> Geometry:
