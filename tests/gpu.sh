@@ -34,7 +34,7 @@ bench() {
 }
 
 paper() {
-  step card 100 "$python" -m pytest -q tests/test_hef.py tests/test_speed.py -k "card or cuda or graph"
+  step card 100 "$python" -m pytest -q tests/test_card.py tests/test_hef.py -k "card or cuda"
   step paper 240 "$python" -m pytest -q --durations=5 tests/test_paper.py
 }
 

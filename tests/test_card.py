@@ -50,6 +50,13 @@ def test_kernels_of_cards_give_what_torch_gives():
     subprocess.run([sys.executable, "-c", INTERPRETED], check=True, env=environment)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")
+def test_kernels_on_the_card_itself():
+    program = INTERPRETED.replace("import torch\n", "import torch\ntorch.set_default_device('cuda')\n", 1)
+    program = program.replace("torch.Generator()", "torch.Generator('cuda')") + "assert card.usable(vertices)\n"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def frame(moving: FaceMotion, hef: HEF, source: object, framing: CropFraming, *motion: torch.Tensor) -> torch.Tensor:
     """Pixels of a few frames; inference mode, which the stand-in for a card cannot do, is left."""
     beta, sigma, pose = motion
