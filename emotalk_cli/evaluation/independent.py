@@ -25,14 +25,15 @@ STAGES = (  # of EfficientNet-Lite0: blocks, kernel, stride, expansion, channels
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )  # fmt: skip
+FINE = 5  # stages that see details: at a half to a sixteenth of the picture
 MARGIN = 1.3  # side of a face's square / longer side of its landmarks' box
 
 
 def _same(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A convolution with TensorFlow's 'same' padding of squares: the odd pixel at the bottom right."""
-    size, kernel, stride = x.shape[-1], conv.kernel_size[0], conv.stride[0]
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return conv(F.pad(x, (total // 2, total - total // 2) * 2))
+    """A convolution with TensorFlow's 'same' padding: the odd pixel at the bottom right."""
+    kernel, stride = conv.kernel_size[0], conv.stride[0]
+    high, wide = (max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[2:])
+    return conv(F.pad(x, (wide // 2, wide - wide // 2, high // 2, high - high // 2)))
 
 
 class _Block(nn.Module):
@@ -55,15 +56,11 @@ class _Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """ImageNet features of a face: [B,1280] for Fréchet distances, maps for perceptual ones."""
-
-    mean: Tensor
-    std: Tensor
+    """ImageNet features: [B,1280] of a face for Fréchet distances, maps for perceptual ones (as LPIPS without its
+    learned weights, Zhang et al. 2018: each place's vector scaled to unit length, squared distance)."""
 
     def __init__(self) -> None:
         super().__init__()
-        for name, values in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):  # ImageNet's
-            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
         self._conv_stem, self._bn0 = nn.Conv2d(3, 32, 3, 2, bias=False), nn.BatchNorm2d(32, 1e-3)
         blocks, width = [], 32
         self.ends: list[int] = []  # last block of each stage
@@ -84,10 +81,14 @@ class EfficientNetLite0(nn.Module):
         network.load_state_dict({key: value for key, value in state.items() if not key.startswith("_fc.")})
         return network.eval().requires_grad_(False)
 
-    def maps(self, images: Tensor, landmarks: Tensor) -> list[Tensor]:
-        """Feature maps of each stage and of the head."""
-        x = (face_square(images, landmarks, 224, MARGIN) - self.mean) / self.std
-        x, found = F.relu6(self._bn0(_same(self._conv_stem, x))), []
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Feature maps of each stage and of the head, of images [B,3,H,W] 0..1.
+
+        Pixels are scaled as the lite family's were in training: with ImageNet's mean and deviation instead, fewer
+        ordinary pictures are recognised, and less surely.
+        """
+        x = F.relu6(self._bn0(_same(self._conv_stem, (images * 255 - 127) / 128)))
+        found = []
         for number, block in enumerate(self._blocks):
             x = block(x)
             if number in self.ends:
@@ -95,14 +96,27 @@ class EfficientNetLite0(nn.Module):
         return [*found, F.relu6(self._bn1(self._conv_head(x)))]
 
     def forward(self, images: Tensor, landmarks: Tensor) -> Tensor:
-        return self.maps(images, landmarks)[-1].mean((2, 3))
+        return self.maps(face_square(images, landmarks, 224, MARGIN))[-1].mean((2, 3))
 
     def distance(self, mine: Tensor, real: Tensor, landmarks: Tensor) -> Tensor:
-        """[B]: how differently two pictures of a face look: squared distances of unit features, mean over places and
-        stages, as LPIPS without learned weights. Both are cut by the same landmarks [B,478,2+] px."""
-        both = zip(self.maps(mine, landmarks)[:-1], self.maps(real, landmarks)[:-1], strict=True)
-        gaps = [(F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean((1, 2)) for a, b in both]
-        return torch.stack(gaps).mean(0)
+        """[B]: how differently two pictures of a face look, mean over places and stages. Both are cut by the same
+        landmarks [B,478,2+] px."""
+        faces = (self.maps(face_square(images, landmarks, 224, MARGIN))[:-1] for images in (mine, real))
+        return torch.stack([_apart(a, b).mean((1, 2, 3)) for a, b in zip(*faces, strict=True)]).mean(0)
+
+    @torch.inference_mode()
+    def distance_within(self, mine: Tensor, real: Tensor, masks: Tensor) -> Tensor:
+        """[B]: the same of pictures as they are, in the first `FINE` stages, under masks [B,1,H,W]."""
+        total = torch.zeros(len(mine), device=mine.device)
+        for a, b in zip(self.maps(mine)[:FINE], self.maps(real)[:FINE], strict=True):
+            weight = F.adaptive_avg_pool2d(masks, a.shape[2:])
+            total += (_apart(a, b) * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-6)
+        return total / FINE
+
+
+def _apart(a: Tensor, b: Tensor) -> Tensor:
+    """Squared distance [B,1,h,w] of unit features."""
+    return (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1, keepdim=True)
 
 
 def identity() -> Feature:

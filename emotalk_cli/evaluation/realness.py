@@ -20,7 +20,7 @@ from ..face.geometry import FaceMotion
 from ..face.topology import INDEX, LEFT_EYE, OUTER_LIPS
 from ..media.audio import Recording
 from ..training.data.hef_pairs import SMILING, aligned, pairs
-from .perceptual import PerceptualDistance
+from .independent import FINE, EfficientNetLite0
 from .sheet import square
 
 REGIONS = {"mouth": (OUTER_LIPS, 1.3), "eye": (LEFT_EYE, 1.6), "cheek": ([205, 50, 117, 147, 187], 1.0)}
@@ -73,11 +73,11 @@ def accuracy(features: list[np.ndarray]) -> float:
 @torch.inference_mode()
 def evaluate(people: list[dict[str, Tensor]]) -> dict[str, float]:
     """Accuracy by region."""
-    judge, found = PerceptualDistance(), {}
+    judge, found = EfficientNetLite0.load(), {}
     for region in REGIONS:
         rows = []
         for person in people:
-            maps = judge.features(person[region])[1:]
+            maps = judge.maps(person[region])[1:FINE]
             rows.append(torch.cat([t for m in maps for t in (m.mean((2, 3)), m.std((2, 3)))], 1).numpy())
         found[region] = accuracy(rows)
     return found

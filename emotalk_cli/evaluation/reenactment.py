@@ -24,7 +24,7 @@ from ..media.ffmpeg import read_frames
 from ..models.hef import HEF
 from ..training.data.hef_pairs import LandmarkMotion, Photo, aligned, completed
 from .generator import compare, lips_box
-from .perceptual import PerceptualDistance
+from .independent import EfficientNetLite0
 
 MOMENTS = 6  # of a clip
 REGIONS = ("mouth", "eyes", "face")
@@ -62,7 +62,7 @@ def eyes_box(landmarks: Tensor) -> Tensor:
 @torch.inference_mode()
 def evaluate(model: FaceModel, hef: HEF, filmed: Iterator[list[Photo]]) -> dict[str, dict[str, dict[str, float]]]:
     """Means by region, method (copy, geometry, hef) and measure (psnr, ssim, perceptual)."""
-    judge = PerceptualDistance()
+    judge = EfficientNetLite0.load()
     sums: dict[str, dict[str, dict[str, list[float]]]] = {}
     for first, *others in filmed:
         fit = fit_portrait(model, first.image, first.landmarks)
@@ -81,7 +81,7 @@ def evaluate(model: FaceModel, hef: HEF, filmed: Iterator[list[Photo]]) -> dict[
             for region in REGIONS:
                 for method, frame in made.items():
                     found = compare(frame, image[None], masks[region])
-                    found["perceptual"] = float(judge(frame, image[None], masks[region]))
+                    found["perceptual"] = float(judge.distance_within(frame, image[None], masks[region]))
                     kept = sums.setdefault(region, {}).setdefault(method, {})
                     for measure in ("psnr", "ssim", "perceptual"):
                         kept.setdefault(measure, []).append(found[measure])
