@@ -86,7 +86,7 @@ class Eye:
         across, down = self.along / self.width, torch.stack([-self.along[1], self.along[0]]) / self.width
         down = down * down[1].sign()
         x, y = ((at - self.middle[:2]) @ torch.stack([across, -down], 1) / self.width).unbind(-1)
-        return (y / 0.05).clamp(0, 1) * ((0.48 - x.abs()) / 0.12).clamp(0, 1)
+        return (y / 0.05).clamp(0, 1) * ((0.5 - x.abs()) / 0.25).clamp(0, 1)
 
     def _profile(self) -> tuple[Tensor, float]:
         """The iris' colour at each radius [3,RADII], and how sure it is, 0..1."""
@@ -165,4 +165,6 @@ class Eye:
             fit = torch.linalg.solve(weighed.T @ design + ridge, weighed.T @ value.T)
             below = ((design @ fit).T - value).mean(0) / value.mean().clamp_min(0.05)
             trust = torch.sigmoid((0.06 - below) / 0.02)
+        upper_lid = slice(0, 3 * len(line))  # in deep-set eyes darker than all around, and no lash
+        self.lid = float((value / (design @ fit).T.clamp_min(0.02)).mean(0)[upper_lid].median().clamp(0.3, 1))
         return lambda at: (terms(at) @ fit).movedim(-1, 0).clamp(0, 1)

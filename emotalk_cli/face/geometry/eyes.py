@@ -71,7 +71,7 @@ class Eyes:
                 line = torch.exp(-(distance / (LASH_WIDTH * eye.width)).square()) * ((0.3 - opened) / 0.25).clamp(0, 1)
                 lashes[:, 0, rows, columns] = line
                 source = place + flow[box].permute(0, 2, 3, 1)
-                skin = eye.skin(source).transpose(0, 1)
+                skin = eye.lid * eye.skin(source).transpose(0, 1)
                 reach = min(LID_REACH * eye.width, LID_SHARE_OF_BROW * eye.brow)
                 away = (-distance / eye.width / LASHES - 0.5).clamp(0, 1) * (2 + 2 * distance / reach).clamp(0, 1)
                 darker = ((BARE - warped[box].mean(1) / skin.mean(1).clamp_min(0.02)) / 0.3).clamp(0, 1)
