@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...emotions.prototypes import BASICS, PROTOTYPES
-from ...face.fit import CROP_SIZE, PortraitFit, align, expression_ridge, fit_portrait
+from ...face.fit import CROP_SIZE, PortraitFit, align, expression_ridge, fit_portrait, snap_lids
 from ...face.geometry import FaceMotion, Geometry, still
 from ...face.model import FaceModel
 from ...face.procrustes import similarity_of_arrays
@@ -203,6 +203,7 @@ def pair_geometry(
     portrait = fit(model, source.image, source.landmarks)
     beta = fit(model, target.image, target.landmarks).beta
     image, points = aligned(portrait, target)
+    points = snap_lids(image, points)  # as the portrait's own are
     geometry = LandmarkMotion(model, portrait, points).frame(beta[None], still(1))
     return portrait, geometry, image, points, beta
 
