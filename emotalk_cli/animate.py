@@ -24,10 +24,12 @@ from .face.fit import PortraitFit
 from .face.geometry import FaceMotion, Geometry
 from .face.model import N_EXPRESSION
 from .face.tracker import TURNS
+from .film import Film
 from .live import Incoming
 from .lookahead import ahead, cores
 from .media import label
 from .media.audio import FLOOR, HOP, N_MELS, Recording, loudness, pitch
+from .media.background import Backdrop
 from .media.framing import CropFraming, FullFraming
 from .media.samples import SoundFile
 from .models.acceleration import Function, steady
@@ -102,21 +104,54 @@ class Portrait:
     notes: list[str]
     sha256: str  # of the file, or of the pixels and their shape
     path: Path | None  # None for pixels
+    alpha: np.ndarray | None = None  # float32 [H,W]: the picture's own transparency over `fit.source`
+    options: Mapping[str, int | str] = dataclasses.field(default_factory=dict)  # of `emotalk generate`, that chose it
+    cover: PortraitFit | None = None  # of a person who is cut out: see `background.cover_of`
+
+    @property
+    def side(self) -> float:
+        """The longer side of the face, px of its picture."""
+        points = self.fit.landmarks[:, :2] * float(self.fit.to_source[0, 0])
+        return float((points.amax(0) - points.amin(0)).max())
 
 
 @dataclasses.dataclass(frozen=True)
 class Shot:
-    """One video to be made: who, moved by what, how, and in which frame."""
+    """One video to be made: who, moved by what, how, and in which frame; perhaps before another background, or with
+    more speakers in the same whole picture."""
 
     portrait: Portrait
     performance: Performance
     settings: Settings
     framing: CropFraming | FullFraming
+    backdrop: Backdrop | None = None
+    others: tuple[Shot, ...] = ()
 
     @property
     def total(self) -> int:
         """Number of frames."""
         return frame_count(self.performance.seconds, self.settings.fps)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of frames, px."""
+        return self.framing.size
+
+
+@dataclasses.dataclass(frozen=True)
+class FilmShot:
+    """The same with a film in the place of a portrait. total: frames. ends: whether it ends before the speech may."""
+
+    portrait: Film
+    performance: Performance
+    settings: Settings
+    total: int
+    ends: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of frames, px."""
+        return self.portrait.size
 
 
 class Animator:
@@ -130,7 +165,7 @@ class Animator:
     @torch.inference_mode()
     def frames(
         self,
-        shot: Shot,
+        shot: Shot | FilmShot,
         watch: Stopwatch,
         first: int = 0,
         also: Collection[int] = (),
@@ -139,9 +174,15 @@ class Animator:
 
         All motion is made from the beginning, which is cheap, so that every frame is the same wherever one starts.
         """
+        if isinstance(shot, FilmShot):
+            yield from shot.portrait.frames(self, shot, watch, first, also)
+            return
+        if shot.others:
+            yield from self._several(shot, watch, first, also)
+            return
         framing = shot.framing
         stamp = label.Label(shot.settings.label, framing.size) if shot.settings.label else None
-        if _on_card(self.device):
+        if _on_card(self.device) and shot.backdrop is None:
             for numbers, images in self._from_card(shot, watch, first, also):
                 yield from zip(numbers, stamp(images) if stamp is not None else images)
             return
@@ -155,6 +196,8 @@ class Animator:
                     crops = self._crops(shot, geometry, beta, sigma, pose)
                 with watch("framing"):
                     images = framing(crops, geometry)
+                    if shot.backdrop is not None:
+                        images = shot.backdrop(images, geometry)
                     if stamp is not None:
                         images = stamp(images)
                 yield from zip(numbers, images)
@@ -207,6 +250,20 @@ class Animator:
         if self.hef is None:
             return geometry.composite()
         return self.hef(shot.portrait.source, geometry, beta, pose, sigma, shot.framing.half)
+
+    def _several(
+        self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Frames of several speakers: what each changes in the still picture is added up."""
+        assert isinstance(shot.framing, FullFraming)
+        still = shot.framing.still.astype(np.int16)
+        alone = [dataclasses.replace(one, others=(), settings=dataclasses.replace(one.settings, label=""))
+                 for one in (shot, *shot.others)]  # fmt: skip
+        stamp = label.Label(shot.settings.label, shot.framing.size) if shot.settings.label else None
+        for made in zip(*(self.frames(one, watch, first, also) for one in alone), strict=True):
+            changes = sum((frame.astype(np.int16) - still for _, frame in made), np.zeros_like(still))
+            frame = np.clip(still + changes, 0, 255).astype(np.uint8)
+            yield made[0][0], stamp(frame[None])[0] if stamp is not None else frame
 
     def shapes(
         self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]

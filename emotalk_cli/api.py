@@ -8,7 +8,7 @@ import hashlib
 import os
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
@@ -17,28 +17,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .animate import Animator, Performance, Portrait, Shot, Stopwatch, notes_on
+from .animate import Animator, FilmShot, Performance, Portrait, Shot, Stopwatch, frame_count, notes_on
 from .constants import CROP_SIZE, FPS, MAX_SECONDS, SAMPLE_RATE
 from .emotions import atlas
 from .emotions.emotion import Emotion
 from .emotions.prototypes import intensity_gain
 from .emotions.reader import EmotionReader
 from .errors import InputError, SilentError, UsageError
-from .face.fit import fit_portrait
+from .face.fit import cut, fit_portrait
 from .face.geometry import FaceMotion
 from .face.model import FaceModel
 from .face.tracker import TURNS, Tracker
+from .face.tracker import Face as Found
+from .film import Film
 from .live import Chunk, Incoming, asynchronous
 from .media import image, provenance
 from .media.audio import Recording, level, log_mel, relative, syllables
+from .media.background import Backdrop, cover_of
 from .media.ffmpeg import MAX_FILM_SECONDS, read_frames
 from .media.files import check_input, sha256
+from .media.formats import is_film
 from .media.framing import CropFraming, FullFraming
-from .media.samples import Audio, SoundFile
+from .media.samples import MIXED_RATE, Audio, SoundFile, together
+from .models.checkpoints import index, weights_dir
 from .models.eac import EAC
 from .models.emotion_space import AME
 from .models.hef import HEF
 from .models.loading import enough_memory, load_models
+from .models.matte import MatteNet, own_colours
 from .models.memory import give_back_freed
 from .models.text_tower import SPACE
 from .models.vad import VAD
@@ -48,6 +54,7 @@ from .outputs import OutputFiles, default_name, write_video
 from .settings import (
     AS_RECORDED,
     AS_SPOKEN,
+    FILES_OR_WORDS,
     POSES,
     TAKE_SUFFIXES,
     GenerateOptions,
@@ -57,6 +64,7 @@ from .settings import (
     Settings,
     SettingsOptions,
     choose,
+    names_file,
     parse_intensity,
 )
 
@@ -65,7 +73,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 FilePath = Union[str, "os.PathLike[str]"]
-Face = Union[Portrait, FilePath, np.ndarray, "Image"]  # see `EmoTalk.portrait`
+Face = Union[Portrait, Film, FilePath, np.ndarray, "Image"]  # see `EmoTalk.portrait`
 
 TURNED_FAR = 35  # degrees away from the camera
 EYES_SHUT = 0.1  # distance of the lids in widths of an eye
@@ -96,11 +104,12 @@ class EmoTalk:
         weights: dict[str, str],
         landmarks: str = "builtin",
         renderer: str = "builtin",
+        folder: FilePath | None = None,
     ) -> None:
         """face_model: on the CPU, where portraits are fitted; the others: on `device`.
 
         hef: None animates by geometry alone. weights: file name -> SHA-256; landmarks, renderer: their names; all for
-        the record.
+        the record. folder: of weights that are loaded when they are needed; None: the shipped ones.
         """
         self.face_model, self.tracker, self.ame = face_model, tracker, ame
         self.vad, self.eac, self.hef = vad, eac, hef
@@ -109,6 +118,8 @@ class EmoTalk:
         self.device, self.weights, self.landmarks, self.renderer = device, weights, landmarks, renderer
         self._portraits: OrderedDict[str, Portrait] = OrderedDict()
         self._emotions = EmotionReader(ame, tracker)
+        self._folder = folder
+        self._matte: MatteNet | None = None
 
     @classmethod
     def load(
@@ -136,47 +147,125 @@ class EmoTalk:
         """hef or geometry."""
         return "hef" if self.hef is not None else "geometry"
 
-    def portrait(self, face: FilePath | np.ndarray | Image) -> Portrait:
+    def portrait(
+        self,
+        face: FilePath | np.ndarray | Image,
+        index: int | None = None,
+        at: tuple[float, float] | None = None,
+    ) -> Portrait:
         """Read a picture, find its largest face and prepare it; the last few are kept.
 
+        index: of several faces, from the left, from 0. at: or the one at x, y px, or parts (0..1) of the picture.
         face: a file, one of Pillow's pictures, or an array [H,W], [H,W,3] or [H,W,4], uint8 or 0..1, RGB.
-        Raises InputError if it is no readable picture or shows no face of at least MIN_FACE px.
+        Raises InputError if it is no readable picture or shows no face of at least MIN_FACE px there.
         """
         pixels = None
         if isinstance(face, str | os.PathLike):
             name, path = str(face), check_input(face, "picture")
             key = sha256(path)
         else:
-            name, path, pixels = "picture", None, image.from_memory(face)
+            name, path, pixels = "picture", None, image.from_memory(face, alpha=True)
             key = hashlib.sha256(pixels.tobytes() + str(pixels.shape).encode()).hexdigest()
+        digest, key = key, f"{key} {index} {at}"
         if key not in self._portraits:
-            self._portraits[key] = self._prepare(name, key, image.load(name) if pixels is None else pixels)
+            self._portraits[key] = self._prepare(
+                name, digest, image.load(name, alpha=True) if pixels is None else pixels, index, at
+            )
             while len(self._portraits) > _KEPT:
                 self._portraits.popitem(last=False)
             give_back_freed()
         self._portraits.move_to_end(key)
         return dataclasses.replace(self._portraits[key], name=name, path=path)
 
+    def film(self, face: FilePath, index: int | None = None, at: tuple[float, float] | None = None) -> Film:
+        """A film whose largest face is to speak: its head, eyes and background stay (see `film`).
+
+        index, at: as of `portrait`, in the first frame of each of its shots.
+
+        Raises InputError if it is no readable film or shows no face of at least MIN_FACE px at its beginning.
+        """
+        path = check_input(face, "video")
+        how = self.tracker, self.face_model, self.moving_model, self.device
+        options: dict[str, int | str] = {} if index is None else {"face_index": index}
+        options |= {} if at is None else {"face_at": f"{at[0]:g},{at[1]:g}"}
+
+        def choose(faces: Sequence[Found], size: tuple[int, int]) -> Found:
+            return chosen(faces, size, None if index is None else min(index, len(faces) - 1), at, str(path))
+
+        return Film(path, sha256(path), *how, choose, MIN_FACE, options)
+
+    @staticmethod
+    def length(portrait: Portrait | Film, performance: Performance, settings: Settings) -> int:
+        """Frames of a video; one with a film ends with that, unless it goes on."""
+        whole = frame_count(performance.seconds, settings.fps)
+        if isinstance(portrait, Portrait) or settings.loop or settings.freeze:
+            return whole
+        length = portrait.lasts(settings.fps, whole)
+        if length < whole - 0.1 * settings.fps:
+            portrait.ends = (
+                f"The film lasts {length / settings.fps:.1f} s, the speech {performance.seconds:.1f} s; the video ends "
+                "with the film (--loop and --freeze go on)."
+            )
+        return length
+
     @torch.inference_mode()
-    def _prepare(self, name: str, digest: str, pixels: np.ndarray) -> Portrait:
+    def _prepare(
+        self, name: str, digest: str, pixels: np.ndarray, index: int | None, at: tuple[float, float] | None
+    ) -> Portrait:
+        pixels, alpha = image.split(pixels)
         turns, faces = self.tracker.upright(pixels)
         if not faces:
             raise InputError(f"{name} shows no face that can be found; give a picture of one face seen from the front.")
         pixels = np.ascontiguousarray(np.rot90(pixels, turns))
-        box = faces[0].box
+        face = chosen(faces, pixels.shape[1::-1], index, at, name)
+        box = face.box
         side = max(box[2] - box[0], box[3] - box[1])
         if side < MIN_FACE:
             raise InputError(f"{name} shows a face of only {side:.0f} px; at least {MIN_FACE} px are needed.")
         notes = [f"The picture lies {TURNS[turns]}; it was turned upright."] if turns else []
-        notes += [f"{len(faces)} faces found; the largest is animated."] if len(faces) > 1 else []
-        if faces[0].turn > TURNED_FAR:
-            notes.append(f"The head is turned by {faces[0].turn:.0f}°; beyond {TURNED_FAR}° its far side is a guess.")
-        if faces[0].eyes_open < EYES_SHUT:
+        options: dict[str, int | str] = {} if index is None else {"face_index": index}
+        options |= {} if at is None else {"face_at": f"{at[0]:g},{at[1]:g}"}
+        if len(faces) > 1 and not options:
+            notes.append(f"{len(faces)} faces found; the largest is animated (--face-index, --face-at).")
+        if face.turn > TURNED_FAR:
+            notes.append(f"The head is turned by {face.turn:.0f}°; beyond {TURNED_FAR}° its far side is a guess.")
+        if face.eyes_open < EYES_SHUT:
             notes.append("The eyes are shut in the picture; they stay nearly shut.")
-        fit = fit_portrait(self.face_model, pixels, faces[0].landmarks, faces[0].blendshapes)
+        fit = fit_portrait(self.face_model, pixels, face.landmarks, face.blendshapes)
         motion = FaceMotion(self.moving_model, fit, self.device)
         source = self.hef.source(fit) if self.hef is not None else None
-        return Portrait(name, fit, motion, source, notes, digest, None)
+        alpha = np.ascontiguousarray(np.rot90(alpha, turns)) if alpha is not None else None
+        return Portrait(name, fit, motion, source, notes, digest, None, alpha, options)
+
+    @torch.inference_mode()
+    def cut_out(self, portrait: Portrait) -> Portrait:
+        """The portrait with a matte that says what of it is the person: its picture's own transparency, or the net's.
+
+        Behind the person its picture then goes on in the person's colours. Raises WeightsError.
+        """
+        if portrait.cover is not None:
+            return portrait
+        fit, cover = portrait.fit, portrait.alpha
+        if cover is None:
+            left, top = fit.to_source[:, 2]
+            side = float(fit.to_source[0, 0]) * CROP_SIZE
+            cover = self.matte.cover(fit.source, (left - 0.1 * side, top - 0.15 * side, 1.2 * side))
+        source = own_colours(fit.source, cover)
+        pixels = torch.tensor(cut(source, (*fit.to_source[:, 2], fit.to_source[0, 0] * CROP_SIZE)))
+        clean = dataclasses.replace(fit, source=source, image=pixels.permute(2, 0, 1).float() / 255)
+        motion = FaceMotion(self.moving_model, clean, self.device)
+        features = self.hef.source(clean) if self.hef is not None else None
+        return dataclasses.replace(portrait, fit=clean, motion=motion, source=features, cover=cover_of(fit, cover))
+
+    @property
+    def matte(self) -> MatteNet:
+        """The network that tells people from backgrounds, loaded when it is first needed. Raises WeightsError."""
+        if self._matte is None:
+            self._matte = MatteNet.load(self._folder)
+            self.weights |= {
+                name: digest for name, digest in index(weights_dir(self._folder)).items() if "matte" in name
+            }
+        return self._matte
 
     @torch.inference_mode()
     def emotion(
@@ -185,16 +274,18 @@ class EmoTalk:
         *,
         image: FilePath | None = None,
         audio: FilePath | None = None,
+        video: FilePath | None = None,
         file: FilePath | None = None,
         timeline: FilePath | None = None,
     ) -> Emotion:
         """What the face is to feel, from exactly one of these.
 
         text: words, or a blend such as "happy:0.5+surprised:0.5". image: a picture of a face. audio: a recording
-        of a voice. file: what `Emotion.save` wrote. timeline: CSV or JSON (see `emotions.timeline`).
+        of a voice. video: a film of a face, whose emotion is followed over time. file: what `Emotion.save` wrote.
+        timeline: CSV or JSON (see `emotions.timeline`).
         Raises UsageError, InputError, and WeightsError if the tower that it takes is not among the weights.
         """
-        return self._emotions.read(text=text, image=image, audio=audio, file=file, timeline=timeline)
+        return self._emotions.read(text=text, image=image, audio=audio, video=video, file=file, timeline=timeline)
 
     def nearest(self, emotion: Emotion) -> dict[str, float]:
         """Known emotions most like it -> similarity 0..1, best first; of several keyframes, each one's first."""
@@ -228,7 +319,7 @@ class EmoTalk:
     @torch.inference_mode()
     def still(self, face: Face, emotion: str | Emotion | None, intensity: float = 2.0) -> np.ndarray:
         """One picture of the face saying "ma" with an emotion, uint8 [512,512,3]; the portrait itself for None."""
-        portrait = face if isinstance(face, Portrait) else self.portrait(face)
+        portrait = self._portrait(face)
         if emotion is None:
             picture = portrait.fit.image
             return (picture.permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
@@ -241,7 +332,7 @@ class EmoTalk:
 
         Raises UsageError for an unknown state.
         """
-        portrait = face if isinstance(face, Portrait) else self.portrait(face)
+        portrait = self._portrait(face)
         if name not in atlas.states():
             raise UsageError(f"The atlas has no state {name!r}; emotalk emotion atlas lists them.")
         state, gain = atlas.states()[name], intensity_gain(_single(intensity))
@@ -266,7 +357,7 @@ class EmoTalk:
         motion: FilePath | None = None,
         **options: Unpack[SettingsOptions],
     ) -> Iterator[np.ndarray]:
-        """The video's frames, uint8 [H,W,3], made while they are asked for.
+        """The video's frames, uint8 [H,W,3], made while they are asked for; with a transparent background [H,W,4].
 
         emotion: a text, what `emotion` made, or None for the emotion of the speech itself. audio, motion: see
         `performance`. options: any field of `Settings`. Input is checked at once: raises InputError and UsageError.
@@ -295,8 +386,8 @@ class EmoTalk:
         if settings.pose not in POSES:
             raise UsageError(f"--pose {settings.pose} is a video, which ends; choose {' or '.join(POSES)}.")
         felt = self.emotion(emotion) if isinstance(emotion, str) else self._emotions.own(emotion)
-        portrait = face if isinstance(face, Portrait) else self.portrait(face)
-        shot = Shot(portrait, Performance(Incoming(chunks), felt), settings, self._framing(portrait, settings))
+        portrait = self._portrait(face)
+        shot = self._set(portrait, Performance(Incoming(chunks), felt), settings)
         return (frame for _, frame in self.animator.frames(shot, Stopwatch()))
 
     def stream_async(
@@ -374,52 +465,65 @@ class EmoTalk:
         out: FilePath,
         *,
         motion: FilePath | None = None,
+        also: Sequence[tuple[Portrait, Audio, str | Emotion | None]] = (),
         progress: Progress | None = None,
         settings: Settings | None = None,
         outputs: Outputs | None = None,
         **options: Unpack[GenerateOptions],
     ) -> Result:
-        """Make the video `out` (.mp4, or a folder for a name made from the inputs'), and its sidecar.
+        """Make the video `out` (see `media.formats`; or a folder for a name made from the inputs'), and its sidecar.
 
         emotion: as in `frames`. audio, motion: see `performance`. options: fields of `Settings` and `Outputs`.
-        progress is called with (stage, done, total). The files appear when they are complete; after an error or an
-        interrupt nothing is left, but of videos longer than `segments.SECONDS` the complete pieces, in a hidden folder:
-        with `resume` the same call goes on from there. Raises EmoTalkError.
+        also: more speakers of the same picture, each with their speech and emotion; all are heard, and there is no
+        sidecar. progress is called with (stage, done, total). The files appear when they are complete; after an error
+        or an interrupt nothing is left, but of videos longer than `segments.SECONDS` the complete pieces, in a hidden
+        folder: with `resume` the same call goes on from there. Raises EmoTalkError.
         """
         begin, watch = time.perf_counter(), Stopwatch()
         settings, outputs = choose(settings, outputs, options)
+        if also:
+            settings = dataclasses.replace(settings, framing="full")
+            outputs = dataclasses.replace(outputs, sidecar=False)
         report = progress or (lambda stage, done, total: None)
-        inputs = [path for path in (face, audio, motion, settings.pose) if isinstance(path, str | os.PathLike)]
+        looks = {name: getattr(settings, name) for name in FILES_OR_WORDS}
+        looks = {name: value for name, value in looks.items() if names_file(name, value)}
+        inputs = [path for path in (face, audio, motion, *looks.values()) if isinstance(path, str | os.PathLike)]
         inputs += [emotion.label] if isinstance(emotion, Emotion) else []  # may be the name of a file
         files = OutputFiles.plan(
-            _target(out, face, motion if audio is None else audio, emotion, motion is not None), outputs, inputs
+            _target(out, face, motion if audio is None else audio, emotion, motion is not None, settings),
+            *(outputs, inputs, settings.codec, settings.alpha),
         )
-        named = [path for path in (audio, motion, settings.pose) if isinstance(path, str | os.PathLike)]
+        named = [path for path in (audio, motion, *looks.values()) if isinstance(path, str | os.PathLike)]
         hashes = {Path(path): sha256(path) for path in named if os.path.isfile(path)}  # before they are read
-        shot = self._shot(face, audio, emotion, motion, settings, watch, report, outputs.max_seconds)
+        shot: Shot | FilmShot
+        if also:
+            shot = self._together([(face, audio, emotion), *also], settings, outputs.max_seconds)
+        else:
+            shot = self._shot(face, audio, emotion, motion, settings, watch, report, outputs.max_seconds)
         portrait, performance = shot.portrait, shot.performance
         felt, sound = performance.emotion, performance.sound
         with watch("emotion"):
             nearest = self.nearest(felt) if felt is not None else {}
         record = provenance.Record(
             files.video,
-            _recorded(portrait, performance, {"motion": motion, "pose": settings.pose}, hashes),
+            _recorded(portrait, performance, {"motion": motion, **looks}, hashes),
             {
                 **(felt.options() if felt else {}),
                 **(sound.options if sound is not None else {}),
+                **portrait.options,
                 **dataclasses.asdict(settings),
                 **self._models(),
             },
             self.weights,
             str(self.device),
-            {"frames": shot.total, "seconds": shot.total / settings.fps, "size": shot.framing.size},
+            {"frames": shot.total, "seconds": shot.total / settings.fps, "size": shot.size},
             outputs.signer,
         )
         with enough_memory(self.device):
             write_video(self.animator, shot, files, outputs, record, watch, report)
         return Result(
             out=files.video,
-            **record.video,
+            **{"sha256": "", "unsigned_sha256": "", **record.video},
             sidecar=files.sidecar,
             preview=files.preview,
             blendshapes=files.blendshapes,
@@ -435,7 +539,10 @@ class EmoTalk:
             elapsed=time.perf_counter() - begin,
             stages=watch.stages,
             weights=self.weights,
-            notes=portrait.notes + notes_on(performance, nearest),
+            notes=portrait.notes
+            + (portrait.notes_after() if isinstance(portrait, Film) else [])
+            + notes_on(performance, nearest)
+            + files.notes(sound is not None),
         )
 
     def _shot(
@@ -448,17 +555,68 @@ class EmoTalk:
         watch: Stopwatch | None = None,
         report: Progress = lambda stage, done, total: None,
         longest: float = MAX_SECONDS,
-    ) -> Shot:
+    ) -> Shot | FilmShot:
         watch = watch or Stopwatch()
         report("portrait", 0, 1)
         with watch("portrait"):
-            portrait = face if isinstance(face, Portrait) else self.portrait(face)
+            if isinstance(face, str | os.PathLike) and is_film(face):
+                face = self.film(face)
+            who = face if isinstance(face, Film) else self._portrait(face)
         report("portrait", 1, 1)
         report("sound", 0, 1)
         with watch("sound"):
             performance = self.performance(audio, emotion, motion, settings.pose, longest)
         report("sound", 1, 1)
-        return Shot(portrait, performance, settings, self._framing(portrait, settings))
+        return (
+            self._film_shot(who, performance, settings)
+            if isinstance(who, Film)
+            else self._set(who, performance, settings)
+        )
+
+    def _portrait(self, face: Face) -> Portrait:
+        """A picture's; a film is refused."""
+        if isinstance(face, Film) or is_film(face):
+            raise UsageError("A film as --face works for whole videos only; give a picture here.")
+        return face if isinstance(face, Portrait) else self.portrait(face)
+
+    def _together(
+        self, parts: Sequence[tuple[Face, Audio | None, str | Emotion | None]], settings: Settings, longest: float
+    ) -> Shot:
+        """Several speakers in one picture: all recordings begin at once and last as long as the longest."""
+        if settings.background != "keep" or settings.pose not in POSES:
+            raise UsageError("Several speakers keep their background, and no film lends them its pose.")
+        if any(audio is None for _, audio, _ in parts):
+            raise UsageError("Several speakers need speech each; give --audio or --text for each of them.")
+        sounds = [SoundFile.of(audio) for _, audio, _ in parts if audio is not None]
+        mixed, alone = together([sound.path for sound in sounds], longest)
+        shots = []
+        for (face, _, emotion), wave in zip(parts, alone, strict=True):
+            performance = self.performance((wave, MIXED_RATE), emotion, longest=longest)
+            shots.append(self._set(self._portrait(face), performance, settings))
+        first = shots[0]
+        pictures = [shot.framing.still for shot in shots if isinstance(shot.framing, FullFraming)]
+        if len(pictures) < len(shots) or any(not np.array_equal(picture, pictures[0]) for picture in pictures):
+            raise UsageError("Several speakers have to be in one picture; choose them by --face-index or --face-at.")
+        heard = SoundFile.of((mixed, MIXED_RATE))
+        kept = heard.held, first.performance.sound  # whose file is still read
+        heard = dataclasses.replace(heard, name=" + ".join(sound.name for sound in sounds), held=kept)
+        performance = dataclasses.replace(first.performance, sound=heard)
+        return dataclasses.replace(first, performance=performance, others=tuple(shots[1:]))
+
+    def _set(self, portrait: Portrait, performance: Performance, settings: Settings) -> Shot:
+        """A portrait in its frame, before its background."""
+        backdrop = None
+        if settings.background != "keep":
+            portrait = self.cut_out(portrait)
+            assert portrait.cover is not None
+            backdrop = Backdrop(portrait.cover, settings, self.device)
+        return Shot(portrait, performance, settings, self._framing(portrait, settings), backdrop)
+
+    def _film_shot(self, film: Film, performance: Performance, settings: Settings) -> FilmShot:
+        if settings.background != "keep":
+            raise UsageError("--background works with a picture; a film as --face keeps its own.")
+        total = self.length(film, performance, settings)
+        return FilmShot(film, performance, settings, total, not (settings.loop or settings.freeze))
 
     def _framing(self, portrait: Portrait, settings: Settings) -> CropFraming | FullFraming:
         if settings.framing == "crop":
@@ -474,26 +632,62 @@ class EmoTalk:
         return {**about, "device": str(self.device)}
 
 
-def _target(out: FilePath, face: Face, sound: Audio | None, emotion: str | Emotion | None, recorded: bool) -> Path:
+def chosen(
+    faces: Sequence[Found],
+    size: tuple[int, int],
+    index: int | None = None,
+    at: tuple[float, float] | None = None,
+    name: str = "The picture",
+) -> Found:
+    """One of the faces of a picture of `size` (width, height), the largest first: see `EmoTalk.portrait`.
+
+    Raises InputError where there are fewer, or none is at that place.
+    """
+    if index is not None:
+        if index >= len(faces):
+            raise InputError(f"{name} shows {len(faces)} faces; choose --face-index from 0 to {len(faces) - 1}.")
+        return sorted(faces, key=lambda face: face.box[0] + face.box[2])[index]
+    if at is None:
+        return faces[0]
+    x, y = (a * side if max(at) <= 1 else a for a, side in zip(at, size, strict=True))
+
+    def away(face: Found) -> float:
+        left, top, right, bottom = face.box
+        return max(left - x, x - right, top - y, y - bottom) / (right - left)
+
+    nearest = min(faces, key=away)
+    if away(nearest) > 0.5:
+        raise InputError(f"{name} shows no face at --face-at {at[0]:g},{at[1]:g}; give a place on a face.")
+    return nearest
+
+
+def _target(
+    out: FilePath,
+    face: Face,
+    sound: Audio | None,
+    emotion: str | Emotion | None,
+    recorded: bool,
+    settings: Settings,
+) -> Path:
     """`out`, or in that folder a name made from the inputs'."""
     if not Path(out).is_dir():
         return Path(out)
-    source = face.path if isinstance(face, Portrait) else face
+    source = face.path if isinstance(face, Portrait | Film) else face
     shown = Path(source) if isinstance(source, str | os.PathLike) else Path("portrait")
     heard = Path(sound) if isinstance(sound, str | os.PathLike) else Path("speech")
     if isinstance(emotion, Emotion):
         felt = emotion.label if emotion.origin is None or emotion.origin[0] == "text" else Path(emotion.label).stem
     else:
         felt = emotion if emotion is not None else AS_RECORDED if recorded else AS_SPOKEN
-    return Path(out) / default_name(shown, heard, felt)
+    return Path(out) / default_name(shown, heard, felt, settings.codec, settings.alpha)
 
 
 def _recorded(
-    portrait: Portrait, performance: Performance, given: dict[str, FilePath | None], hashes: dict[Path, str]
+    portrait: Portrait | Film, performance: Performance, given: dict[str, FilePath | None], hashes: dict[Path, str]
 ) -> dict[str, tuple[Path | None, str]]:
     """Option -> file (None for what lay in memory) and SHA-256, for the record. hashes: of files, if known."""
     sound, felt = performance.sound, performance.emotion
-    files = {name: Path(path) for name, path in given.items() if path is not None and path not in POSES}
+    files = {name: Path(path) for name, path in given.items() if path is not None}
     hashed: dict[str, tuple[Path | None, str]] = {
         name: (path, hashes.get(path) or sha256(path)) for name, path in files.items()
     }

@@ -22,7 +22,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import __version__
+from . import __version__, system
 from .api import EmoTalk
 from .errors import EmoTalkError, UsageError, of_system
 from .jobs import Job
@@ -243,7 +243,7 @@ def _in_processes(rows: list[Row], count: int, threads: int) -> Generator[Outcom
 
 
 def _death(code: int | None) -> str:
-    if code == -signal.SIGKILL:
+    if code == -system.number("SIGKILL"):
         return "The worker was killed, perhaps for lack of memory; use fewer --workers."
     return f"The worker ended unexpectedly (exit code {code}); run the row alone with emotalk generate."
 
@@ -266,14 +266,14 @@ def _work(connection, threads: int) -> None:
         raise KeyboardInterrupt
 
     threading.Thread(target=orphaned, daemon=True).start()
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in (*system.ENDING, signal.SIGINT):
         signal.signal(number, stop)
     torch.set_num_threads(threads)
     maker = Maker()
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         while not stopped:  # a library may have made another exception of ours
             connection.send(maker(connection.recv()))
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in (*system.ENDING, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import importlib.util
 import os
 import platform
-import resource
 import shutil
 import stat
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from . import system
 from .api import EmoTalk
 from .constants import SAMPLE_RATE
 from .errors import EmoTalkError, UsageError
@@ -104,19 +104,23 @@ def _ffmpeg() -> str:
 
 
 def _bounds() -> str:
-    if not hasattr(resource, "prlimit"):
+    if not system.HAS_LIMITS:
         raise EmoTalkError("The memory and time of ffmpeg cannot be bounded on this system; use Linux, or a container.")
     return "memory and time of ffmpeg are bounded"
 
 
 def _user() -> str:
+    if not hasattr(os, "geteuid"):
+        return "this system has no root"
     if os.geteuid() == 0:
         raise EmoTalkError("EmoTalk runs as root; give it a user of its own.")
     return f"user {os.geteuid()}"
 
 
 def _descriptors() -> str:
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    soft = system.open_files()
+    if soft is None:
+        return "the system sets no bound on open files"
     if soft < FEWEST_FILES:
         raise EmoTalkError(f"Only {soft} files may be open; raise ulimit -n to {FEWEST_FILES}.")
     return f"{soft} files may be open"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from .animate import BATCH, frame_count
+from .animate import BATCH
 from .api import EmoTalk
 from .jobs import Job
 from .settings import one_of
+from .system import peak_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,27 +47,25 @@ def plan(job: Job, talker: EmoTalk, loading: float = 0.0) -> Plan:
     """
     out = job.check().video
     begin = time.perf_counter()
-    portrait = talker.portrait(job.face)
+    portrait = job.subject(talker)
     emotion = talker.emotion(**job.emotions) if one_of(**job.emotions) else None
     performance = talker.performance(job.speech, emotion, job.motion, job.settings.pose, job.max_seconds)
-    total = frame_count(performance.seconds, job.settings.fps)
+    total = talker.length(portrait, performance, job.settings)
     frames = talker.frames(portrait, job.speech, emotion, job.settings, motion=job.motion)
     first = next(frames)  # what is made once is made now
     ready = time.perf_counter()
     tried = 1 + sum(1 for _ in itertools.islice(frames, min(total, 3 * BATCH[talker.device.type]) - 1))
     spent = time.perf_counter() - ready
     each = spent / (tried - 1) if tried > 1 else ready - begin
-    points = portrait.fit.landmarks[:, :2].numpy() * portrait.fit.to_source[0, 0]
-    unit = 1 if sys.platform == "darwin" else 1024
     return Plan(
         out=out,
         exists=out.exists(),
-        face=round(float((points.max(0) - points.min(0)).max()), 1),
+        face=round(portrait.side, 1),
         seconds=total / job.settings.fps,
         frames=total,
         size=(first.shape[1], first.shape[0]),
         estimated_seconds=round(loading + ready - begin + each * total, 1),
         loading_seconds=round(loading, 1),
-        estimated_memory=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6),
+        estimated_memory=round(peak_memory()),
         notes=portrait.notes,
     )

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .constants import MAX_SECONDS
 from .errors import InputError, UsageError, did_you_mean
+from .media.ffmpeg import frame_rate
 from .media.files import check_input, check_name
+from .media.formats import STDOUT, is_film
 from .media.provenance import Sidecar, Signer
 from .media.samples import SoundFile
 from .media.speech_synthesis import Words
@@ -25,20 +28,28 @@ from .settings import (
     AS_SPOKEN,
     ASIDE,
     EMOTION_SOURCES,
+    FILES_OR_WORDS,
     JOB_OPTIONS,
+    OF_A_SPEAKER,
     OPTIONS,
-    POSES,
+    VIDEO_SUFFIXES,
     Outputs,
     Progress,
     Result,
     Settings,
+    names_file,
     one_of,
+    parse_place,
 )
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from .animate import Portrait
     from .api import EmoTalk
+    from .emotions.emotion import Emotion
+    from .film import Film
+    from .media.samples import Audio
 
 
 STANDARD_INPUT = Path("-")
@@ -52,6 +63,9 @@ class Job:
     """
 
     face: Path
+    face_index: int | None = None
+    face_at: str | None = None
+    also: str | None = None
     audio: Path | None = None
     text: str | None = None
     voice: str | None = None
@@ -59,6 +73,7 @@ class Job:
     emotion: str | None = None
     emotion_image: Path | None = None
     emotion_audio: Path | None = None
+    emotion_video: Path | None = None
     emotion_file: Path | None = None
     emotion_timeline: Path | None = None
     out: Path | None = None
@@ -98,15 +113,15 @@ class Job:
             if value is None:
                 continue
             option = OPTIONS[name]
-            if option.kind is Path or name == "pose":
+            if option.kind is Path or name in FILES_OR_WORDS:
                 value = os.path.expanduser(value) if isinstance(value, str | Path) else value
-            if name == "pose" and isinstance(value, str) and value.strip() not in POSES:
+            if name in FILES_OR_WORDS and isinstance(value, str | Path) and names_file(name, value):
                 check_name(value)
                 value = str(folder / value)
             parsed = option.parse(value)
             if isinstance(parsed, Path):
                 check_name(parsed)
-                parsed = folder / parsed
+                parsed = parsed if name == "out" and parsed == STDOUT else folder / parsed
             (look if option.role == "look" else given)[name] = parsed
         if "face" not in given or not given.keys() & {"audio", "text", "motion"}:
             raise UsageError(f"--{'audio' if 'face' in given else 'face'} is missing.")
@@ -115,22 +130,32 @@ class Job:
                 raise UsageError(f"--text and --{other} exclude each other; give one of them.")
         if "voice" in given and "text" not in given:
             raise UsageError("--voice says who speaks --text, which is missing; give it, or leave --voice out.")
+        if "face_index" in given and "face_at" in given:
+            raise UsageError("--face-index and --face-at exclude each other; give one of them.")
+        if "fps" not in look and is_film(given["face"]) and given["face"].is_file():  # it keeps its own
+            own, (low, high) = frame_rate(given["face"]), OPTIONS["fps"].limits or (0.0, 0.0)
+            look |= {"fps": own} if own is not None and low <= own <= high else {}
+        if given.get("also"):
+            look["framing"], given["also"] = "full", _others(given["also"], folder)
         job = cls(**given, settings=Settings(**look))
         one_of(**job.emotions)
         if job.motion is not None and one_of(**job.emotions) is not None:
             raise UsageError("--emotion and --motion exclude each other: a take carries its own expression.")
+        _ = job.others  # what is wrong with them is said now
         return job
 
     @classmethod
     def of(cls, sidecar: Sidecar, **changes: Any) -> Job:
-        """The job that made a video, but for `changes`; its output is `<video>.again.mp4` unless they name one.
+        """The job that made a video, but for `changes`; its output is `<video>.again` with the same
+        ending unless they name one.
 
         A sidecar may come from a stranger: only what shapes the frames is taken from it, and files only with their
         hash. Raises UsageError, and InputError if an input that is used again is missing or has changed.
         """
         options = _shaping(sidecar, changes)
         inputs = {name: sidecar.input(name) for name in sidecar.inputs if name not in changes}
-        out = sidecar.path.with_name(Path(sidecar.path.stem).stem + ".again.mp4")
+        made = Path(sidecar.path.stem)
+        out = sidecar.path.with_name(f"{made.stem}.again{made.suffix if made.suffix in VIDEO_SUFFIXES else '.mp4'}")
         return cls.parse({"out": out} | options | inputs | changes)
 
     @property
@@ -138,7 +163,8 @@ class Job:
         """Option -> file that decides how the video looks."""
         names = [name for name, option in OPTIONS.items() if option.role == "input" and option.kind is Path]
         files = {name: getattr(self, name) for name in names}
-        files |= {} if self.settings.pose in POSES else {"pose": Path(self.settings.pose)}
+        looks = {name: getattr(self.settings, name) for name in FILES_OR_WORDS}
+        files |= {name: Path(value) for name, value in looks.items() if names_file(name, value)}
         return {name: path for name, path in files.items() if path not in (None, STANDARD_INPUT)}
 
     @property
@@ -155,7 +181,7 @@ class Job:
             felt = AS_RECORDED if self.motion else AS_SPOKEN
         else:
             felt = str(self.emotions[kind] if kind == "text" else self.emotions[kind].stem)
-        name = default_name(self.face, sound, felt)
+        name = default_name(self.face, sound, felt, self.settings.codec, self.settings.alpha)
         if self.out is None:
             return sound.parent / name
         return self.out / name if self.out.is_dir() else self.out
@@ -191,14 +217,35 @@ class Job:
         """All that needs no models: inputs are files, outputs can be written. Raises UsageError and InputError."""
         for name, path in self.inputs.items():
             check_input(path, f"file of {OPTIONS[name].flag}" if name not in _KINDS else _KINDS[name])
+        for other in self.others:
+            for name, path in other.inputs.items():
+                check_input(path, _KINDS.get(name, f"file of {OPTIONS[name].flag}"))
         _ = self.speech  # standard input is read now
-        return OutputFiles.plan(self.target, self.outputs, list(self.inputs.values()))
+        look = self.settings
+        return OutputFiles.plan(self.target, self.outputs, list(self.inputs.values()), look.codec, look.alpha)
 
     def repeats(self, sidecar: Sidecar) -> bool:
         """Whether this is to give the bytes of the sidecar's video."""
         same = Job.of(sidecar)
         kept = {name: getattr(self, name) for name in ASIDE}
         return dataclasses.replace(same, **kept) == self
+
+    @functools.cached_property
+    def others(self) -> tuple[Job, ...]:
+        """The other speakers in the same picture."""
+        return tuple(Job.parse(row | {"face": self.face.resolve()}) for row in json.loads(self.also or "[]"))
+
+    def subject(self, talker: EmoTalk) -> Portrait | Film:
+        """Who is to speak. Raises InputError and UsageError."""
+        index, at = self.face_index, parse_place(self.face_at) if self.face_at is not None else None
+        return talker.film(self.face, index, at) if is_film(self.face) else talker.portrait(self.face, index, at)
+
+    def part(self, talker: EmoTalk) -> tuple[Portrait, Audio, Emotion | None]:
+        """One of several speakers, for `EmoTalk.generate`."""
+        who, speech = self.subject(talker), self.speech
+        if is_film(self.face) or speech is None:
+            raise UsageError("Several speakers need a picture and speech each; give those.")
+        return cast("Portrait", who), speech, talker.emotion(**self.emotions) if one_of(**self.emotions) else None
 
     def run(
         self,
@@ -208,15 +255,36 @@ class Job:
     ) -> Result:
         """Make the video. show: as in `Outputs`. Raises EmoTalkError."""
         return talker.generate(
-            self.face,
+            self.subject(talker),
             self.speech,
             talker.emotion(**self.emotions) if one_of(**self.emotions) else None,
             self.target,
             motion=self.motion,
+            also=[other.part(talker) for other in self.others],
             progress=progress,
             settings=self.settings,
             outputs=dataclasses.replace(self.outputs, show=show),
         )
+
+
+def _others(also: str, folder: Path) -> str:
+    """The text of --also as a list, its paths seen from `folder`. Raises UsageError."""
+    try:
+        rows = json.loads(also)
+    except (ValueError, RecursionError) as error:
+        raise UsageError('--also is no JSON; write such as {"face_index": 1, "audio": "b.wav"}.') from error
+    made: list[dict[str, Any]] = []
+    for row in rows if isinstance(rows, list) else [rows]:
+        plain = {name.replace("-", "_"): value for name, value in row.items()} if isinstance(row, dict) else {"": row}
+        if not set(plain) <= set(OF_A_SPEAKER):
+            raise UsageError(f"--also holds, for each speaker, some of {', '.join(OF_A_SPEAKER)}; correct it.")
+        if not {"face_index", "face_at"} & set(plain):
+            raise UsageError("--also does not say who speaks; give face_index or face_at.")
+        paths = {
+            name: str(folder.resolve() / str(value)) for name, value in plain.items() if OPTIONS[name].kind is Path
+        }
+        made.append(plain | paths)
+    return json.dumps(made)
 
 
 @functools.cache
@@ -226,8 +294,9 @@ def _standard_input() -> SoundFile:
 
 def _shaping(sidecar: Sidecar, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a sidecar. Raises InputError for a name that none has, and for what `changes` has to confirm."""
-    files = {name for name, option in OPTIONS.items() if option.role == "input" and option.kind is Path} | {"pose"}
-    texts = {name for name, option in OPTIONS.items() if option.role in ("input", "look", "model")} - files | {"pose"}
+    files = {name for name, option in OPTIONS.items() if option.role == "input" and option.kind is Path}
+    texts = {name for name, option in OPTIONS.items() if option.role in ("input", "look", "model")} - files
+    files |= set(FILES_OR_WORDS)
     options: dict[str, Any] = {}
     for names, allowed, where in ((sidecar.inputs, files, "input"), (sidecar.options, texts, "option")):
         for raw in names:
@@ -237,8 +306,10 @@ def _shaping(sidecar: Sidecar, changes: Mapping[str, Any]) -> dict[str, Any]:
                 raise InputError(f"{sidecar.path} names {flag} as {where}, which no sidecar does; do not use it.")
             if where == "option":
                 options[name] = sidecar.options[raw]
-    if "pose" not in sidecar.inputs and options.get("pose", POSES[0]) not in POSES:
-        raise InputError(f"{sidecar.path} names a file as --pose without its hash; do not use it.")
+    for name in FILES_OR_WORDS:
+        given = options.get(name)
+        if name not in sidecar.inputs and given is not None and names_file(name, str(given)):
+            raise InputError(f"{sidecar.path} names a file as --{name} without its hash; do not use it.")
     for name, value in options.items():
         if not isinstance(value, _PLAIN) and not (name == "intensity" and isinstance(value, list)):
             raise InputError(f"{sidecar.path} holds no plain value for {OPTIONS[name].flag}; do not use it.")
@@ -255,7 +326,13 @@ def _shaping(sidecar: Sidecar, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 _PLAIN = (str, int, float, bool, type(None))
 _DOWNLOADED = ("clip", "landmarks")  # models that are not shipped
-_KINDS = {"face": "picture", "audio": "audio file", "emotion_image": "picture", "emotion_audio": "audio file"}
+_KINDS = {
+    "face": "picture",
+    "background": "picture",
+    "audio": "audio file",
+    "emotion_image": "picture",
+    "emotion_audio": "audio file",
+}
 
 
 def repeat(job: Job, sidecar: Sidecar, talker: EmoTalk, progress: Progress | None = None) -> Result:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from .config import merged
 from .errors import EmoTalkError, InputError, UsageError, did_you_mean
 from .jobs import Job
 from .media.files import check_input
@@ -211,7 +212,7 @@ def _found(place: str | os.PathLike[str], suffixes: tuple[str, ...], option: str
 def _row(number: int, defaults: dict[str, Any], values: dict[str, Any], folder: Path, root: Path | None) -> Row:
     own = {name: value for name, value in values.items() if name in JOB_OPTIONS}
     extra = {str(name)[:100]: str(value)[:MAX_CELL] for name, value in values.items() if name not in JOB_OPTIONS}
-    given = defaults | own
+    given = merged(defaults, own)
     try:
         for name, value in own.items():
             if isinstance(value, str) and len(value) > MAX_CELL:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from .errors import UsageError
 from .media import provenance
 from .media.files import PartFile, check_output
+from .media.formats import FORMATS, STDOUT, Format, choose, is_sequence, numbered
 from .settings import AS_RECORDED, OPTIONS, Outputs, Progress, spell_intensity
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from .animate import Animator, Shot, Stopwatch
+    from .animate import Animator, FilmShot, Shot, Stopwatch
     from .media.preview import ContactSheet
     from .media.video import Writer
 
@@ -30,7 +32,7 @@ NAME_LIMIT = 60  # bytes of each part of a default name
 
 def write_video(
     animator: Animator,
-    shot: Shot,
+    shot: Shot | FilmShot,
     files: OutputFiles,
     outputs: Outputs,
     record: provenance.Record,
@@ -41,10 +43,10 @@ def write_video(
 
     Raises EmoTalkError.
     """
-    from .animate import BATCH  # late: these import torch
+    from .animate import BATCH, FilmShot  # late: these import torch
     from .media import segments
     from .media.preview import ContactSheet
-    from .media.video import VideoWriter
+    from .media.video import SequenceWriter, StreamWriter, VideoWriter
     from .motion import livelink
 
     settings, performance, total = shot.settings, shot.performance, shot.total
@@ -57,19 +59,26 @@ def write_video(
                 rows = animator.motion(performance, settings, outputs.blendshapes_fps)
                 livelink.write(file, rows, outputs.blendshapes_fps, files.blendshapes.suffix)
         note = stack.enter_context(PartFile(files.sidecar)) if files.sidecar is not None else None
-        shared: Any = {
-            "overwrite": outputs.overwrite,
-            "metadata": record.tags(shown_as),
-            "finish": functools.partial(record.finish, sidecar=note.path if note is not None else None),
-        }
+        form, alpha, tags = files.form, settings.alpha, record.tags(shown_as)
+        finish = functools.partial(record.finish, sidecar=note.path if note is not None else None)
+        shared: Any = {"overwrite": outputs.overwrite, "metadata": tags, "finish": finish, "form": form, "alpha": alpha}
         length = segments.piece_frames(settings.fps, BATCH[animator.device.type])
         sound = performance.sound.path if performance.sound is not None else None
-        video = (files.video, shot.framing.size, settings.fps, sound)
+        shape = shot.size, settings.fps
+        seconds = total / settings.fps if isinstance(shot, FilmShot) and shot.ends else None
+        shared |= {"seconds": seconds}
         writer: Writer
-        if total <= length:
-            writer = VideoWriter(*video, **shared)
+        if files.video == STDOUT:
+            writer = StreamWriter(sys.stdout.buffer, *shape, sound, tags, form, alpha, record.check, seconds)
+        elif is_sequence(files.video):
+            if numbered(files.video, total + 1).exists():
+                raise UsageError(f"{files.video.parent} holds a longer sequence already; remove it, or choose another.")
+            writer = SequenceWriter(files.video, *shape, form, alpha, outputs.overwrite, record.check)
+        elif total <= length or not form.pieces:
+            writer = VideoWriter(files.video, *shape, sound, **shared)
         else:
-            writer = segments.SegmentedWriter(*video, total, length, record.key(), outputs.resume, **shared)
+            piped = files.video, *shape, sound
+            writer = segments.SegmentedWriter(*piped, total, length, record.key(), outputs.resume, **shared)
         stack.enter_context(writer)
         sheet = ContactSheet(total, settings.fps) if part is not None else None
         shown = sheet.wanted if sheet is not None else ()
@@ -110,18 +119,30 @@ def write_frames(
 
 @dataclasses.dataclass(frozen=True)
 class OutputFiles:
-    """Absolute paths of the files that `generate` is to write; None: not wanted."""
+    """Absolute paths of the files that `generate` is to write; None: not wanted. video: or `formats.STDOUT`, or the
+    pattern of a sequence; these have no sidecar. form: how it is written."""
 
     video: Path
+    form: Format
     preview: Path | None
     sidecar: Path | None
     blendshapes: Path | None
 
     @classmethod
     def plan(
-        cls, out: str | os.PathLike[str], outputs: Outputs, inputs: Sequence[str | os.PathLike[str]]
+        cls,
+        out: str | os.PathLike[str],
+        outputs: Outputs,
+        inputs: Sequence[str | os.PathLike[str]],
+        codec: str = "auto",
+        alpha: bool = False,
     ) -> OutputFiles:
         """Raises UsageError if one cannot be written, or is an input or another output."""
+        form = choose(out, codec, alpha)
+        if Path(out) == STDOUT and sys.stdout.isatty():
+            raise UsageError("--out - would fill the terminal with video; send stdout to a file or another program.")
+        if outputs.signer is not None and form.container not in ("mp4", "mov"):
+            raise UsageError(f"--c2pa signs .mp4 and .mov, not {form.name}; choose another output.")
         taken = [Path(os.path.realpath(path)) for path in inputs]
 
         def checked(name: str | os.PathLike[str], suffixes: tuple[str, ...]) -> Path:
@@ -131,24 +152,34 @@ class OutputFiles:
             taken.append(path)
             return path
 
-        video = checked(out, OPTIONS["out"].suffixes)
+        video = STDOUT if Path(out) == STDOUT else checked(out, OPTIONS["out"].suffixes)
+        single = video != STDOUT and not is_sequence(video)
         preview, shapes = outputs.preview, outputs.blendshapes
         return cls(
             video,
+            form,
             None if preview is None else checked(preview, OPTIONS["preview"].suffixes),
-            checked(provenance.sidecar_path(video), (".json",)) if outputs.sidecar else None,
+            checked(provenance.sidecar_path(video), (".json",)) if outputs.sidecar and single else None,
             None if shapes is None else checked(shapes, OPTIONS["export_blendshapes"].suffixes),
         )
 
+    def notes(self, sounding: bool) -> list[str]:
+        """What the user should know of the format. sounding: whether there is sound."""
+        return [f"A {self.form.suffix} holds no sound."] if sounding and self.form.sound is None else []
 
-def default_name(face: Path, audio: Path, emotion: str) -> str:
-    """`<face>--<audio>--<emotion>.mp4`, safe as a file name on every system and at most 200 bytes long."""
+
+def default_name(face: Path, audio: Path, emotion: str, codec: str = "auto", alpha: bool = False) -> str:
+    """`<face>--<audio>--<emotion>.mp4`, safe as a file name on every system and at most 200 bytes long.
+
+    The ending is that of the codec, or can be transparent; of a sequence only numbers are given.
+    """
     parts = [_safe(text) for text in (face.stem, audio.stem, emotion)]
     if emotion.strip():
         parts[2] = parts[2] or "emotion"  # an emoji, for example
     else:
         raise UsageError("--emotion is empty; describe an emotion, for example 'sadly surprised'.")
-    return "--".join(parts) + ".mp4"
+    name = ("vp9" if alpha else "h264") if codec == "auto" else codec
+    return f"%06d{FORMATS[name].suffix}" if name == "png" else "--".join(parts) + FORMATS[name].suffix
 
 
 def _safe(text: str) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from . import __version__
 from .constants import CROP_SIZE, FPS, MAX_SECONDS
 from .errors import UsageError, did_you_mean
+from .media.formats import CODECS, SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,11 +36,12 @@ ENGINES = ("eager", "compile", "graphs")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 POSES = ("still", "natural")
 FRAMINGS = ("crop", "full")
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
+BACKGROUNDS = ("keep", "transparent")
+VIDEO_SUFFIXES = tuple(SUFFIXES)
 TAKE_SUFFIXES = (".csv", ".json")  # of blendshape files
 TAKE_RATES = (25.0, 30.0, 60.0)  # frames/s of blendshape files that are written
 LONGEST_LABEL = 60  # characters
-EMOTION_SOURCES = ("text", "image", "audio", "file", "timeline")  # the arguments of `EmoTalk.emotion`
+EMOTION_SOURCES = ("text", "image", "audio", "video", "file", "timeline")  # the arguments of `EmoTalk.emotion`
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -54,7 +56,9 @@ class Settings:
     size: side of the cropped video, even, 64..1024 px.
     pose: still | natural head motion, or a video that lends its own. blink: blinks per minute, 0..60.
     framing: crop | full picture. seed: of blinks and head motion.
-    label: text in the corner of every frame, for example "AI-generated".
+    label: text in the corner of every frame, for example "AI-generated". background: keep | transparent, a colour, or
+    a picture. codec: auto, by the output's ending, or one of `media.formats`.
+    loop, freeze: of a film that is shorter than the speech, what follows its end; without, the video ends with it.
     """
 
     intensity: Intensity = 2.0
@@ -65,6 +69,19 @@ class Settings:
     framing: str = "crop"
     seed: int = 0
     label: str = ""
+    background: str = "keep"
+    codec: str = "auto"
+    loop: bool = False
+    freeze: bool = False
+
+    def __post_init__(self) -> None:
+        if self.loop and self.freeze:
+            raise UsageError("--loop and --freeze exclude each other; give one of them.")
+
+    @property
+    def alpha(self) -> bool:
+        """Whether frames are transparent where the person is not."""
+        return self.background == "transparent"
 
     def check(self) -> None:
         """Raises UsageError that names the option."""
@@ -104,6 +121,10 @@ class SettingsOptions(TypedDict, total=False):
     framing: str
     seed: int
     label: str
+    background: str | os.PathLike[str]
+    codec: str
+    loop: bool
+    freeze: bool
 
 
 class GenerateOptions(SettingsOptions, total=False):
@@ -246,11 +267,34 @@ def _table(*options: Option) -> dict[str, Option]:
 
 OPTIONS = _table(
     Option(
-        *("face", Path, "Input", "input", "Portrait: any picture that shows a face."),
+        *("face", Path, "Input", "input", "Portrait: any picture that shows a face; or a film."),
         flags=("-f",),
         shown="required",
         note="JPEG, PNG, WebP, GIF, TIFF, AVIF ...; the largest face in it speaks. At least 48 px of face, 175 million "
         "pixels at most.",
+    ),
+    Option(
+        *("face_index", int, "Input", "input", "Which of several faces, counted from the left, from 0."),
+        shown="the largest",
+        limits=(0, 999),
+        metavar="N",
+    ),
+    Option(
+        *(
+            "face_at",
+            str,
+            "Input",
+            "input",
+            "Or the face at this place: x,y in px, or in parts of the picture (0.25,0.4).",
+        ),
+        metavar="X,Y",
+    ),
+    Option(
+        *("also", str, "Input", "input", "Another speaker in the same picture, as JSON of these options."),
+        note="Or give --face-index (or --face-at), --audio and --emotion again: --face-index 0 --audio a.wav "
+        '--face-index 1 --audio b.wav. In a batch column: {"face_index": 1, "audio": "b.wav"}, or a list of such. All '
+        "are heard; the whole picture is made; no sidecar.",
+        metavar="JSON",
     ),
     Option(
         *("audio", Path, "Input", "input", "Speech: any audio file, or a video with sound."),
@@ -275,6 +319,10 @@ OPTIONS = _table(
     ),
     Option("emotion_image", Path, "Emotion", "input", "Feel what the face in this picture shows."),
     Option("emotion_audio", Path, "Emotion", "input", "Feel what the voice in this recording says."),
+    Option(
+        *("emotion_video", Path, "Emotion", "input", "Feel, moment by moment, what the face in this film shows."),
+        note="Read two and a half times a second; its last moment stays.",
+    ),
     Option("emotion_file", Path, "Emotion", "input", "Feel what 'emotalk emotion ... --save' wrote, .safetensors."),
     Option(
         *("emotion_timeline", Path, "Emotion", "input"),
@@ -303,6 +351,15 @@ OPTIONS = _table(
         metavar="RATE",
     ),
     Option(
+        *("loop", bool, "Motion", "look", "With a film as --face that is shorter than the speech: begin it again."),
+        default=False,
+        note="Without --loop and --freeze the video ends with the film; a longer film ends with the speech.",
+    ),
+    Option(
+        *("freeze", bool, "Motion", "look", "With a film as --face that is shorter: go on with its last picture."),
+        default=False,
+    ),
+    Option(
         *("seed", int, "Motion", "look", "Of blinks and head motion; the same seed gives the same file."),
         default=Settings.seed,
         limits=(0, 2**63 - 1),
@@ -324,6 +381,7 @@ OPTIONS = _table(
     Option(
         *("fps", float, "Picture", "look", "Frames per second, 1 to 120."),
         default=Settings.fps,
+        shown="25, or a film's own",
         limits=(1.0, 120.0),
         metavar="RATE",
     ),
@@ -332,7 +390,23 @@ OPTIONS = _table(
         default=Settings.label,
     ),
     Option(
-        *("out", Path, "Output", "output", "The video, .mp4; or a folder."),
+        *("background", str, "Picture", "look"),
+        "keep it; transparent; a colour such as white or #00ff00; or a picture.",
+        default=Settings.background,
+        note="The person is cut out, hair included, by a small network, or by the picture's own transparency.",
+        metavar="keep|transparent|COLOR|IMAGE",
+    ),
+    Option(
+        *("codec", str, "Output", "look", "h264, h265, vp9, prores, mpegts, gif, apng or png (a sequence)."),
+        default=Settings.codec,
+        shown="by the ending of --out",
+        choices=CODECS,
+        metavar="NAME",
+        note="vp9, prores, gif, apng and png can be transparent; the last three have no sound. See docs/formats.md.",
+    ),
+    Option(
+        *("out", Path, "Output", "output"),
+        "The video: .mp4, .mov, .webm, .ts, .gif, .apng, frame-%06d.png; a folder; - for stdout.",
         flags=("-o",),
         shown="<face>--<audio>--<emotion>.mp4 beside the audio",
         suffixes=VIDEO_SUFFIXES,
@@ -442,7 +516,16 @@ OPTIONS = _table(
         default=False,
         flags=("-q",),
     ),
+    Option(
+        *("config", Path, "Checks", "command", "TOML file of defaults for these options; see emotalk config show."),
+        shown="~/.config/emotalk.toml",
+        metavar="TOML",
+    ),
     Option("debug", bool, "Checks", "command", "Show the traceback of an error.", default=False),
+)
+OF_A_SPEAKER = (  # what each of several speakers has
+    *("face_index", "face_at", "audio", "text", "voice", "emotion"),
+    *(f"emotion_{kind}" for kind in EMOTION_SOURCES if kind != "text"),
 )
 JOB_OPTIONS = tuple(name for name, option in OPTIONS.items() if option.role != "command")  # what a batch row may hold
 ASIDE = tuple(name for name, option in OPTIONS.items() if option.role == "output")  # what does not shape the frames
@@ -459,6 +542,26 @@ def _check_pose(pose: str) -> None:
         raise UsageError(f"--pose {pose} is unknown; choose {' or '.join(POSES)}, or name a video.{meant}")
 
 
+def _check_background(background: str) -> None:
+    if names_file("background", background) and not os.path.isfile(background):
+        meant = did_you_mean(background, BACKGROUNDS)
+        raise UsageError(
+            f"--background {background} is unknown; choose keep or transparent, a colour such as white or #00ff00, or "
+            f"name a picture.{meant}"
+        )
+
+
+def parse_place(text: str) -> tuple[float, float]:
+    """ "120,80" or "0.25,0.4" -> x and y. Raises UsageError."""
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        x = y = -1.0
+    if not (0 <= x <= 1e6 and 0 <= y <= 1e6):
+        raise UsageError(f"--face-at {text} is no place in the picture; give x,y such as 320,180 or 0.5,0.3.")
+    return x, y
+
+
 def _check_label(text: str) -> None:
     if len(text) > LONGEST_LABEL or not text.isprintable():
         raise UsageError(f"--label must be at most {LONGEST_LABEL} printable characters; shorten it.")
@@ -469,12 +572,33 @@ def _check_device(name: str) -> None:
         raise UsageError(f"--device {name} is unknown; choose auto, cpu, cuda or mps.{did_you_mean(name, DEVICES)}")
 
 
-_CHECKS: dict[str, Callable[[Any], None]] = {
+_CHECKS: dict[str, Callable[[Any], object]] = {
     "size": _check_size,
     "pose": _check_pose,
+    "background": _check_background,
+    "face_at": parse_place,
     "label": _check_label,
     "device": _check_device,
 }
+
+
+FILES_OR_WORDS = ("pose", "background")  # options of a look that may name a file
+
+
+def names_file(option: str, value: str | os.PathLike[str]) -> bool:
+    """Whether the value of one of `FILES_OR_WORDS` is the name of a file."""
+    word = os.fspath(value).strip()
+    return word not in POSES if option == "pose" else word not in BACKGROUNDS and colour(word) is None
+
+
+def colour(text: str) -> tuple[int, int, int] | None:
+    """A colour's red, green and blue, 0..255, from its name or #rrggbb; None if the text is none."""
+    from PIL import ImageColor
+
+    try:
+        return ImageColor.getrgb(text)[:3]
+    except ValueError:
+        return None
 
 
 def parse_intensity(value: Any) -> Intensity:

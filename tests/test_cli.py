@@ -188,7 +188,7 @@ FAILURES = {
     "weights": ({"weights": "nowhere"}, 1, "--weights"),
     "weights incomplete": ({"weights": "folder"}, 1, "missing"),
     "output exists": ({"out": "kept.mp4", "no-overwrite": None}, 2, "kept.mp4 exists already"),
-    "output no video": ({"out": "a.gif"}, 2, "must end in .mp4"),
+    "output no video": ({"out": "a.avi"}, 2, "must end in .mp4"),
     "output nowhere": ({"out": "nowhere/a.mp4"}, 2, "nowhere is not an existing folder"),
     "output is input": ({"audio": "kept.mp4", "out": "kept.mp4"}, 2, "also an input"),
     "preview no picture": ({"preview": "a.txt"}, 2, "must end in .png"),

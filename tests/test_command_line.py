@@ -36,7 +36,7 @@ MISTAKES = {
     "size in words": (["generate", *FILES, "--size", "big"], "--size 'big' is no whole number", ""),
     "device": (["generate", *FILES, "--device", "gpu"], "--device gpu is unknown", ""),
     "folder": (["generate", *FILES, "--out", "nowhere/a.mp4"], "is not an existing folder", ""),
-    "suffix": (["generate", *FILES, "--out", "a.gif"], "must end in .mp4", ""),
+    "suffix": (["generate", *FILES, "--out", "a.avi"], "must end in .mp4", ""),
     "two emotions": (["generate", *FILES, "happy", "--emotion-image", FILES[0]], "exclude each other", ""),
     "emotion and take": (["generate", *FILES, "happy", "--motion", FILES[1]], "exclude each other", ""),
     "certificate alone": (["generate", *FILES, "--c2pa-cert", FILES[0]], "belong together", ""),

@@ -78,5 +78,17 @@ def test_versions_and_bounds():
     core = re.search(r"^dependencies = \[(.*?)^\]", metadata, re.S | re.M)[1]
     names = {re.match(r"\w[\w-]*", line.strip().strip('"'))[0] for line in core.strip().splitlines()}
     assert names == {
-        *("ftfy", "imageio-ffmpeg", "numba", "numpy", "pillow", "regex", "rich", "safetensors", "torch", "typer")
+        *(
+            "ftfy",
+            "imageio-ffmpeg",
+            "numba",
+            "numpy",
+            "pillow",
+            "regex",
+            "rich",
+            "safetensors",
+            "tomli",
+            "torch",
+            "typer",
+        )
     }

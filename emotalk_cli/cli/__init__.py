@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -9,12 +10,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
-from .. import __version__
+from .. import __version__, system
 from ..errors import EmoTalkError, of_system
-from . import console, emotion, eval, train, weights
+from ..settings import OF_A_SPEAKER, OPTIONS
+from . import config, console, emotion, eval, train, weights
 from .batch import batch
 from .clean import clean
 from .doctor import doctor
@@ -25,7 +28,7 @@ from .live import live
 from .serve import serve, voices
 
 INTERRUPTED = 130
-_GROUPS = ((), ("train",), ("train", "prepare"), ("emotion",), ("weights",))  # alone, they show their help
+_GROUPS = ((), ("train",), ("train", "prepare"), ("emotion",), ("weights",), ("config",))  # alone, they show their help
 _ADDRESS = re.compile(r"auto|local|ray://.+|[^/\s]+:\d+")
 
 app = typer.Typer(
@@ -45,6 +48,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(eval.app, name="eval")
 app.command(cls=Command)(figure)
 app.add_typer(weights.app, name="weights")
+app.add_typer(config.app, name="config")
 app.command(cls=Command)(serve)
 app.command(cls=Command)(voices)
 
@@ -68,11 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 input, 2 usage, 3 some rows of a batch failed, 129 hung up, 130 ctrl-C, 143 terminated.
     """
     arguments = _with_address([_at_home(text) for text in (sys.argv[1:] if arguments is None else arguments)])
+    arguments = _with_speakers(arguments)
     if tuple(arguments) in _GROUPS:
         arguments.append("--help")
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # our own sentence says what is wrong with a picture
     _signals.clear()
-    before = {number: signal.signal(number, _terminate) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, _terminate) for number in system.ENDING}
     interrupting = signal.getsignal(signal.SIGINT)
     if interrupting is signal.default_int_handler:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, _terminate)
@@ -118,6 +123,27 @@ def _with_address(arguments: list[str]) -> list[str]:
         if argument == "--ray" and not _ADDRESS.fullmatch(following):
             full.append("auto")
     return full
+
+
+def _with_speakers(arguments: list[str]) -> list[str]:
+    """`generate` with --face-index or --face-at more than once: what follows the second is another's, --also."""
+    flags = {OPTIONS[name].flag: name for name in OF_A_SPEAKER}
+    flags |= {short: name for name in OF_A_SPEAKER for short in OPTIONS[name].flags}
+    who = ("face_index", "face_at")
+    parts = [part for text in arguments for part in (text.split("=", 1) if text.startswith("--") else [text])]
+    starts = [i for i, part in enumerate(parts) if flags.get(part) in who]
+    if arguments[:1] != ["generate"] or len(starts) < 2:
+        return arguments
+    kept, others, rest = parts[: starts[1]], list[dict[str, str]](), iter(parts[starts[1] :])
+    for part in rest:
+        name = flags.get(part)
+        if name in who:
+            others.append({})
+        if name is None:
+            kept.append(part)
+        elif (value := next(rest, None)) is not None:
+            others[-1][name] = os.path.abspath(value) if OPTIONS[name].kind is Path else value
+    return [*kept, "--also", json.dumps(others)]
 
 
 class _Terminated(BaseException):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..config import merged, read
 from ..errors import EmoTalkError, UsageError
 from ..settings import JOB_OPTIONS, Progress
 from .console import console, interactive, plain, say, tell
@@ -46,6 +47,7 @@ def batch(
     ray: str | None = typer.Option(
         None, help="Spread rows over a Ray cluster: auto (also without a value), local, or its address."
     ),
+    config: Path | None = option("config"),
     as_json: bool = option("json", False, "Count the rows as one JSON object on stdout."),
     quiet: bool = option("quiet", False),
     debug: bool = option("debug", False),
@@ -63,7 +65,7 @@ def batch(
         raise UsageError(f"--out {out} is not an existing folder; create it or choose another.")
     from .. import manifests
 
-    defaults = given(shared)
+    defaults = merged(read(config), given(shared))
     defaults |= {"out": out.resolve()} if out is not None else {}
     defaults |= {name: Path(value).resolve() for name, value in defaults.items() if isinstance(value, Path)}
     if manifest is not None:

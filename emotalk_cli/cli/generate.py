@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..config import merged, read
 from ..errors import UsageError
+from ..media.formats import STDOUT
 from ..settings import AS_RECORDED, OPTIONS
 from .console import plain, say, tell
 from .options import given, with_options
@@ -41,6 +43,10 @@ def generate(
         wanted |= {name: value} if value is not None else {}
     how = {name: wanted.pop(name, None) for name, option in OPTIONS.items() if option.role == "command"}
     again, quiet, as_json = how["from"], bool(how["quiet"]), bool(how["json"])
+    if again is None:  # what a sidecar says is not to be changed
+        wanted = merged(read(how["config"]), wanted)
+    if as_json and str(wanted.get("out")) == str(STDOUT):
+        raise UsageError("--json and --out - both write to stdout; leave one of them out.")
     if again is None:
         for name, others in (("face", ()), ("audio", ("text", "motion"))):
             if all(wanted.get(other) is None for other in (name, *others)):

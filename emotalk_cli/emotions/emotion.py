@@ -27,7 +27,7 @@ from .timeline import MAX_ROWS
 
 _FORMAT = "emotalk-emotion-1"
 _WIDTH = 512  # of an emotion space
-_PLACES = {"image": "a picture", "audio": "a recording", "file": "a file", "timeline": "a timeline"}
+_PLACES = {"image": "a picture", "audio": "a recording", "video": "a film", "file": "a file", "timeline": "a timeline"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..errors import InputError, UsageError, WeightsError
 from ..face.tracker import Tracker
 from ..media import image
 from ..media.audio import Recording
+from ..media.ffmpeg import read_frames
 from ..media.files import check_input, sha256
 from ..models.emotion_space import AME
 from ..settings import AS_SPOKEN, one_of
 from .emotion import Emotion
 from .timeline import read_timeline
 
+FILM_RATE = 2.5  # frames a second of a film in which its emotion is read
 _KEPT = 64  # emotions that stay in memory
-_FILES = {"image": "picture", "audio": "audio file", "file": "emotion file", "timeline": "timeline"}
+_FILES = {"image": "picture", "audio": "audio file", "video": "video", "file": "emotion file", "timeline": "timeline"}
 
 
 class EmotionReader:
@@ -33,13 +36,13 @@ class EmotionReader:
         self._kept: OrderedDict[tuple[str, str, str], Emotion] = OrderedDict()
 
     def read(self, **sources: Any) -> Emotion:
-        """From exactly one source: text, image, audio, file or timeline (see `EmoTalk.emotion`).
+        """From exactly one source: text, image, audio, video, file or timeline (see `EmoTalk.emotion`).
 
         Raises UsageError, InputError, and WeightsError if the tower that it takes is not among the weights.
         """
         kind = one_of(**sources)
         if kind is None:
-            raise UsageError("No emotion is given; name a text, an image, a recording, a file or a timeline.")
+            raise UsageError("No emotion is given; name a text, an image, a recording, a film, a file or a timeline.")
         given = sources[kind]
         if not isinstance(given, str | (str if kind == "text" else os.PathLike)):
             expected = "text" if kind == "text" else "a path"
@@ -72,6 +75,9 @@ class EmotionReader:
             return Emotion.constant(str(given), self._face(given).cpu(), space)
         if kind == "audio":
             return Emotion.constant(str(given), self._voice(Recording.open(given)).cpu(), space)
+        if kind == "video":
+            moments, faces = self._film(given)
+            return Emotion(str(given), moments, faces.cpu(), torch.full_like(moments, torch.nan), space)
         if kind == "file":
             return Emotion.load(given, space)
         times, texts, mu = zip(*read_timeline(given), strict=True)
@@ -85,6 +91,22 @@ class EmotionReader:
         if not faces:
             raise InputError(f"{picture} shows no face that can be found; give a picture of one face as the emotion.")
         return self._ame.image(pixels, faces[0].landmarks, faces[0].blendshapes)
+
+    def _film(self, film: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
+        """Times [K] in s and z_emo [K,512] of the face in a film, averaged a little over time."""
+        times, rows, face = [], [], None
+        for number, frame in enumerate(read_frames(film, FILM_RATE)):
+            pixels = np.ascontiguousarray(frame)
+            face = self._tracker.track([pixels], face)[0]
+            if face is not None:
+                times.append(number / FILM_RATE)
+                rows.append(self._ame.image(pixels, face.landmarks, face.blendshapes))
+        if not rows:
+            raise InputError(f"{film} shows no face that can be found; give a film of one face as the emotion.")
+        z = torch.stack(rows)
+        around = F.pad(z.T[None], (1, 1), mode="replicate") if len(z) > 1 else z.T[None].expand(1, -1, 3)
+        z = F.avg_pool1d(around, 3, 1)[0].T
+        return torch.tensor(times), F.normalize(z, dim=1)
 
     def _voice(self, recording: Recording) -> Tensor:
         """z_emo [512] of a voice."""

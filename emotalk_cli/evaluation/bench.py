@@ -6,8 +6,6 @@ import dataclasses
 import functools
 import os
 import platform
-import resource
-import sys
 import tempfile
 import time
 import warnings
@@ -23,6 +21,8 @@ if TYPE_CHECKING:  # measured processes import them themselves
     from ..animate import Portrait
     from ..api import EmoTalk
     from ..settings import GenerateOptions, Settings
+
+from ..system import peak_memory
 
 INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")  # that change the speed
 
@@ -100,8 +100,8 @@ def _measure(
     }
     if talker.device.type == "cuda":
         memory = torch.cuda.max_memory_allocated(talker.device) / 1e9
-    else:  # kilobytes on Linux, bytes on macOS
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1e-9 if sys.platform == "darwin" else 1.024e-6)
+    else:
+        memory = peak_memory() / 1000
     return Speed(
         generator,
         best.frames,
@@ -257,7 +257,7 @@ def latency(
 def _resident() -> int:
     """Bytes of memory that this process holds; 0 where the system does not tell."""
     status = Path("/proc/self/statm")
-    return int(status.read_text().split()[1]) * resource.getpagesize() if status.is_file() else 0
+    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if status.is_file() else 0
 
 
 def machine(device: str) -> dict[str, str | int | None]:

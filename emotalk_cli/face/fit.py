@@ -80,7 +80,8 @@ class PortraitFit:
 
     image [3,512,512] 0..1; landmarks [478,3] crop px; alpha [80], beta [64], delta [80], gamma [27];
     pose: Pose of batch 1 in crop px; to_source: [2,3] affine from crop px to source px;
-    source: the whole picture, uint8 [H,W,3].
+    source: the whole picture, uint8 [H,W,3]. residual: cm [478,3] by which landmarks stand beside the person's resting
+    face and β, where that is known; in motion they stand where the model says.
     """
 
     image: Tensor
@@ -92,6 +93,7 @@ class PortraitFit:
     pose: Pose
     to_source: np.ndarray
     source: np.ndarray
+    residual: Tensor | None = None
 
 
 def align(source: Tensor, target: Tensor) -> Pose:
@@ -109,11 +111,13 @@ def expression_ridge(names: list[str]) -> Tensor:
     return torch.tensor(strongest)
 
 
-def fit_shape(model: FaceModel, landmarks: Tensor, rounds: int = 4) -> tuple[Tensor, Tensor, Pose]:
+def fit_shape(
+    model: FaceModel, landmarks: Tensor, rounds: int = 4, alpha: Tensor | None = None
+) -> tuple[Tensor, Tensor, Pose]:
     """α, β_s and pose by regularised least squares against landmarks [B,478,3] px, β in 0..1 where named.
 
-    β counts from `model.expression_rest`, so that a resting face reads zero on average.
-    Returns alpha [B,80], beta [B,64], Pose.
+    alpha [1,80]: of a person who is known. β counts from `model.expression_rest`, so that a resting face reads zero on
+    average. Returns alpha [B,80], beta [B,64], Pose.
     """
     count = len(model.identity)
     basis = torch.cat([model.identity, model.expression]).flatten(1)
@@ -125,6 +129,8 @@ def fit_shape(model: FaceModel, landmarks: Tensor, rounds: int = 4) -> tuple[Ten
     high = torch.full_like(ridge, 3.0)
     low[count : count + 53], high[count : count + 53] = 0, 1
     theta = landmarks.new_zeros(len(landmarks), len(ridge))
+    if alpha is not None:
+        low[:count] = high[:count] = theta[:, :count] = alpha[0].to(theta)
     for _ in range(rounds):
         shape = model.vertices(theta[:, :count], theta[:, count:])
         pose = align(shape, landmarks)

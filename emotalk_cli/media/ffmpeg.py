@@ -14,7 +14,6 @@ import functools
 import math
 import os
 import re
-import resource
 import signal
 import subprocess
 import threading
@@ -24,6 +23,7 @@ from typing import IO
 
 import numpy as np
 
+from .. import system
 from ..constants import MAX_SECONDS
 from ..errors import EmoTalkError, InputError, SilentError
 from .files import check_input
@@ -41,21 +41,21 @@ MEMORY = {"sound": 1 << 30, "film": 2 << 30, "video": 4 << 30}  # bytes of addre
 CPU_SECONDS = 60  # that a reader may take before its first output, and again
 _CPU_EACH = 2  # s, for each frame or block that it has delivered
 _NICE = "EMOTALK_NICE"  # environment variable: niceness of children, for servers
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
-_READING = ["-format_whitelist", DEMUXERS, "-protocol_whitelist", "file", "-max_alloc", str(256 << 20)]
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP", "SYSTEMROOT")
 _LINE = re.compile(r"(?:\[[^\]]* @ 0x[0-9a-f]+\] )*\[(\w+)\] (.*)")  # of ffmpeg's log, with its level
 _STREAM = re.compile(r"  Stream #0:\d+.*?: (Audio|Video): (.*)")
 _DURATION = re.compile(r"  Duration: (\d+):(\d\d):(\d\d\.\d+),")
-_CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL, -signal.SIGFPE)
+_CRASHES = tuple(-system.number(name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE"))
 _NO_MEMORY = ("Cannot allocate memory", "Resource temporarily unavailable", "alloc failed")
 TIMING = "aresample=async=1:first_pts=0"  # silence where time stamps have it: sound may start after the film
 _HEADER = 200  # lines of the log that are kept as the input's description
 _LOG_LINE = 4096  # bytes
 
 
-def source(path: Path) -> list[str]:
+def source(path: Path, demuxers: str = DEMUXERS) -> list[str]:
     """Arguments that name an input file, with what ffmpeg may do to read it."""
-    return [*_READING, "-i", f"file:{path.resolve()}"]
+    allowed = ["-format_whitelist", demuxers, "-protocol_whitelist", "file", "-max_alloc", str(256 << 20)]
+    return [*allowed, "-i", f"file:{path.resolve()}"]
 
 
 def playback(path: Path) -> list[str]:
@@ -101,9 +101,25 @@ def run(arguments: Sequence[str], data: bytes = b"") -> bytes:
     return out
 
 
-def packets(path: Path) -> dict[int, int]:
-    """Stream number -> packets in a file, by reading all of it without decoding. Raises EmoTalkError."""
-    child = Child(["-nostdin", *source(path), "-map", "0", "-c", "copy", "-f", "framecrc", "-"], read=True)
+def frame_rate(film: Path) -> float | None:
+    """Pictures a second of a film, as it says; None if it does not. Raises EmoTalkError."""
+    child = Child(["-nostdin", *source(film), "-map", "0:v:0", "-t", "0", "-f", "null", "-"], cpu=CPU_SECONDS)
+    try:
+        child.finished()
+    finally:
+        child.stop()
+    found = next(filter(None, (re.search(r"([\d.]+) fps", found[2]) for line in child.header
+                               if (found := _STREAM.match(line)) and found[1] == "Video")), None)  # fmt: skip
+    return float(found[1]) if found else None
+
+
+def packets(path: Path, demuxer: str = "") -> dict[int, int]:
+    """Stream number -> packets in a file, by reading all of it without decoding. Raises EmoTalkError.
+
+    demuxer: of files that only we write; by default those of films.
+    """
+    read = source(path, demuxer or DEMUXERS)
+    child = Child(["-nostdin", *read, "-map", "0", "-c", "copy", "-f", "framecrc", "-"], read=True)
     found: dict[int, int] = {}
     try:
         assert child.process.stdout is not None
@@ -157,7 +173,7 @@ class Child:
         self._limit("RLIMIT_AS", memory)
         if cpu is not None:
             self._limit("RLIMIT_CPU", cpu)
-        if nice := os.environ.get(_NICE):
+        if (nice := os.environ.get(_NICE)) and hasattr(os, "setpriority"):
             with contextlib.suppress(OSError, ValueError):
                 os.setpriority(os.PRIO_PROCESS, self.process.pid, int(nice))
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -172,12 +188,7 @@ class Child:
         self._limit("RLIMIT_CPU", math.ceil(seconds))
 
     def _limit(self, name: str, value: int) -> None:
-        if not hasattr(resource, "prlimit"):
-            return
-        with contextlib.suppress(OSError, ValueError):  # it has ended already
-            hard = resource.prlimit(self.process.pid, getattr(resource, name))[1]
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.prlimit(self.process.pid, getattr(resource, name), (value, hard))
+        system.limit(self.process.pid, name, value)
 
     def stop(self) -> None:
         """End it, if it has not ended by itself, and wait for its messages."""
@@ -203,7 +214,7 @@ class Child:
     def failure(self) -> EmoTalkError | None:
         """Why it ended, where that has nothing to do with its files."""
         code, text = self.process.returncode, " ".join(self.errors)
-        if code in (-signal.SIGKILL, -signal.SIGTERM):
+        if code in (-system.number("SIGKILL"), -signal.SIGTERM):
             return EmoTalkError("ffmpeg was killed from outside, perhaps for lack of memory; try again.")
         if code > 0 and not self.errors:
             return _unusable(f"{self._program} stopped without a word, exit code {code}")
@@ -262,7 +273,7 @@ class _Reading:
         text = " ".join(self.child.errors)
         if code == 0 and not (empty and text):
             return
-        if code == -signal.SIGXCPU:
+        if code == -system.number("SIGXCPU"):
             raise InputError(f"{self.file} takes too long to decode; export it again, for example as {self._good}.")
         if code in _CRASHES or any(words in text for words in _NO_MEMORY):  # where memory ends, it may also crash
             raise InputError(f"{self.file} needs too much memory, or is damaged; make it smaller or export it again.")

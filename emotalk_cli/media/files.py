@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .. import system
 from ..errors import EmoTalkError, InputError, UsageError
 from ..settings import VIDEO_SUFFIXES
 
@@ -125,7 +125,7 @@ class Workspace:
             if held.get("out") == out.name and held.get("key") == key:
                 with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
                     pieces = [(int(size), str(digest)) for size, digest in held["pieces"]]
-                    lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                    lock = os.open(path / _LOCK, _LOCKING)
                     if not _flock(lock):
                         os.close(lock)
                         raise _being_made(out)
@@ -169,9 +169,13 @@ class Workspace:
 
 _LOCK, _MANIFEST, _FORMAT = "lock", "manifest.json", 1
 _MAX_MANIFEST = 4 << 20  # bytes
-_EXCLUSIVE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_EXCLUSIVE = system.flags("O_RDWR", "O_CREAT", "O_EXCL", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY")
+_LOCKING = system.flags("O_RDWR", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY")
+_LOOKING = system.flags("O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 _FOLDER = re.compile(r"\.emotalk-[0-9a-f]{16}\.work")
-_OURS = re.compile(rf"{_LOCK}|{re.escape(_MANIFEST)}|part(\..*)?|\d{{6}}\.mp4|pieces\.ffconcat", re.DOTALL)
+_OURS = re.compile(
+    rf"{_LOCK}|{re.escape(_MANIFEST)}|part(\..*)?|\d{{6,}}\.(mp4|mov|webm|png)|pieces\.ffconcat", re.DOTALL
+)
 _OLD = re.compile(r"\.emotalk-[0-9a-f]{12}\.part(\.old)?")  # of versions before 0.2
 _TRIES = 8
 _KEPT_SECONDS = 7 * 86400.0  # that pieces stay for another attempt
@@ -188,7 +192,7 @@ def sweep(folder: Path, everything: bool = False, making: str | None = None) -> 
     for path, held in _spaces(folder):
         age, wanted = time.time() - _modified(path), bool(held.get("key") and held.get("pieces"))
         try:
-            lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            lock = os.open(path / _LOCK, _LOCKING)
         except OSError:
             lock = -1
         if alive := lock >= 0 and not _flock(lock, unknown=False):
@@ -208,7 +212,7 @@ def sweep(folder: Path, everything: bool = False, making: str | None = None) -> 
             raise _being_made(folder / making)
     for path in _entries(folder, _OLD) if everything else ():
         with contextlib.suppress(OSError):
-            if stat.S_ISREG(path.lstat().st_mode) and path.lstat().st_uid == os.geteuid():
+            if stat.S_ISREG(path.lstat().st_mode) and system.owned(path.lstat()):
                 path.unlink()
                 removed.append(path)
     return removed
@@ -227,16 +231,16 @@ def _spaces(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     for path in _entries(folder, _FOLDER):
         with contextlib.suppress(OSError):
             about = path.lstat()
-            if stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid():
+            if stat.S_ISDIR(about.st_mode) and system.owned(about):
                 found.append((path, _manifest(path / _MANIFEST)))
     return found
 
 
 def _manifest(path: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(os.open(path, _LOOKING), "rb") as file:
             about = os.fstat(file.fileno())
-            if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid() and about.st_size <= _MAX_MANIFEST:
+            if stat.S_ISREG(about.st_mode) and system.owned(about) and about.st_size <= _MAX_MANIFEST:
                 held = json.loads(file.read())
                 if isinstance(held, dict) and held.get("emotalk") == _FORMAT:
                     return held
@@ -264,31 +268,41 @@ def _new_folder(parent: Path) -> Path:
 
 def _remove(path: Path, lock: int) -> None:
     """Remove a folder of ours with what we have put there, and nothing else. lock: descriptor, is closed; or -1."""
-    with contextlib.suppress(OSError):
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            if os.fstat(folder).st_uid == os.geteuid():
-                for name in sorted(os.listdir(folder), key=_LOCK.__eq__):  # the lock at last
-                    with contextlib.suppress(OSError):
-                        if _OURS.fullmatch(name):
-                            os.unlink(name, dir_fd=folder)
-        finally:
-            os.close(folder)
+    if os.unlink not in os.supports_dir_fd:  # Windows, where an open file cannot be removed either
+        if lock >= 0:
+            os.close(lock)
+        lock = -1
+        with contextlib.suppress(OSError):
+            for name in os.listdir(path) if not path.is_symlink() else ():
+                with contextlib.suppress(OSError):
+                    if _OURS.fullmatch(name):
+                        os.unlink(path / name)
+    else:
+        _remove_held(path)
     if lock >= 0:
         os.close(lock)
     with contextlib.suppress(OSError):
         os.rmdir(path)
 
 
+def _remove_held(path: Path) -> None:
+    """Empty a folder of ours while nobody can put another in its place."""
+    with contextlib.suppress(OSError):
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if system.owned(os.fstat(folder)):
+                for name in sorted(os.listdir(folder), key=_LOCK.__eq__):  # the lock at last
+                    with contextlib.suppress(OSError):
+                        if _OURS.fullmatch(name):
+                            os.unlink(name, dir_fd=folder)
+        finally:
+            os.close(folder)
+
+
 def _flock(descriptor: int, unknown: bool = True) -> bool:
     """Hold a file until it is closed; False if somebody else does. unknown: the answer where there are no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
-    except OSError:
-        return unknown
+    held = system.lock(descriptor)
+    return unknown if held is None else held
 
 
 def _being_made(out: Path) -> UsageError:
@@ -321,7 +335,7 @@ class PartFile:
     def commit(self) -> None:
         """Give the file its name, atomically. Raises EmoTalkError and removes it if that fails."""
         try:
-            with open(self.path, "rb") as file:
+            with open(self.path, "r+b") as file:
                 os.fsync(file.fileno())  # or a power cut could leave the name on an empty file
             os.replace(self.path, self.out)
         except OSError as error:

@@ -58,16 +58,21 @@ class CropFraming:
 class FullFraming:
     """The whole picture at an even size, with the animated crop blended into its place."""
 
-    def __init__(self, portrait: PortraitFit, device: torch.device) -> None:
+    def __init__(
+        self, portrait: PortraitFit, device: torch.device, most: float = MAX_FULL_SIDE, exact: bool = False
+    ) -> None:
+        """most: px of the longer side. exact: see `_Placed`."""
         height, width = portrait.source.shape[:2]
-        scale = min(1.0, MAX_FULL_SIDE / max(height, width))
+        scale = min(1.0, most / max(height, width))
         self.size, self.half = (_even(width * scale), _even(height * scale)), False
-        self.still = np.asarray(Image.fromarray(portrait.source).resize(self.size, Image.Resampling.LANCZOS))
+        self.still = portrait.source
+        if self.size != (width, height):
+            self.still = np.asarray(Image.fromarray(portrait.source).resize(self.size, Image.Resampling.LANCZOS))
         affine = portrait.to_source * np.array([[self.size[0] / width], [self.size[1] / height]])
         (x0, x1), (y0, y1) = (_span(affine[i], self.size[i]) for i in (0, 1))
         self.box = (x0, y0, x1, y1)
         affine = affine - np.array([[0, 0, x0], [0, 0, y0]])
-        self._placed = _Placed(portrait.image, self.still[y0:y1, x0:x1], affine, device)
+        self._placed = _Placed(portrait.image, self.still[y0:y1, x0:x1], affine, device, exact)
         inside = torch.minimum(self._placed.at, CROP_SIZE - self._placed.at).amin(-1) / (FEATHER * CROP_SIZE)
         self._alpha = 0.5 - 0.5 * torch.cos(inside.clamp(0, 1) * torch.pi)
 
@@ -87,13 +92,34 @@ class FullFraming:
         return _bytes(torch.lerp(self._placed.picture, self._placed(crops, geometry), self._alpha))
 
 
+class FilmFraming(FullFraming):
+    """One frame of a film, of an even size that it keeps: where the face does not move, its pixels are the film's."""
+
+    def __init__(self, portrait: PortraitFit, device: torch.device) -> None:
+        super().__init__(portrait, device, float("inf"), exact=True)
+
+    def __call__(self, crops: Tensor, geometry: Geometry, strength: float = 1.0) -> np.ndarray:
+        """A crop [1,3,512,512] in 0..1 and the geometry behind it -> uint8 [H,W,3].
+
+        strength: how much of it is laid over the film, 0..1.
+        """
+        x0, y0, x1, y1 = self.box
+        pasted = self._placed(crops, geometry)
+        frame: np.ndarray = self.still.copy()
+        frame[y0:y1, x0:x1] = _bytes(torch.lerp(self._placed.picture, pasted, strength * self._alpha))[0].cpu().numpy()
+        return frame
+
+
 class _Placed:
     """Crops resampled to a part of a picture, with the picture's finer detail.
 
-    image: the still crop [3,512,512]. picture: uint8 [h,w,3]. affine: [2,3] from crop px to px of `picture`.
+    image: the still crop [3,512,512]. picture: uint8 [h,w,3]. affine: [2,3] from crop px to px of `picture`. exact:
+    whether that detail counts also where the crop has more pixels, so that what stands still is the picture itself.
     """
 
-    def __init__(self, image: Tensor, picture: np.ndarray, affine: np.ndarray, device: torch.device) -> None:
+    def __init__(
+        self, image: Tensor, picture: np.ndarray, affine: np.ndarray, device: torch.device, exact: bool = False
+    ) -> None:
         height, width = picture.shape[:2]
         self.picture = torch.tensor(picture).to(device).permute(2, 0, 1)[None].float() / 255
         y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
@@ -103,7 +129,7 @@ class _Placed:
         self._forth, self._shift = forth.float().to(device), shift.float().to(device)
         scale = float(np.sqrt(np.linalg.det(affine[:, :2])))  # picture px per crop px
         self._reduced = round(CROP_SIZE * scale) if scale < 1 else 0  # shrink first, or the sampling would alias
-        self._detail = self.picture - self._resampled(image[None].to(device)) if scale > 1 else None
+        self._detail = self.picture - self._resampled(image[None].to(device)) if scale > 1 or exact else None
 
     def __call__(self, crops: Tensor, geometry: Geometry) -> Tensor:
         """[B,3,512,512] -> [B,3,h,w]."""

@@ -1,7 +1,8 @@
 """Pictures from files: whatever Pillow reads safely becomes upright sRGB of a sensible size.
 
-Transparent pictures are laid over white, animations give their first frame, 16-bit and floating-point
-pictures are scaled rather than clipped, CMYK and wide-gamut pictures go through their ICC profile.
+Transparent pictures are laid over white unless their alpha channel is asked for, animations give their first frame,
+16-bit and floating-point pictures are scaled rather than clipped, CMYK and wide-gamut pictures go through their ICC
+profile.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from ..errors import InputError
+from ..errors import InputError, extra
 from .files import check_input
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")  # none calls a program
+HEIC = "HEIF"  # Pillow's name; read where the extra heic is installed
+FORMATS = (HEIC, "JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "JPEG2000")  # none calls a program
 MAX_PIXELS = 175_000_000  # below Pillow's own decompression-bomb error at 179 million
 MAX_EDGE = 65_535  # px; decoders keep a pointer for every row
 MAX_FILE = 256 << 20  # bytes
@@ -30,7 +32,8 @@ _ADVICE = "give a JPEG, PNG or WebP picture"
 _BANDED = 50_000_000  # pixels from which on a picture is converted and shrunk in bands
 _BAND = 4_000_000  # pixels of one
 # Bytes a pixel that decoders take at the most, all buffers together (measured); others: twice the pixel itself
-_COSTS = {"WEBP": 16, "AVIF": 16, "JPEG2000": 20, "GIF": 8}
+_COSTS = {HEIC: 16, "WEBP": 16, "AVIF": 16, "JPEG2000": 20, "GIF": 8}
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 _TURNS = {  # EXIF orientation -> what makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -42,8 +45,10 @@ _TURNS = {  # EXIF orientation -> what makes the picture upright
 }
 
 
-def load(path: str | os.PathLike[str], max_side: int = MAX_SIDE) -> np.ndarray:
+def load(path: str | os.PathLike[str], max_side: int = MAX_SIDE, alpha: bool = False) -> np.ndarray:
     """Read a picture as uint8 [H, W, 3] sRGB, upright, at most `max_side` px on the longer side.
+
+    alpha: keep the transparency of one that has any, as [H, W, 4], not premultiplied.
 
     Raises InputError (one sentence) if there is no such file, or it is no picture, damaged, or larger than the bounds
     above, which hold time and memory whatever the file says.
@@ -57,17 +62,17 @@ def load(path: str | os.PathLike[str], max_side: int = MAX_SIDE) -> np.ndarray:
         raise InputError(f"{path} cannot be opened ({error.strerror}); check its permissions.") from error
     with file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of large and of slightly damaged pictures; both are judged below
-        return _decode(file, path, max_side)
+        return _decode(file, path, max_side, alpha)
 
 
-def from_memory(picture: np.ndarray | Image.Image, max_side: int = MAX_SIDE) -> np.ndarray:
+def from_memory(picture: np.ndarray | Image.Image, max_side: int = MAX_SIDE, alpha: bool = False) -> np.ndarray:
     """The same for a picture in memory: Pillow's, or an array [H,W], [H,W,1], [H,W,3] or [H,W,4], uint8 or 0..1.
 
     Raises InputError for anything else.
     """
     if isinstance(picture, Image.Image):
         turned = ImageOps.exif_transpose(picture)
-        return np.array(_srgb(_shrunk(_eight_bits(turned), max_side)))
+        return np.array(_srgb(_shrunk(_eight_bits(turned), max_side), alpha))
     if not isinstance(picture, np.ndarray):
         kind = type(picture).__name__
         raise InputError(f"A picture is a path, an array or one of Pillow's, not {kind}; convert it.")
@@ -82,12 +87,27 @@ def from_memory(picture: np.ndarray | Image.Image, max_side: int = MAX_SIDE) -> 
         values = (values >> 8).astype(np.uint8)
     elif values.dtype != np.uint8:
         raise InputError(f"A picture holds uint8, or floats from 0 to 1, not {values.dtype}; convert it.")
-    return np.array(_srgb(_shrunk(Image.fromarray(np.ascontiguousarray(values)), max_side)))
+    return np.array(_srgb(_shrunk(Image.fromarray(np.ascontiguousarray(values)), max_side), alpha))
 
 
-def _decode(file: BinaryIO, path: Path, max_side: int) -> np.ndarray:
+def split(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels [H, W, 3 or 4] -> as seen over white [H, W, 3], and the alpha channel float32 [H, W] 0..1, if any."""
+    if pixels.shape[2] == 3:
+        return pixels, None
+    shown = Image.alpha_composite(Image.new("RGBA", pixels.shape[1::-1], "white"), Image.fromarray(pixels))
+    return np.array(shown.convert("RGB")), pixels[..., 3].astype(np.float32) / 255
+
+
+def _decode(file: BinaryIO, path: Path, max_side: int, alpha: bool) -> np.ndarray:
     too_large = InputError(f"{path} has more than {MAX_PIXELS // 10**6} million pixels; scale it down first.")
     Image.init()
+    head = file.read(32)
+    file.seek(0)
+    if head[4:8] == b"ftyp" and any(brand in head for brand in _HEIC_BRANDS):
+        with extra("heic", f"{path.suffix} ({path.name})"):
+            import pillow_heif
+
+            pillow_heif.register_heif_opener()
     try:
         image = Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
     except Image.DecompressionBombError as error:
@@ -110,7 +130,7 @@ def _decode(file: BinaryIO, path: Path, max_side: int) -> np.ndarray:
     try:
         image.load()
         turn = _TURNS.get(_orientation(image))
-        picture = _srgb(_shrunk(_eight_bits(_thinned(image, max_side)), max_side))
+        picture = _srgb(_shrunk(_eight_bits(_thinned(image, max_side)), max_side), alpha)
         return np.array(picture.transpose(turn) if turn is not None else picture)
     except Exception as error:  # as above, for damage further down the file
         raise InputError(f"{path} is damaged or incomplete; {_ADVICE} that opens in a viewer.") from error
@@ -196,11 +216,19 @@ def _shrunk(image: Image.Image, max_side: int) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def _srgb(image: Image.Image) -> Image.Image:
-    """RGB over white, through the embedded colour profile where there is one that fits."""
+def _srgb(image: Image.Image, alpha: bool = False) -> Image.Image:
+    """RGB over white, through the embedded colour profile where there is one that fits; with `alpha`, RGBA where a
+    picture has any transparency."""
     profile = image.info.get("icc_profile")
     if image.mode in ("PA", "LA", "La", "RGBa", "RGBA"):
         image = image.convert("RGBA")
+        channel = image.getchannel("A")
+        if alpha and channel.getextrema()[0] != 255:
+            plain = image.convert("RGB")
+            plain.info["icc_profile"] = profile
+            kept = _srgb(plain)
+            kept.putalpha(channel)
+            return kept
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if profile and image.mode in ("RGB", "CMYK", "L"):
         try:

@@ -35,7 +35,14 @@ class Label:
         self._columns = slice(size[0] - margin - width, size[0] - margin)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """uint8 [B,H,W,3], with the label drawn in place at the bottom right."""
+        """uint8 [B,H,W,3], or [B,H,W,4] with an alpha channel, with the label drawn in place at the bottom right."""
         corner = frames[:, self._rows, self._columns]
-        corner[:] = corner * (1 - self._alpha) + self._colour + 0.5
+        shown = corner[..., :3]
+        if frames.shape[-1] == 4:  # colours are not premultiplied
+            below = corner[..., 3:] / 255 * (1 - self._alpha)
+            cover = self._alpha + below
+            shown[:] = (shown * below + self._colour) / np.maximum(cover, 1e-3) + 0.5
+            corner[..., 3:] = cover * 255 + 0.5
+        else:
+            shown[:] = shown * (1 - self._alpha) + self._colour + 0.5
         return frames

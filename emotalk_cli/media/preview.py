@@ -27,9 +27,11 @@ class ContactSheet:
         self._tiles: list[tuple[float, Image.Image]] = []
 
     def add(self, number: int, frame: np.ndarray) -> None:
-        """Offer frame `number` (from 0), uint8 [H,W,3]; it is kept if it is one of the moments."""
+        """Offer frame `number` (from 0), uint8 [H,W,3 or 4]; it is kept if it is one of the moments."""
         if number in self.wanted:
             tile = Image.fromarray(frame)
+            if tile.mode == "RGBA":
+                tile = Image.alpha_composite(Image.new("RGBA", tile.size, PAPER), tile).convert("RGB")
             tile.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
             self._tiles.append((number / self._fps, tile))
 

@@ -21,6 +21,7 @@ from .. import __version__
 from ..errors import EmoTalkError, InputError, UsageError
 from . import ffmpeg
 from .files import check_input, sha256, write_error
+from .formats import is_film
 
 FORMAT = 1  # of sidecars
 MAX_SIDECAR = 1 << 20  # bytes
@@ -183,7 +184,7 @@ class Record:
     """What is written down about one video while it is made.
 
     inputs, options, weights: as in `Sidecar`; options that name an input are left out. video: facts about the file;
-    `finish` adds sha256 and unsigned_sha256.
+    `finish` adds sha256 and unsigned_sha256, which are "" for what is no single file.
     """
 
     out: Path
@@ -214,7 +215,7 @@ class Record:
 
     def finish(self, path: Path, sidecar: Path | None) -> None:
         """Sign the complete file `path` before it gets its name, and write the sidecar. Raises EmoTalkError."""
-        self._check_inputs()
+        self.check()
         self.video["unsigned_sha256"] = self.video["sha256"] = sha256(path)
         if self.signer is not None:
             self.signer.sign(path, self.out.name, self.options, self.weights)
@@ -225,11 +226,11 @@ class Record:
             except OSError as error:
                 raise write_error(sidecar_path(self.out), error.strerror) from error
 
-    def _check_inputs(self) -> None:
+    def check(self) -> None:
         """Raise InputError if a file that was used is not what it was when it was first read."""
         for name in _USED_TWICE:
             path, digest = self.inputs.get(name, (None, ""))
-            if path is None:
+            if path is None or (name == "face" and not is_film(path)):
                 continue
             try:
                 same = sha256(path) == digest
@@ -261,7 +262,7 @@ def manifest_of(video: str | os.PathLike[str]) -> dict[str, Any]:
         return held | {"validation_state": reader.get_validation_state()}
 
 
-_USED_TWICE = ("audio", "motion", "pose")  # read once for the motion, and again for the frames or the sound
+_USED_TWICE = ("face", "audio", "motion", "pose")  # read once for the motion, and again for the frames or the sound
 
 
 def _plain_path(text: Any) -> str:

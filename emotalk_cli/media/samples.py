@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import tempfile
 import wave
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Union
@@ -16,6 +15,8 @@ import numpy as np
 
 from ..constants import SAMPLE_RATE
 from ..errors import InputError
+from ..system import Temporary
+from .ffmpeg import read_samples
 from .speech_synthesis import Words, find, speak
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ Audio = Union[str, "os.PathLike[str]", Samples, tuple[Samples, int], Words, "Sou
 
 RATES = (4000, 768_000)  # Hz
 CHANNELS = 8  # at most
+MIXED_RATE = 48000  # Hz, of several recordings together
 MAX_STREAM = 4 << 30  # bytes of sound that are taken from standard input
 
 
@@ -48,17 +50,17 @@ class SoundFile:
         """All of a stream (None: a closed one), such as standard input, in a temporary file. Raises InputError."""
         if stream is None or stream.isatty():
             raise InputError("Standard input holds no sound; pipe a file into the command, or name one.")
-        file, size = tempfile.NamedTemporaryFile(prefix="emotalk-"), 0
+        file, size = Temporary(), 0
         while block := stream.read(1 << 20):
             size += len(block)
             if size > MAX_STREAM:
                 raise InputError(
                     f"Standard input holds more than {MAX_STREAM >> 30} GiB; save it to a file and name it."
                 )
-            file.write(block)
+            file.file.write(block)
         if not size:
             raise InputError("Standard input is empty; pipe sound into the command, or name a file.")
-        file.flush()
+        file.ready()
         return cls(Path(file.name), "standard input", True, file)
 
     @classmethod
@@ -77,15 +79,27 @@ class SoundFile:
         values = _sixteen_bits(samples)
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not RATES[0] <= rate <= RATES[1]:
             raise InputError(f"A sampling rate is a number of Hz, {RATES[0]} to {RATES[1]}, not {rate!r}; correct it.")
-        file = tempfile.NamedTemporaryFile(prefix="emotalk-", suffix=".wav")
-        with wave.open(file, "wb") as written:
+        file = Temporary(".wav")
+        with wave.open(file.file, "wb") as written:
             written.setnchannels(values.shape[1])
             written.setsampwidth(2)
             written.setframerate(round(rate))
             written.writeframes(values.tobytes())
-        file.flush()
+        file.ready()
         name = f"samples-{hashlib.sha256(values.tobytes()).hexdigest()[:8]}"
         return cls(Path(file.name), options.get("text", name), True, file, options)
+
+
+def together(files: Sequence[Path], longest: float) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Recordings that begin at once, mono at `MIXED_RATE`: their mixture, and each alone, all as long as the longest.
+
+    Raises InputError.
+    """
+    waves = [np.concatenate([b.mean(1) for b in read_samples(file, MIXED_RATE, 10.0, longest)]) for file in files]
+    length = max(map(len, waves))
+    alone = [np.pad(wave, (0, length - len(wave))).clip(-1, 1) for wave in waves]
+    mixed: np.ndarray = np.sum(alone, 0)
+    return mixed / max(1.0, float(np.abs(mixed).max())), alone
 
 
 def _sixteen_bits(samples: Any) -> np.ndarray:

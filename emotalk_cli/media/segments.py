@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import EmoTalkError, UsageError
 from .files import PartFile, Workspace, check_output
+from .formats import Format, choose
 from .video import VideoWriter, Writer, join, verify
 
 SECONDS = 30.0  # of a piece
@@ -47,15 +48,20 @@ class SegmentedWriter(Writer):
         overwrite: bool = True,
         metadata: dict[str, str] | None = None,
         finish: Callable[[Path], None] | None = None,
+        form: Format | None = None,
+        alpha: bool = False,
+        seconds: float | None = None,
     ) -> None:
         """Other arguments as in `VideoWriter`. Raises UsageError if another process is making the same video."""
         self.out = check_output(out, overwrite)
         self._size, self._fps, self._audio = size, fps, audio
+        self._seconds = seconds
+        self._form, self._alpha = form or choose(self.out, alpha=alpha), alpha
         self._overwrite, self._metadata, self._finish = overwrite, metadata or {}, finish
         self._counts = [min(length, total - start) for start in range(0, total, length)]
         self._piece: VideoWriter | None = None
         self._space = (Workspace.find(self.out, key) if resume else None) or Workspace(self.out, key)
-        self._paths = [self._space.path / f"{n:06d}.mp4" for n in range(len(self._counts))]
+        self._paths = [self._space.path / f"{n:06d}{self._form.suffix}" for n in range(len(self._counts))]
         whole = 0
         while whole < min(len(self._space.pieces), len(self._paths)) and self._space.intact(whole, self._paths[whole]):
             whole += 1
@@ -66,7 +72,9 @@ class SegmentedWriter(Writer):
         """Append one frame, uint8 [H, W, 3], the first being number `done`. Raises EmoTalkError."""
         number = len(self._space.pieces)
         if self._piece is None:
-            self._piece = VideoWriter(self._paths[number], self._size, self._fps, space=self._space)
+            self._piece = VideoWriter(
+                self._paths[number], self._size, self._fps, space=self._space, form=self._form, alpha=self._alpha
+            )
         self._piece.write(frame)
         if self._piece.frames == self._counts[number]:
             self._piece.close()
@@ -89,8 +97,11 @@ class SegmentedWriter(Writer):
                         f"A finished part of {self.out} was damaged on disk; make it again with --resume."
                     )
             with PartFile(self.out, self._space) as part:
-                join(self._paths, self._fps, self._counts, part.path, self._audio, self._metadata)
-                verify(part.path, sum(self._counts), self._audio is not None, self.out)
+                form = self._form
+                how = self._audio, self._metadata, form, self._alpha, self._seconds
+                join(self._paths, self._fps, self._counts, part.path, *how)
+                sounding = self._audio is not None and form.sound is not None
+                verify(part.path, sum(self._counts), sounding, self.out, form)
                 if self._finish is not None:
                     self._finish(part.path)
                 if not self._overwrite and self.out.exists():

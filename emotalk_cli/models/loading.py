@@ -27,7 +27,7 @@ from .vad import VAD
 
 LOADERS = 4  # threads: reading, hashing and copying hold no lock
 
-Loaded = tuple[FaceModel, Tracker, AME, VAD, EAC, HEF | None, torch.device, dict[str, str], str, str]
+Loaded = tuple[FaceModel, Tracker, AME, VAD, EAC, HEF | None, torch.device, dict[str, str], str, str, Path]
 
 
 def load_models(
@@ -69,10 +69,12 @@ def load_models(
         model, tracker, ame, hef = shape.result(), following.result(), feeling.result(), painting.result()
         vad, eac = VAD.load(folder).to(place), EAC.load(folder, ame.space).to(place)
     give_back_freed()
-    unused = {"sync", "identity"} | ({"hef", "mouth"} if hef is None else set())  # those two only measure
+    unused = {"sync", "identity", "matte"} | (
+        {"hef", "mouth"} if hef is None else set()
+    )  # these only measure, or come later
     unused |= {"tracker"} if landmarks != "builtin" else set()
     hashes = {name: digest for name, digest in checkpoints.index(folder).items() if Path(name).stem not in unused}
-    return model, tracker, ame, vad, eac, hef, place, hashes, landmarks, renderer
+    return model, tracker, ame, vad, eac, hef, place, hashes, landmarks, renderer, folder
 
 
 @contextlib.contextmanager

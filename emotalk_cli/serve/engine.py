@@ -104,6 +104,7 @@ class Engine:
         if kind == "ready":
             self.emotions, self._deaths = value, 0
             self.ready.set()
+            self._listen("ready", "", None)
         elif kind in ("answer", "refusal"):
             future = self._waiting.pop(key, None)
             if future is not None and not future.done():

@@ -74,6 +74,9 @@ class Service:
             await asyncio.sleep(SWEEP)
 
     def _event(self, kind: str, key: str, value: Any) -> None:
+        if kind == "ready":
+            self.advance()
+            return
         if kind == "died":
             self._lost(value)
             return
@@ -260,10 +263,9 @@ def create(
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.engine.start()
-        tasks = [asyncio.create_task(service.run()), asyncio.create_task(_begin(service))]
+        sweeping = asyncio.create_task(service.run())
         yield
-        for task in tasks:
-            task.cancel()
+        sweeping.cancel()
         await service.engine.stop(patience=10.0)
 
     app = FastAPI(title="EmoTalk", version=__version__, lifespan=lifespan, redoc_url=None)
@@ -357,7 +359,7 @@ def create(
                 raise HTTPException(
                     429, f"{len(waiting)} videos wait already; try later.", {"Retry-After": str(seconds)}
                 )
-            if service.store.size() > limits.stored:
+            if service.store.size > limits.stored:
                 raise HTTPException(507, "The service's folder is full; delete videos or wait until some expire.")
         except HTTPException:
             for key in sent:
@@ -409,13 +411,6 @@ def create(
     return app
 
 
-async def _begin(service: Service) -> None:
-    while True:
-        await service.engine.ready.wait()
-        service.advance()
-        await asyncio.sleep(0.5)
-
-
 async def _ready(service: Service) -> None:
     if not service.engine.ready.is_set():
         raise HTTPException(503, "The models are being loaded; try again in a few seconds.", {"Retry-After": "3"})
@@ -423,7 +418,7 @@ async def _ready(service: Service) -> None:
 
 async def _keep(service: Service, file: AnyUploadFile) -> str:
     """Write an upload to the store; its id."""
-    if service.store.size() > service.limits.stored:
+    if service.store.size > service.limits.stored:
         raise HTTPException(507, "The service's folder is full; delete videos or wait until some expire.")
     key, path = service.store.new_file(file.filename or "")
     size = 0
@@ -437,6 +432,7 @@ async def _keep(service: Service, file: AnyUploadFile) -> str:
                 out.write(block)
         if not size:
             raise HTTPException(422, "The file is empty; send another.")
+        service.store.kept(key)
     except BaseException:
         service.store.drop_file(key)
         raise

@@ -73,6 +73,9 @@ class Store:
             if job.state == "running":  # the last process ended in the middle: the job is parked and goes on
                 job.state = "queued"
             self.jobs[job.id] = job
+        self._sizes: dict[Path, int] = {}  # bytes in each folder of a file or a job
+        for folder in (*self._files.iterdir(), *self._jobs.iterdir()):
+            self.measure(folder)
 
     @property
     def _files(self) -> Path:
@@ -98,10 +101,14 @@ class Store:
             return None
         return next((self._files / key).glob("data*"), None)
 
+    def kept(self, key: str) -> None:
+        """An uploaded file is complete."""
+        self.measure(self._files / key)
+
     def drop_file(self, key: str) -> None:
         """Forget an uploaded file."""
         if _ID.fullmatch(key):
-            shutil.rmtree(self._files / key, ignore_errors=True)
+            self._remove(self._files / key)
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 
@@ -126,6 +133,7 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
+        self.measure(path.parent)
 
     def result(self, job: Job, kind: str) -> Path | None:
         """A finished file of the job (one of `RESULTS`); None if there is none."""
@@ -139,7 +147,7 @@ class Store:
     def drop(self, job: Job) -> None:
         """Forget a job and its results."""
         self.jobs.pop(job.id, None)
-        shutil.rmtree(self.folder(job), ignore_errors=True)
+        self._remove(self.folder(job))
 
     def sweep(self) -> None:
         """Forget what is older than `expiry`: finished jobs, and files that no job needs."""
@@ -149,11 +157,20 @@ class Store:
         needed = {key for job in self.jobs.values() if job.state not in FINAL for key in (job.face, job.audio)}
         for folder in self._files.iterdir():
             if folder.name not in needed and folder.stat().st_mtime < limit:
-                shutil.rmtree(folder, ignore_errors=True)
+                self._remove(folder)
 
+    @property
     def size(self) -> int:
-        """Bytes that everything takes."""
-        return sum(path.stat().st_size for path in _walk(self.root))
+        """Bytes that everything takes, as of when it was last complete or saved."""
+        return sum(self._sizes.values())
+
+    def measure(self, folder: Path) -> None:
+        """Note what a folder takes now."""
+        self._sizes[folder] = sum(path.stat().st_size for path in _walk(folder))
+
+    def _remove(self, folder: Path) -> None:
+        self._sizes.pop(folder, None)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _walk(root: Path) -> Iterator[Path]:

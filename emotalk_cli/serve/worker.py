@@ -21,7 +21,8 @@ import torch
 from PIL import Image
 
 from ..api import EmoTalk
-from ..emotions.prototypes import PROTOTYPES
+from ..constants import BASICS
+from ..emotions import atlas
 from ..errors import EmoTalkError, UsageError
 from ..jobs import Job
 from ..media.audio import Recording
@@ -55,7 +56,7 @@ class Worker:
 
     def run(self) -> None:
         """Answer until told to stop."""
-        self._send("ready", None, emotion_map(self.talker))
+        self._send("ready", None, emotion_map())
         while not self._stopping:
             if self._renders:
                 self._render(self._renders.popleft())
@@ -144,18 +145,21 @@ class Worker:
         if time.monotonic() - self._shown < SHOWN:
             return
         self._shown = time.monotonic()
-        picture = Image.fromarray(frame)
+        picture = Image.fromarray(np.ascontiguousarray(frame[..., :3]))
         picture.thumbnail((FRAME_SIDE, FRAME_SIDE))
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=80)
         self._send("frame", self.rendering, buffer.getvalue())
 
 
-def emotion_map(talker: EmoTalk) -> list[dict[str, Any]]:
-    """Named emotions with a place each, by their faces: x from unpleasant to pleasant, y from weak to lively, -1..1."""
-    names = [name for name in PROTOTYPES if name != "unrelated"]
-    with torch.inference_mode():
-        faces = torch.stack([talker.expression(name, 2.0)[0] for name in names]).double().cpu()
+def emotion_map() -> list[dict[str, Any]]:
+    """States of the atlas with a place each, the basic ones first, by their faces.
+
+    x from unpleasant to pleasant, y from weak to lively, -1..1.
+    """
+    states = atlas.states()
+    names = [*BASICS, *(name for name in states if name not in BASICS)]
+    faces = torch.stack([states[name].beta for name in names]).double()
 
     def mean(*wanted: str) -> torch.Tensor:
         return faces[[names.index(name) for name in wanted]].mean(0)

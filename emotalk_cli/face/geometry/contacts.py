@@ -53,7 +53,7 @@ class Contacts:
         blink = beta[:, self.blinks].clamp(0, 1)
         beta = beta.clone()
         beta[:, self.blinks] = 0
-        points = head.points + head.pose.rotate(head.model.displacement(beta - head.source_beta))
+        points = head.points + head.pose.rotate(head.model.displacement(beta - head.source_beta) - head.residual)
         model_gap = head.model.displacement(beta)
         model_gap = model_gap[:, self.lips[0], 1] - model_gap[:, self.lips[1], 1]
         model_gap = torch.lerp(model_gap, model_gap.amax(1, keepdim=True).clamp_min(0) * self.lip_profile, LIP_ROUND)

@@ -16,8 +16,8 @@ EYE_NAMES = [n for n in EXPRESSION_NAMES if n.startswith("eye")]
 
 class Head:
     """model: the face model on `device`. image [1,3,512,512] 0..1; points [478,3] crop px; source_beta [1,64], without
-    the eyes; gamma [1,27]; albedo [1,3,·,·] in UV; pose: the portrait's; pivot [3] px; up [3]: unit vector of the image
-    that points from chin to forehead."""
+    the eyes; residual [478,3]: see `PortraitFit`; gamma [1,27]; albedo [1,3,·,·] in UV; pose: the portrait's; pivot [3]
+    px; up [3]: unit vector of the image that points from chin to forehead."""
 
     def __init__(self, model: FaceModel, portrait: PortraitFit, device: torch.device):
         self.device = device
@@ -28,6 +28,8 @@ class Head:
         self.source_beta[:, [INDEX[n] for n in EYE_NAMES]] = 0  # lids move from where they are in the picture
         self.gamma = portrait.gamma.to(device)[None]
         self.albedo = self.model.albedo(portrait.delta.to(device)[None])
+        residual = portrait.residual if portrait.residual is not None else torch.zeros_like(portrait.landmarks)
+        self.residual = residual.to(device)
         pose = portrait.pose
         self.pose = Pose(*(t.to(device) for t in (pose.rotation, pose.scale, pose.translation)))
         self.pivot = self.pose.project(torch.tensor(PIVOT, device=device)[None, None])[0, 0]

@@ -28,19 +28,26 @@ LASH_DARK = 0.4  # part of the light that the line takes where closed lids meet
 class FaceMotion:
     """Motion of one portrait. Everything that does not change from frame to frame is computed here, once.
 
+    like: motion of the same person in another picture, whose teeth are taken.
+
     model and portrait may live on the CPU; frames are made on `device`. Without `shading` the skin keeps the
     portrait's light: a warp and nothing else, for comparison.
     """
 
     def __init__(
-        self, model: FaceModel, portrait: PortraitFit, device: str | torch.device = "cpu", shading: bool = True
+        self,
+        model: FaceModel,
+        portrait: PortraitFit,
+        device: str | torch.device = "cpu",
+        shading: bool = True,
+        like: FaceMotion | None = None,
     ):
         self.head = Head(model, portrait, torch.device(device))
         self.shading = shading
         self.mesh = Mesh(self.head)
         self.contacts = Contacts(self.head)
         self.eyes = Eyes(self.head, self.contacts)
-        self.mouth = Mouth(self.head, self.contacts)
+        self.mouth = Mouth(self.head, self.contacts, None if like is None else like.mouth)
         self.seam = Seam(self.head, self.contacts)
         self.relief = Shading(self.head)
         self.held = held(self.head)

@@ -40,14 +40,16 @@ MOUTH_MAPS = {
 
 
 class Mouth:
-    """own_teeth: whether the portrait itself shows its upper teeth. shown [1,4,h,w]: the portrait's own mouth on the
+    """like: the same person's mouth in another picture, whose teeth are taken.
+
+    own_teeth: whether the portrait itself shows its upper teeth. shown [1,4,h,w]: the portrait's own mouth on the
     crop, and how far it shows teeth there (nothing without `own_teeth`)."""
 
-    def __init__(self, head: Head, contacts: Contacts):
+    def __init__(self, head: Head, contacts: Contacts, like: Mouth | None = None):
         self.head, self.contacts = head, contacts
         model, device = head.model, head.device
         ring = OUTER_LIPS + INNER_LIPS
-        rest = head.pose.unproject(head.points[None]) - model.displacement(head.source_beta)
+        rest = head.pose.unproject(head.points[None]) - model.displacement(head.source_beta) - head.residual
         rest, mean = rest[0, ring], model.mean[ring]
         # the upper lip's own height says where its teeth are; widths differ between people more than teeth do
         width = ((rest[:, 0].max() - rest[:, 0].min()) / (mean[:, 0].max() - mean[:, 0].min())).clamp(0.88, 1.12)
@@ -60,6 +62,9 @@ class Mouth:
         self.normals = model.mouth_normals()
         self.light, grey = self._light()
         self.look = torch.cat([model.mouth_color, parts(model)], 1)
+        if like is not None:
+            self.own_teeth, self.shown, self.layout, self.light = like.own_teeth, like.shown, like.layout, like.light
+            return
         pose = torch.zeros(1, 6, device=device)
         place, contour = self.place(pose), head.points[None, INNER_LIPS, :2]
         distance = self.distance(contour, place)

@@ -1,0 +1,176 @@
+"""Every format that a video can be written in, played back: size, frames, duration, sound, alpha, tags."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import PORTRAIT, ffmpeg, leftovers, sound, streams, write_wav
+from imageio_ffmpeg import get_ffmpeg_exe
+from PIL import Image
+
+from emotalk_cli.errors import EmoTalkError, UsageError
+from emotalk_cli.jobs import Job
+from emotalk_cli.media import segments
+from emotalk_cli.media.formats import CODECS, SUFFIXES, choose
+from emotalk_cli.media.video import SequenceWriter, StreamWriter, VideoWriter
+
+SIZE, FPS, COUNT = (64, 48), 25, 10
+KINDS = {"h264": "h264", "h265": "hevc", "vp9": "vp9", "prores": "prores (4444)", "mpegts": "h264", "gif": "gif",
+         "apng": "apng"}  # fmt: skip
+CASES = [(suffix, codec, alpha) for suffix, codecs in SUFFIXES.items() for codec in codecs for alpha in (False, True)]
+CASES = [(suffix, codec, alpha) for suffix, codec, alpha in CASES if suffix not in (".m4v", ".png")]
+CASES = [case for case in CASES if case[0] != ".mov" or case[1] == "prores"]
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[np.ndarray]:
+    """A red square that moves over grey; transparent elsewhere."""
+    made = []
+    for k in range(COUNT):
+        frame = np.full((SIZE[1], SIZE[0], 4), (90, 90, 90, 0), np.uint8)
+        frame[12:36, 2 * k : 2 * k + 24] = (200, 30, 60, 255)
+        made.append(frame)
+    return made
+
+
+@pytest.fixture(scope="module")
+def tone(tmp_path_factory):
+    wave = 0.4 * np.sin(2 * np.pi * 300 * np.arange(16000 * COUNT // FPS) / 16000)
+    return write_wav(tmp_path_factory.mktemp("tone") / "a.wav", wave)
+
+
+def played(path, alpha: bool) -> np.ndarray:
+    """All frames as ffmpeg shows them, [T,H,W,4]. VP9's alpha is read by one of its decoders only."""
+    decoder = ["-c:v", "libvpx-vp9"] if alpha and path.suffix == ".webm" else []
+    command = [get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", *decoder, "-i", f"file:{path}"]
+    command += ["-map", "0:v", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgba", "-"]
+    data = subprocess.run(command, check=True, capture_output=True).stdout
+    return np.frombuffer(data, np.uint8).reshape(-1, SIZE[1], SIZE[0], 4)
+
+
+@pytest.mark.parametrize("suffix,codec,alpha", CASES)
+def test_what_is_written_plays(suffix, codec, alpha, frames, tone, tmp_path):
+    out = tmp_path / f"a{suffix}"
+    if alpha and codec in ("h264", "h265", "mpegts"):
+        with pytest.raises(UsageError, match="background transparent needs an output in .*webm.*knows no transparency"):
+            choose(out, codec, alpha)
+        return
+    form = choose(out, codec, alpha)
+    with VideoWriter(out, SIZE, FPS, tone, form=form, alpha=alpha, metadata={"comment": "made up"}) as writer:
+        for frame in frames:
+            writer.write(np.ascontiguousarray(frame[..., : 4 if alpha else 3]))
+    assert leftovers(tmp_path) == []
+    described, seen = streams(out), played(out, alpha)
+    assert f"Video: {KINDS[codec]}" in described and f"{SIZE[0]}x{SIZE[1]}" in described
+    assert len(seen) == COUNT and f"{FPS} fps" in described
+    if form.sound is None:
+        assert "Audio" not in described
+    else:
+        assert abs(len(sound(out)) / 16000 - COUNT / FPS) < 0.12
+        assert re.search(r"\((tv, bt709|tv, bt709/bt709/bt709|bt709, progressive|tv, bt709, progressive)", described)
+        duration = re.search(r"Duration: 00:00:(\d\d\.\d\d)", described)
+        assert duration is not None and abs(float(duration[1]) - COUNT / FPS) < 0.1
+    wanted = np.stack(frames)
+    inner = seen[5, 15:33, 13:31]  # within the square: 4:2:0 and palettes blur its rim
+    assert np.abs(inner[..., :3].astype(int) - wanted[5, 15:33, 13:31, :3]).mean() < 12
+    assert inner[..., 3].min() >= 250
+    assert (seen[5, :8, :, 3].max() <= 5) == alpha
+
+
+@pytest.mark.parametrize("suffix", [".webm", ".mov"])
+def test_long_transparent_videos_are_joined_from_pieces(suffix, frames, tone, tmp_path):
+    out = tmp_path / f"a{suffix}"
+    form = choose(out, alpha=True)
+    with segments.SegmentedWriter(out, SIZE, FPS, tone, COUNT, 6, "key", form=form, alpha=True) as writer:
+        for frame in frames:
+            writer.write(frame)
+    seen = played(out, True)
+    assert len(seen) == COUNT and seen[:, :8, :, 3].max() <= 5 and seen[9, 20, 25, 3] >= 250
+    assert leftovers(tmp_path) == []
+
+
+def test_a_sequence_has_exact_pixels_and_appears_as_a_whole(frames, tmp_path):
+    out = tmp_path / "frame-%04d.png"
+    with pytest.raises(RuntimeError), SequenceWriter(out, SIZE, FPS, choose(out), True) as writer:
+        writer.write(frames[0])
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with SequenceWriter(out, SIZE, FPS, choose(out), True) as writer:
+        for frame in frames:
+            writer.write(frame)
+    made = sorted(tmp_path.iterdir())
+    assert [path.name for path in made] == [f"frame-{n:04d}.png" for n in range(1, COUNT + 1)]
+    assert all(np.array_equal(np.asarray(Image.open(path)), frame) for path, frame in zip(made, frames))
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265", "vp9", "mpegts"])
+def test_a_stream_needs_no_way_back(codec, frames, tone, tmp_path):
+    pipe = io.BytesIO()
+    with StreamWriter(pipe, SIZE, FPS, tone, {}, choose("-", codec), False) as writer:
+        for frame in frames:
+            writer.write(np.ascontiguousarray(frame[..., :3]))
+    kept = tmp_path / "a.bin"
+    kept.write_bytes(pipe.getvalue())
+    assert len(played(kept, False)) == COUNT and "Audio" in streams(kept)
+    assert codec in ("vp9", "mpegts") or pipe.getvalue().index(b"moof") < pipe.getvalue().index(b"mdat")
+
+
+def test_a_reader_that_goes_away_is_said_in_a_sentence(frames):
+    class Gone(io.RawIOBase):
+        def write(self, data):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(EmoTalkError, match="Nobody reads the video any more"):
+        with StreamWriter(Gone(), SIZE, FPS, None, {}, choose("-"), False) as writer:
+            for frame in frames * 20:
+                writer.write(np.ascontiguousarray(frame[..., :3]))
+
+
+@pytest.mark.parametrize("out,codec,said", [
+    ("a.avi", "auto", "must end in .mp4, .m4v, .mov, .webm, .ts, .gif, .apng, .png"),
+    ("a.mp4", "vp9", "A .mp4 file cannot hold codec vp9; choose h264 or h265, or an output in .webm"),
+    ("-", "gif", "Standard output cannot hold codec gif"),
+    ("a.png", "auto", "names one picture; number them, such as a-%06d.png"),
+])  # fmt: skip
+def test_what_does_not_fit_is_refused_before_anything_is_loaded(out, codec, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        Job.parse({"face": PORTRAIT, "audio": PORTRAIT, "out": out, "codec": codec}).check()
+    assert set(CODECS) - {"auto"} == {name for held in SUFFIXES.values() for name in held}
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory, portrait_picture):
+    """The portrait's head alone, on nothing."""
+    y, x = np.mgrid[:512, :512]
+    alpha = np.where(np.hypot((x - 225) / 90, (y - 130) / 115) < 1, 255, 0).astype(np.uint8)
+    path = tmp_path_factory.mktemp("cut") / "cut.png"
+    Image.fromarray(np.dstack([portrait_picture, alpha])).save(path)
+    return path
+
+
+def test_the_command_writes_to_stdout_and_keeps_a_pictures_own_transparency(cut, short_speech, tmp_path):
+    command = [sys.executable, "-m", "emotalk_cli", "generate", str(cut), str(short_speech), "happy", "--out", "-"]
+    command += ["--background", "transparent", "--size", "64", "--generator", "geometry", "--fps", "5"]
+    made = subprocess.run(command, capture_output=True)
+    assert made.returncode == 0, made.stderr.decode()
+    (tmp_path / "a.webm").write_bytes(made.stdout)
+    ffmpeg("-c:v", "libvpx-vp9", "-i", tmp_path / "a.webm", tmp_path / "%d.png")
+    frames = [np.asarray(Image.open(tmp_path / f"{n}.png")) for n in range(1, 7)]
+    assert all(frame.shape == (64, 64, 4) for frame in frames) and not (tmp_path / "7.png").exists()
+    assert all(frame[:4, :4, 3].max() < 5 and frame[24:40, 26:38, 3].min() > 250 for frame in frames)
+
+
+def test_people_are_cut_out_and_laid_over_a_colour(talker, cut, short_speech):
+    """By the network, of the head before a plain wall."""
+    wall = Image.new("RGBA", (512, 512), (150, 160, 170, 255))
+    picture = Image.alpha_composite(wall, Image.open(cut)).convert("RGB")
+    frame = next(talker.frames(picture, short_speech, "happy", background="#00c800", size=128, pose="still"))
+    corners = np.concatenate([frame[:12, :12], frame[:12, -12:]])
+    assert np.abs(corners.astype(int) - (0, 200, 0)).mean() < 12
+    still = next(talker.frames(picture, short_speech, "happy", size=128, pose="still"))
+    assert np.abs(frame[50:80, 50:78].astype(int) - still[50:80, 50:78]).mean() < 3
