@@ -65,21 +65,21 @@ def extra(name: str, purpose: str) -> Iterator[None]:
 def of_system(error: BaseException) -> EmoTalkError | None:
     """What the system or the graphics card refused, as a sentence; None for anything else."""
     text = str(error)
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, ImportError) and "map segment" in text):
         return EmoTalkError("Not enough memory; use a smaller picture or --size, or raise ulimit -v.")
     if isinstance(error, OSError):
         named, why = error.filename or "A file", (error.strerror or text).rstrip(".")
         if "temporary directory" in text:
             return EmoTalkError("No folder for temporary files can be written; set TMPDIR to one.")
-        if error.errno in (errno.EMFILE, errno.ENFILE) or "Too many open files" in text:
-            return EmoTalkError("Too many files are open; raise ulimit -n.")
+        if (lack := scarce(error)) is not None:
+            return lack
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return EmoTalkError(f"No room to write {named}; free some disk space.")
-        if error.errno in (errno.ENOMEM, errno.EAGAIN):
-            return EmoTalkError(f"The system gives no more memory or processes ({why}); end other programs.")
         if error.filename:
             return EmoTalkError(f"{named} cannot be used ({why}); check its permissions and the disk.")
     if isinstance(error, RuntimeError):
+        if "could not create a primitive" in text:  # as oneDNN says it
+            return EmoTalkError("Not enough memory; use a smaller picture or --size, or raise ulimit -v.")
         if "start new thread" in text:
             return EmoTalkError("The system gives no more threads; end other programs or raise ulimit -u.")
         if "out of memory" in text or "allocate memory" in text:
@@ -87,6 +87,16 @@ def of_system(error: BaseException) -> EmoTalkError | None:
         if "CUDA error" in text or "No CUDA GPUs" in text or "NVIDIA driver" in text:
             first = text.splitlines()[0][:200].rstrip(".")
             return EmoTalkError(f"The graphics card cannot be used ({first}); choose --device cpu.")
+    return None
+
+
+def scarce(error: OSError) -> EmoTalkError | None:
+    """What the system has too little of, whatever was asked for; None for anything else."""
+    if error.errno in (errno.EMFILE, errno.ENFILE) or "Too many open files" in str(error):
+        return EmoTalkError("Too many files are open; raise ulimit -n.")
+    if error.errno in (errno.ENOMEM, errno.EAGAIN):
+        why = (error.strerror or str(error)).rstrip(".")
+        return EmoTalkError(f"The system gives no more memory or processes ({why}); end other programs.")
     return None
 
 

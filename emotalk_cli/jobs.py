@@ -5,6 +5,7 @@ Importing this imports no torch: all that can be checked cheaply is checked befo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from .constants import MAX_SECONDS
-from .errors import InputError, UsageError, did_you_mean
+from .errors import EmoTalkError, InputError, UsageError, did_you_mean
 from .media.ffmpeg import frame_rate
 from .media.files import check_input, check_name
 from .media.formats import STDOUT, is_film
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 
 STANDARD_INPUT = Path("-")
+ADDRESS_SPACE = 5 << 30  # bytes, of which most stay unused; 4 GB were too few for two threads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -215,6 +217,7 @@ class Job:
 
     def check(self) -> OutputFiles:
         """All that needs no models: inputs are files, outputs can be written. Raises UsageError and InputError."""
+        _check_address_space()
         for name, path in self.inputs.items():
             check_input(path, f"file of {OPTIONS[name].flag}" if name not in _KINDS else _KINDS[name])
         for other in self.others:
@@ -285,6 +288,18 @@ def _others(also: str, folder: Path) -> str:
         }
         made.append(plain | paths)
     return json.dumps(made)
+
+
+def _check_address_space() -> None:
+    """Libraries of the models end the process where they find too little, so that nothing could be said then."""
+    with contextlib.suppress(ImportError):  # there is no such limit on Windows
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if 0 <= limit < ADDRESS_SPACE:
+            raise EmoTalkError(
+                f"ulimit -v allows {limit >> 20} MB of address space, and {ADDRESS_SPACE >> 20} are needed; raise it."
+            )
 
 
 @functools.cache

@@ -141,7 +141,7 @@ def _table(name: str, text: str) -> Iterator[dict[str, Any]]:
     text = text[said.end() :] if said else text
     head = text.lstrip().split("\n", 1)[0]
     mark = said[1] if said else max("\t,;", key=head.count)
-    csv.field_size_limit(MAX_MANIFEST)  # a long cell is its row's fault alone
+    before = csv.field_size_limit(MAX_MANIFEST)  # a long cell is its row's fault alone
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True, skipinitialspace=True)
     columns: list[str] = []
     try:
@@ -164,6 +164,8 @@ def _table(name: str, text: str) -> Iterator[dict[str, Any]]:
             yield {k: _decimal_point(k, v) if mark == ";" else v for k, v in values.items()}
     except csv.Error as error:
         raise InputError(f"{name}, line {reader.line_num} is no CSV ({error}); check its quotes.") from error
+    finally:
+        csv.field_size_limit(before)  # the limit is the whole process's
 
 
 def _named(where: str, values: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,6 @@ SLOW_TESTS = {  # that train, compile or read much, in files whose other tests a
     "test_damaged_judge_is_noticed",
     "test_eac_is_a_task_that_learns_and_saves_itself",
     "test_inception_and_emotion_fan_load",
-    "test_log_mel_is_librosas_shifted_by_half_a_hop",
     "test_ten_thousand_pixels_are_scaled_down",
     "test_the_audio_tower_learns_classes_and_hears_them_in_a_speaker_it_never_met",
     "test_training_brings_a_person_together",
@@ -98,6 +98,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         slow = item.path.stem in SLOW_FILES or name in SLOW_TESTS or SLOW_FIXTURES & fixtures
         if slow and item.get_closest_marker("fast") is None:
             item.add_marker(pytest.mark.slow)
+
+
+SOAKED = pytest.StashKey[dict[str, str]]()
+
+
+@pytest.fixture
+def soaked(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Called with a fault and its outcome: a row of the table that ends the run."""
+    return request.config.stash.setdefault(SOAKED, {}).__setitem__
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The table of what soak tests have seen, in Markdown."""
+    rows = config.stash.get(SOAKED, {})
+    if rows:
+        terminalreporter.section("faults and outcomes")
+        terminalreporter.write_line("| fault | outcome |\n|---|---|")
+        for fault, outcome in rows.items():
+            terminalreporter.write_line(f"| {fault} | {outcome} |")
 
 
 @pytest.fixture(scope="session")

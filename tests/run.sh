@@ -29,4 +29,12 @@ fi
 "$python" -m ruff format --check .
 [ "$marked" = soak ] || "$python" tools/check_types.py
 "$python" tools/check_layers.py
+if [ "$marked" = soak ] && [ $# = 0 ]; then # on two cores at a time: parsers are fuzzed beside the rest, half an hour
+  "$python" -m pytest -q -m soak tests/soak/test_fuzzing.py &
+  others=$!
+  code=0
+  "$python" -m pytest -q --durations=10 -m soak --ignore=tests/soak/test_fuzzing.py || code=$?
+  wait "$others" || code=$?
+  exit "$code"
+fi
 exec "$python" -m pytest -q --durations=10 -m "$marked" "$@"

@@ -144,16 +144,14 @@ def test_mel_filters_are_librosas():
 
 
 def test_log_mel_is_librosas_shifted_by_half_a_hop():
-    librosa = pytest.importorskip("librosa")
-    wave = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1
-    reference = librosa.feature.melspectrogram(
-        y=np.pad(wave, (audio.N_FFT, audio.N_FFT))[audio.HOP // 2 :],
-        sr=audio.SAMPLE_RATE,
-        n_fft=audio.N_FFT,
-        hop_length=audio.HOP,
-        n_mels=audio.N_MELS,
-    )[:, 8:108]
-    np.testing.assert_allclose(audio.log_mel(wave), np.log10(np.maximum(reference, 1e-10)), atol=2e-4)
+    """Its frames as librosa defines them, one by one: importing the original takes longer than ten other tests."""
+    wave = np.random.default_rng(0).standard_normal(16000) * 0.1
+    window = np.sin(np.pi * np.arange(audio.N_FFT) / audio.N_FFT) ** 2  # Hann's
+    padded = np.pad(wave, audio.N_FFT // 2)  # librosa centres frame k on sample HOP k; ours lies half a hop later
+    frames = [np.resize(padded[a : a + audio.N_FFT], audio.N_FFT) for a in range(audio.HOP // 2, 16000, audio.HOP)]
+    power = np.abs(np.fft.rfft(window * np.array(frames))) ** 2
+    reference = np.log10(np.maximum(audio.mel_filters() @ power.T, 1e-10))
+    np.testing.assert_allclose(audio.log_mel(wave)[:, 4:-4], reference[:, 4:-4], atol=2e-4)
 
 
 @settings(max_examples=25, deadline=None)

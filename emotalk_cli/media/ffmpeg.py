@@ -25,7 +25,7 @@ import numpy as np
 
 from .. import system
 from ..constants import MAX_SECONDS
-from ..errors import EmoTalkError, InputError, SilentError
+from ..errors import EmoTalkError, InputError, SilentError, scarce
 from .files import check_input
 
 DEMUXERS = (  # sound and video containers; no playlist, concat list, subtitle, image sequence or device
@@ -169,7 +169,7 @@ class Child:
                 start_new_session=True,  # ctrl-C is ours to handle; ffmpeg would finish the file
             )
         except OSError as error:
-            raise _unusable(f"{self._program}: {error.strerror}") from error
+            raise (scarce(error) or _unusable(f"{self._program}: {error.strerror}")) from error
         self._limit("RLIMIT_AS", memory)
         if cpu is not None:
             self._limit("RLIMIT_CPU", cpu)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 EMOTION = 500  # characters
 TEXT = 5000  # characters to speak
+ID = 80  # characters of a file's id
 KEYFRAMES = 500
 SETTINGS = ("emotion", "intensity", "size", "fps", "pose", "blink", "framing", "seed", "label")
 
@@ -28,7 +29,7 @@ class Keyframe(_Strict):
 class Preview(_Strict):
     """One picture of a face with an emotion. size: px."""
 
-    face: str
+    face: str = Field(max_length=ID)
     emotion: str | None = Field(None, max_length=EMOTION)
     intensity: float = Field(2.0, ge=1, le=3)
     size: int = Field(256, ge=64, le=512, multiple_of=2)
@@ -40,8 +41,8 @@ class Video(_Strict):
     timeline: emotions along the speech, instead of `emotion`. The rest: as the options of `emotalk generate`.
     """
 
-    face: str
-    audio: str | None = None
+    face: str = Field(max_length=ID)
+    audio: str | None = Field(None, max_length=ID)
     text: str | None = Field(None, min_length=1, max_length=TEXT)
     voice: str | None = Field(None, max_length=80)
     emotion: str | None = Field(None, max_length=EMOTION)
@@ -79,7 +80,7 @@ class Video(_Strict):
         return {"options": plain, **{name: given[name] for name in ("face", "audio", "text", "voice", "timeline")}}
 
 
-def sentence(error: ValueError) -> HTTPException:
+def sentence(error: ValueError | RecursionError) -> HTTPException:
     """A 422 that says in one sentence what is wrong."""
     if not isinstance(error, ValidationError):
         return HTTPException(422, f"The request is no valid JSON ({str(error)[:80]}); correct it.")

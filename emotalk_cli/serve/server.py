@@ -173,7 +173,7 @@ class Guard:
             await self._drained(scope, receive)
             await refusal(scope, receive, send)
             return
-        taken, begun = 0, False
+        taken = 0
 
         async def bounded() -> Message:
             nonlocal taken
@@ -186,17 +186,8 @@ class Guard:
                 raise _Refused(413, f"The request is larger than {self.limits.upload >> 20} MiB; send a smaller file.")
             return message
 
-        async def marked(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
         body = scope["method"] in ("POST", "PUT", "PATCH", "DELETE")  # others have none, and may wait long for answers
-        try:
-            await self.app(scope, bounded if body else receive, marked)
-        except _Refused as error:
-            if not begun:
-                await _answer(error.status, str(error), {"Connection": "close"})(scope, receive, send)
+        await self.app(scope, bounded if body else receive, send)
 
     async def _drained(self, scope: Scope, receive: Receive) -> None:
         """Read a little of what is refused: most clients look for the answer when all is sent."""
@@ -230,10 +221,9 @@ class Guard:
         return None
 
 
-class _Refused(Exception):
+class _Refused(HTTPException):  # which the framework passes on, where other exceptions become "error parsing the body"
     def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
+        super().__init__(status, text, {"Connection": "close"})
 
 
 def _answer(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -462,7 +452,7 @@ async def _video_form(service: Service, request: Request) -> tuple[requests.Vide
                 else:
                     raise HTTPException(422, f"{name[:40]} takes no file; files are face and audio.")
             return requests.Video.model_validate(fields), sent
-        except (ValueError, HTTPException) as error:
+        except (ValueError, RecursionError, HTTPException) as error:
             for key in sent:
                 service.store.drop_file(key)
             if isinstance(error, HTTPException):

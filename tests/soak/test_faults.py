@@ -1,6 +1,6 @@
 """Long: faults at many moments and places. Whatever has its name is complete and the same; or there is a sentence.
 
-EMOTALK_MOMENTS (40) and EMOTALK_LEVELS (20) say how many. A table of the outcomes is printed (pytest -s).
+EMOTALK_MOMENTS (40) and EMOTALK_LEVELS (20) say how many. A table of the outcomes ends the run.
 """
 
 # ruff: noqa: E501  (tables read better whole)
@@ -10,16 +10,18 @@ from __future__ import annotations
 import collections
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PORTRAIT, ffmpeg, leftovers, video_frames, write_wav
+from conftest import PORTRAIT, ROOT, ffmpeg, leftovers, video_frames, write_wav
 
 pytestmark = pytest.mark.soak
 
@@ -47,6 +49,10 @@ def command(folder: Path, *more: str) -> list[str]:
     return [sys.executable, "-c", CODE, *options, *QUICK, *more]
 
 
+def said(outcomes: collections.Counter) -> str:
+    return ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> tuple[bytes, float]:
     """The bytes of the undisturbed video, and how long it takes."""
@@ -63,7 +69,7 @@ def sound(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
-def test_signals_at_random_moments(whole, tmp_path, number):
+def test_signals_at_random_moments(whole, tmp_path, soaked, number):
     data, usual = whole
     sound(tmp_path)
     dice, outcomes = random.Random(number), collections.Counter()
@@ -84,10 +90,10 @@ def test_signals_at_random_moments(whole, tmp_path, number):
             (tmp_path / "a.mp4").unlink()
     assert subprocess.run(command(tmp_path, "--resume")).returncode == 0
     assert (tmp_path / "a.mp4").read_bytes() == data and not leftovers(tmp_path)
-    print(signal.Signals(number).name, dict(outcomes))
+    soaked(f"{signal.Signals(number).name} at {MOMENTS} moments", said(outcomes))
 
 
-def test_a_disk_that_fills_up(whole, tmp_path):
+def test_a_disk_that_fills_up(whole, tmp_path, soaked):
     data, _ = whole
     disk, outcomes = tmp_path / "disk", collections.Counter()
     disk.mkdir()
@@ -107,7 +113,7 @@ def test_a_disk_that_fills_up(whole, tmp_path):
             assert "Traceback" not in done.stderr
         finally:
             subprocess.run(["umount", str(disk)], check=True)
-    print("disk full", dict(outcomes))
+    soaked(f"disk full at {LEVELS} sizes", said(outcomes))
 
 
 CHANGES = {
@@ -121,7 +127,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_inputs_that_change_are_noticed(talker, tmp_path, change):
+def test_inputs_that_change_are_noticed(talker, tmp_path, soaked, change):
     from emotalk_cli.errors import EmoTalkError
 
     sound(tmp_path)
@@ -135,6 +141,7 @@ def test_inputs_that_change_are_noticed(talker, tmp_path, change):
     with pytest.raises(EmoTalkError, match="changed while|second time"):
         talker.generate(PORTRAIT, tmp_path / "a.wav", "happy", tmp_path / "a.mp4", **options)
     assert changed and not list(tmp_path.glob("*.mp4*")) and not leftovers(tmp_path)
+    soaked(f"sound {change} while it is used", "absent, with a sentence")
 
 
 def slope(values: list[float]) -> float:
@@ -147,7 +154,7 @@ def resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 
 
-def test_memory_over_many_rows(tmp_path):
+def test_memory_over_many_rows(tmp_path, soaked):
     """EMOTALK_ROWS (500) rows over twenty portraits of different sizes."""
     from PIL import Image
 
@@ -165,20 +172,21 @@ def test_memory_over_many_rows(tmp_path):
     for outcome in batch.run(rows, batch.Results(tmp_path / "log")):
         assert outcome["status"] == "done"
         used.append(resident())
-    print(f"{count} rows: {used[count // 2]:.0f} MB at half, {used[-1]:.0f} MB at the end, slope {slope(used):.3f}")
+    half, end = used[count // 2], used[-1]
+    soaked(f"memory over {count} rows", f"{half:.0f} MB at half, {end:.0f} MB at the end, slope {slope(used):.3f}")
     assert slope(used) < 0.05
 
 
-def test_memory_over_an_hour(talker, tmp_path):
+def test_memory_over_an_hour(talker, tmp_path, soaked):
     from emotalk_cli.media.audio import Recording
 
     ffmpeg("-f", "lavfi", "-i", "anoisesrc=r=16000:a=0.2:d=3600", tmp_path / "a.wav")
     used = [resident() for _ in Recording.open(tmp_path / "a.wav").mels()]
-    print(f"an hour of sound: {used[len(used) // 2]:.0f} MB at half, {used[-1]:.0f} MB at the end")
+    soaked("memory over an hour of sound", f"{used[len(used) // 2]:.0f} MB at half, {used[-1]:.0f} MB at the end")
     assert slope(used) < 0.02
 
 
-def test_a_short_video_is_complete_whatever_killed_its_encoder(tmp_path):
+def test_a_short_video_is_complete_whatever_killed_its_encoder(tmp_path, soaked):
     from emotalk_cli.errors import EmoTalkError
     from emotalk_cli.media.video import VideoWriter
 
@@ -194,3 +202,37 @@ def test_a_short_video_is_complete_whatever_killed_its_encoder(tmp_path):
         for _ in range(100):
             writer.write(frame)
     assert len(video_frames(tmp_path / "a.mp4", (64, 64))) == 100
+    soaked("encoder killed at 4 moments", "absent, with a sentence")
+
+
+TRACED = "trace=open,openat,openat2,creat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,rmdir,link,linkat,symlink,symlinkat,connect"
+SYSTEM = ("/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/", "/opt/", "/run/", "/bin/")
+
+
+def test_a_whole_command_with_its_children_touches_what_was_named_alone(tmp_path, soaked):
+    """By strace, ffmpeg included: reads inputs, itself and the system's files; writes beside the output alone."""
+    if shutil.which("strace") is None or subprocess.run(["strace", "-qq", "true"], capture_output=True).returncode:
+        pytest.skip("needs strace, and leave to trace")
+    there, log = tmp_path / "out", tmp_path / "log"
+    there.mkdir()
+    sound(there)
+    python = [part for name in (sys.prefix, sys.base_prefix) for part in (name, os.path.realpath(name))]
+    readable = (*SYSTEM, *python, str(ROOT), str(there), tempfile.gettempdir() + "/emotalk-")
+    done = subprocess.run(["strace", "-f", "-qq", "-e", TRACED, "-o", str(log), *command(there)], cwd=there)
+    assert done.returncode == 0
+    calls, strays = 0, []
+    for line in log.read_text(errors="replace").splitlines():
+        call = re.match(r"\d+ +(\w+)\((.*)\) += (-?\d+)", line)
+        if call is None or int(call[3]) < 0:
+            continue
+        calls += 1
+        names = re.findall(r'"((?:[^"\\]|\\.)*)"', call[2])
+        changes = not call[1].startswith("open") or re.search(r"O_(WRONLY|RDWR|CREAT|TRUNC|APPEND)", call[2])
+        for name in names or [call[2]]:
+            inside = not name.startswith("/") or name.startswith(
+                (str(there), tempfile.gettempdir() + "/emotalk-", "/dev/")
+            )
+            if call[1] == "connect" or (not inside and (changes or not name.startswith(readable))):
+                strays.append(line)
+    assert calls > 100 and not strays, strays[:20]
+    soaked("a command under strace", f"{calls} files opened or changed, none outside what was named")
