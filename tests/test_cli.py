@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import resource
 import shutil
 import signal
 import subprocess
@@ -21,6 +20,8 @@ from PIL import Image
 from emotalk_cli import __version__
 from emotalk_cli.cli import main
 from emotalk_cli.outputs import default_name
+
+resource = pytest.importorskip("resource")  # Windows has none
 
 QUICK = ["--generator", "geometry", "--fps", "5", "--size", "128", "--device", "cpu"]
 COMMAND = [sys.executable, "-m", "emotalk_cli"]

@@ -12,7 +12,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from emotalk_cli import cli
+from emotalk_cli import cli, system
 from emotalk_cli.cli import console, main
 from emotalk_cli.errors import EmoTalkError, WeightsError, of_system
 from emotalk_cli.media.files import Workspace
@@ -62,7 +62,7 @@ def test_clean_removes_what_killed_runs_left(tmp_path, capfd):
     living.remove()
 
 
-@pytest.mark.parametrize("number,code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("number,code", [*((number, 128 + number) for number in system.ENDING), (signal.SIGINT, 130)])
 def test_a_signal_that_a_library_turns_into_an_error_is_still_a_signal(monkeypatch, capfd, number, code):
     """safetensors makes every exception, ours of a signal too, an error of its own about a damaged file."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from emotalk_cli.media import segments
 from emotalk_cli.media.framing import CropFraming
 from emotalk_cli.media.segments import SegmentedWriter
 from emotalk_cli.settings import Settings
+
+resource = pytest.importorskip("resource")  # Windows has none
 
 QUICK = {"fps": 5, "size": 64}
 SIZE = (64, 64)

@@ -159,6 +159,8 @@ REFUSED = [  # method, path, body, headers, status
         422,
     ),
     ("POST", "/v1/videos", b'{"face": "a", "audio": "b", "voice": "x"}', JSON, 422),
+    ("POST", "/v1/videos", b'{"face": "a", "audio": "b", "background": "/etc/passwd"}', JSON, 422),
+    ("POST", "/v1/videos", b'{"face": "a", "audio": "b", "loop": true, "freeze": true}', JSON, 422),
     ("POST", "/v1/videos", b'{"face": "a", "audio": "b", "timeline": []}', JSON, 422),
     (
         "POST",

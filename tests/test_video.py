@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import threading
@@ -15,6 +14,8 @@ from conftest import ffmpeg, leftovers, sound, streams, video_frames, write_wav
 from emotalk_cli.errors import EmoTalkError, UsageError
 from emotalk_cli.media.audio import blocks
 from emotalk_cli.media.video import VideoWriter, check_output
+
+resource = pytest.importorskip("resource")  # Windows has none
 
 SIZE = (64, 48)
 

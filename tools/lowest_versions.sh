@@ -18,5 +18,7 @@ uv pip install --quiet --python "$venv" --constraint "$venv/held.txt" "${argumen
   pytest hypothesis librosa opencv-python-headless scikit-image scipy httpx fastapi python-multipart uvicorn tomli
 grep -iE '^(torch|torchvision|numpy|numba|pillow|rich|typer|safetensors|imageio-ffmpeg|ftfy|regex|open.clip.torch|matplotlib)=' \
   "$venv/held.txt"
-OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} "$venv/bin/python" -m pytest -q -p no:cacheprovider -m "not slow and not soak" tests
+program=$venv/bin/python
+[ -x "$program" ] || program=$venv/Scripts/python.exe  # Windows
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} "$program" -m pytest -q -p no:cacheprovider -m "not slow and not soak" tests
 echo "Python $python, $resolution: the fast tests pass."

@@ -7,11 +7,14 @@ from typing import Any, Literal
 from fastapi import HTTPException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ..settings import colour
+
 EMOTION = 500  # characters
 TEXT = 5000  # characters to speak
 ID = 80  # characters of a file's id
 KEYFRAMES = 500
-SETTINGS = ("emotion", "intensity", "size", "fps", "pose", "blink", "framing", "seed", "label")
+SETTINGS = ("emotion", "intensity", "size", "fps", "pose", "blink", "framing", "seed", "label", "background", "loop",
+            "freeze", "face_index")  # fmt: skip
 
 
 class _Strict(BaseModel):
@@ -55,6 +58,17 @@ class Video(_Strict):
     framing: Literal["crop", "full"] = "crop"
     seed: int = Field(0, ge=0, lt=2**63)
     label: str = Field("", max_length=60)
+    background: str = Field("keep", max_length=40)
+    loop: bool = False
+    freeze: bool = False
+    face_index: int | None = Field(None, ge=0, le=999)
+
+    @field_validator("background")
+    @classmethod
+    def _coloured(cls, value: str) -> str:
+        if value != "keep" and colour(value) is None:
+            raise ValueError("is neither keep nor a colour such as #00ff00")
+        return value
 
     @field_validator("emotion", "text", "label")
     @classmethod
@@ -69,6 +83,8 @@ class Video(_Strict):
             raise ValueError("give either audio or text")
         if self.emotion is not None and self.timeline is not None:
             raise ValueError("give either emotion or timeline")
+        if self.loop and self.freeze:
+            raise ValueError("give either loop or freeze")
         if self.voice is not None and self.text is None:
             raise ValueError("voice needs text")
         return self
