@@ -391,7 +391,7 @@ OPTIONS = _table(
     ),
     Option(
         *("background", str, "Picture", "look"),
-        "keep it; transparent; a colour such as white or #00ff00; or a picture.",
+        "Behind the person: keep what is there; transparent; a colour such as white or #00ff00; or a picture.",
         default=Settings.background,
         note="The person is cut out, hair included, by a small network, or by the picture's own transparency.",
         metavar="keep|transparent|COLOR|IMAGE",
