@@ -11,6 +11,7 @@ from PIL import Image
 
 from emotalk_cli import config
 from emotalk_cli.cli import _with_speakers
+from emotalk_cli.cli.serve import _converted
 from emotalk_cli.errors import InputError, UsageError
 from emotalk_cli.jobs import Job
 
@@ -76,6 +77,9 @@ def test_defaults_come_from_a_file_and_words_win(tmp_path, monkeypatch):
     held = config.read(None)
     assert held == {"emotion": "calm", "size": 256, "weights": tmp_path / "w"}
     assert config.read(None, "serve", config.SERVE) == {"port": 9000}
+    assert _converted("port", 9000, 8000) == 9000 and _converted("keep", 2, 24.0) == 2.0
+    with pytest.raises(UsageError, match="serve.port = 99999 is outside 0..65535"):
+        _converted("port", 99999, 8000)
     assert config.merged(held, {"size": "512", "seed": None})["size"] == "512"
     assert "emotion" not in config.merged(held, {"emotion_image": "a.png"})
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import ipaddress
 import tempfile
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import typer
 
+from ..config import SERVE, read
 from ..errors import UsageError
 from .console import plain, say, tell
 
 
 def serve(
+    context: typer.Context,
     host: str = typer.Option("127.0.0.1", help="Address to listen at; any but this machine's own needs --token."),
     port: int = typer.Option(8000, min=0, max=65535, help="Port; 0 takes a free one."),
     token: Optional[str] = typer.Option(  # noqa: UP045
@@ -29,8 +31,42 @@ def serve(
     device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
     generator: str = typer.Option("hef", help="hef: neural; geometry: warp and shading only, faster."),
     weights: Optional[Path] = typer.Option(None, help="Folder of other weights."),  # noqa: UP045
+    config: Optional[Path] = typer.Option(None, help="TOML file of defaults, table [serve]."),  # noqa: UP045
 ) -> None:
     """Serve the page and the REST interface until ctrl-C."""
+    values = {name: value for name, value in context.params.items() if name in SERVE}
+    for name, value in read(config, "serve", SERVE).items():
+        if getattr(context.get_parameter_source(name), "name", "") == "DEFAULT":  # not given in words
+            values[name] = _converted(name, value, values[name])
+    _serve(**values)
+
+
+def _converted(name: str, value: Any, default: Any) -> Any:
+    """A value of a configuration as the option's kind. Raises UsageError."""
+    low, high = _RANGES.get(name, (0, float("inf")))
+    if default is None or isinstance(default, str):
+        return value if isinstance(value, Path) else str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise UsageError(f"The configuration's serve.{name} = {value} is outside {low:g}..{high:g}; correct it.")
+    return type(default)(value)
+
+
+_RANGES = {"port": (0, 65535), "queue": (1, float("inf")), "upload": (1, float("inf")), "seconds": (0.1, float("inf"))}
+
+
+def _serve(
+    host: str,
+    port: int,
+    token: str | None,
+    folder: Path | None,
+    queue: int,
+    upload: int,
+    seconds: float,
+    keep: float,
+    device: str,
+    generator: str,
+    weights: Path | None,
+) -> None:
     try:
         import uvicorn
 
