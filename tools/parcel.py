@@ -26,7 +26,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WEIGHTS = {"mouth": ("tracker", "face_model"), "identity": ("tracker",)}  # what a task reads besides its samples
+# what a task reads besides its samples
+WEIGHTS = {"mouth": ("tracker", "face_model"), "lids": ("tracker",), "identity": ("tracker",)}
 RESERVE = 12.0  # seconds at the end for validation and saving
 KEPT = (0.4, 0.75)  # shares of the run after which weights are kept
 FEW = 12  # steps of a trial

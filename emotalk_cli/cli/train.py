@@ -24,6 +24,7 @@ TASKS = {  # name -> what it is
     "ame_audio": "AME: the audio tower.",
     "mouth": "HEF's mouth painter.",
     "matte": "The matte: which part of a picture is the person.",
+    "lids": "HEF's lid painter.",
     "vad": "Voice activity detector: speech, against music, tones, breath, noise and crowds.",
     "behaviour": "AME: what a point of the emotion space does to a face.",
     "eac": "EAC: speech and emotion to facial motion, equations 3 to 6.",

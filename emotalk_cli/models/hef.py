@@ -25,10 +25,11 @@ from ..face.geometry.maps import HEADROOM
 from ..face.geometry.palette import LUMA
 from ..face.model import N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
 from ..face.raster import CUBIC, boxed, halved, packed, pixel_grid, polygon_distance, sharp_sample, waits
-from ..face.topology import INNER_LIPS
+from ..face.topology import INNER_LIPS, LEFT_EYE, RIGHT_EYE
 from ..numeric import fixed
 from . import checkpoints
 from .acceleration import Steady, check, steady
+from .lids import LidPainter
 from .mouth import MouthPainter
 from .style import StyleConv
 
@@ -49,7 +50,7 @@ SHADE, TOOTH_SHADE = (-0.10, 0.04), (-0.04, 0.04)
 # size (height, width px) where the card would have to be waited for.
 DETAIL_MARGIN, DETAIL_RIM = 10, 4
 DETAIL = (112, 160)
-# Eyes are the geometry's: around them, in widths of an eye from its middle, across and down, what
+# Eyes are the geometry's and the lid painter's: around them, in widths of an eye from its middle, across and down, what
 # the network does fades in between these parts of an ellipse. What it did there was further from real eyes.
 EYE_REACH, EYE_FADE = (0.85, 0.7), (0.8, 1.2)
 LIT_TEETH = 0.35  # an interior without a point as bright as this shows no teeth
@@ -89,7 +90,8 @@ class HEFDims:
 @dataclasses.dataclass
 class Source:
     """What HEF keeps of a portrait: window pixels [1,3,w,w] and the same at half size, soft open-mouth mask [1,1,w,w],
-    the feature pyramid F^s_0..F^s_6, and [α, δ, γ] as [1,187]; whole: the portrait crop as compiled loops read it."""
+    the feature pyramid F^s_0..F^s_6, and [α, δ, γ] as [1,187]; whole: the portrait crop as compiled loops read it;
+    eyes: as the lid painter wants them."""
 
     image: Tensor
     small: Tensor
@@ -97,6 +99,7 @@ class Source:
     pyramid: list[Tensor]
     identity: Tensor
     whole: Tensor | None = None
+    eyes: tuple[Tensor, Tensor] | None = None
 
 
 @dataclasses.dataclass
@@ -325,6 +328,7 @@ class HEF(nn.Module):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
         self.painter: MouthPainter | None = None
+        self.lids: LidPainter | None = None
 
     @classmethod
     def load(cls, weights=None, device="cpu") -> HEF:
@@ -333,6 +337,8 @@ class HEF(nn.Module):
         model = checkpoint.fill(cls(checkpoint.sizes(HEFDims))).to(device, memory_format=torch.channels_last)
         if checkpoints.present("mouth", weights):
             model.painter = MouthPainter.load(weights, device)
+        if checkpoints.present("lids", weights):
+            model.lids = LidPainter.load(weights, device)
         return model.halve() if fast_bfloat16(torch.device(device)) else model
 
     def halve(self) -> HEF:
@@ -377,6 +383,8 @@ class HEF(nn.Module):
         mouth = self.open_mouth(portrait.landmarks[None].to(device))
         identity = torch.cat([portrait.alpha, portrait.delta, portrait.gamma])[None].to(device)
         source = self.encode(image, mouth, identity)
+        rims = torch.stack([portrait.landmarks[ring, :2] for ring in (LEFT_EYE, RIGHT_EYE)]).to(device)
+        source.eyes = LidPainter.eyes(portrait.image[None].to(device), rims)
         return dataclasses.replace(source, whole=packed(portrait.image[None])) if device.type == "cpu" else source
 
     def open_mouth(self, landmarks: Tensor) -> Tensor:
@@ -622,6 +630,8 @@ class HEF(nn.Module):
         return self._mouths(geometry.paint(frame.clamp_(0, 1)), source, geometry)
 
     def _mouths(self, frame: Tensor, source: Source, geometry: Geometry) -> Tensor:
+        if self.lids is not None and source.eyes is not None:
+            frame = self.lids.paint(frame, geometry.rims, geometry.shut, source.eyes)
         if self.painter is not None:
             frame = self.painter.paint(frame, geometry.inside, geometry.place, source.identity)
         return geometry.toned(frame)

@@ -69,9 +69,8 @@ def load_models(
         model, tracker, ame, hef = shape.result(), following.result(), feeling.result(), painting.result()
         vad, eac = VAD.load(folder).to(place), EAC.load(folder, ame.space).to(place)
     give_back_freed()
-    unused = {"sync", "identity", "matte"} | (
-        {"hef", "mouth"} if hef is None else set()
-    )  # these only measure, or come later
+    # these only measure, or come later
+    unused = {"sync", "identity", "matte"} | ({"hef", "mouth", "lids"} if hef is None else set())
     unused |= {"tracker"} if landmarks != "builtin" else set()
     hashes = {name: digest for name, digest in checkpoints.index(folder).items() if Path(name).stem not in unused}
     return model, tracker, ame, vad, eac, hef, place, hashes, landmarks, renderer, folder
