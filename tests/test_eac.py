@@ -16,15 +16,17 @@ from emotalk_cli.errors import UsageError, WeightsError
 from emotalk_cli.face.model import FaceModel
 from emotalk_cli.face.topology import EXPRESSION_NAMES
 from emotalk_cli.media import audio
-from emotalk_cli.media.audio import FLOOR, normalise, relative
+from emotalk_cli.media.audio import FLOOR, MEL_TO_LEVEL, normalise, relative
 from emotalk_cli.models.behaviour import Behaviour, Layout
 from emotalk_cli.models.eac import EAC, ENCODERS, LIVE, WHOLE, Dims
 from emotalk_cli.models.text_tower import SPACE
+from emotalk_cli.models.vad import VAD
 from emotalk_cli.motion.lips import NAMED, SHARP, VISEMES, close_lips, sharpened, smoothed
 from emotalk_cli.training.config import Config
 from emotalk_cli.training.data import motion
 from emotalk_cli.training.data.augment import Augmenter
 from emotalk_cli.training.data.corpus import Clip
+from emotalk_cli.training.data.recordings import Recordings
 from emotalk_cli.training.solver import Solver
 from emotalk_cli.training.tasks import eac as training
 
@@ -245,33 +247,66 @@ def test_augmentation_keeps_silence_and_words_and_changes_the_voice():
     torch.manual_seed(0)
     loud = torch.zeros(8, 80, 128) - 8
     loud[:, 5:40, 40:90] = 0.5
-    augment = Augmenter([(torch.randn(80, 400) - 2, -20.0)])
+    augment = Augmenter(torch.randn(1, 80, 400) - 2)
 
     def heard(seed: int) -> torch.Tensor:
-        return augment(loud, torch.full((8,), -12.0), torch.Generator().manual_seed(seed))
+        torch.manual_seed(seed)
+        return augment(loud)
 
     mel = heard(0)
-    assert mel.shape == (8, 80, 128) and mel.min() >= FLOOR and mel.isfinite().all()
+    assert mel.shape == (8, 80, 128) and mel.isfinite().all()
     energy = mel.mean(1)
-    assert (energy[:, 45:85].mean(1) > energy[:, :30].mean(1) + 0.15).all()  # speech stays where it was
+    assert (energy[:, 45:85].mean(1) > energy[:, :30].mean(1) + 0.1).all()  # speech stays where it was
     assert (mel - heard(1)).abs().mean() > 0.1
     torch.testing.assert_close(mel, heard(0))
 
 
-def test_training_windows_carry_sound_and_motion_of_the_same_moment(basis):
-    clip = Clip("a", torch.zeros(80, 400), -20.0, torch.zeros(100, NAMED))
-    clip.mel[:, 200:] = 1.0
-    clip.beta[50:, 0] = 1.0
-    clip.visemes = torch.arange(400) // 200
-    sampler = training.Sampler({"grid": [clip]})
-    mel, beta, level, visemes, _ = sampler(np.random.default_rng(0), 16)
-    assert mel.shape == (16, 80, 128) and beta.shape == (16, 32, NAMED) and (level == -20).all()
-    sound = (mel[:, 0].unflatten(1, (32, 4)).mean(2) > 0.5) & (mel[:, 0].unflatten(1, (32, 4)).mean(2) < 1.1)
-    agree = (sound == (beta[..., 0] > 0.5)).float().mean()
-    assert agree > 0.97
-    assert ((visemes == 1) == (mel[:, 0] > 0.5))[mel[:, 0] < 1.1].float().mean() > 0.97
-    again, *_ = sampler(np.random.default_rng(0), 16)
-    torch.testing.assert_close(mel, again)
+def test_training_windows_carry_sound_and_motion_of_the_same_moment():
+    clips = []
+    for silent in (100, 200):  # mel frames
+        clip = Clip("a", torch.full((80, 400), -20 / 10 + MEL_TO_LEVEL), -20.0, torch.zeros(100, NAMED))
+        clip.mel[:, silent:] += 1.0
+        clip.beta[silent // 4 :, 0] = 1.0
+        clip.visemes = (torch.arange(400) >= silent).long()
+        clips.append(clip)
+    start, rate = torch.tensor([-5.0, 20.25, 90.0]), torch.tensor([1.0, 0.8, 1.2])
+    cut = Recordings(clips).cut(torch.tensor([0, 1, 1]), start, rate, 32)
+    assert cut.mel.shape == (3, 80, 128) and cut.beta.shape == (3, 32, NAMED) and cut.speaking.shape == (3, 32)
+    inside = cut.mel[:, 0] > -0.1
+    assert ((cut.visemes == 1) == (cut.mel[:, 0] > 0.5))[inside].float().mean() > 0.98
+    sound = cut.mel[:, 0].unflatten(1, (32, 4)).mean(2)
+    assert ((sound > 0.5) == (cut.beta[..., 0] > 0.5))[sound > -0.1].float().mean() > 0.97
+    assert (cut.mel[0, :, :20] < -7).all() and (cut.mel[2, :, 60:] < -7).all() and not cut.beta[2, 15:].any()
+
+
+def test_what_is_heard_in_training_is_what_the_detector_lets_through():
+    torch.manual_seed(0)
+    mel = torch.randn(2, 80, 320) - 3
+    mel[:, 4:50, 100:200] += 2.5
+    vad = VAD.load(WEIGHTS)
+    relative, passes = vad.overhear(mel, 10, 40)
+    heard = FLOOR + (relative - FLOOR) * passes.repeat_interleave(4, 1)[:, None]
+    for row, part in zip(mel, heard, strict=True):
+        torch.testing.assert_close(part, vad.hear(row)[:, 40:200], atol=1e-4, rtol=0)
+
+
+def test_finished_motion_is_judged_by_what_is_seen(basis):
+    shown, names = training.Shown(basis), list(VISEMES)
+    said = torch.full((1, 128), names.index("alveolar"))
+    said[:, 40:48], said[:, 80:96] = names.index("bilabial"), names.index("close round")
+    good = torch.zeros(1, 32, 64)
+    good[..., basis["jawOpen"]] = 0.2
+    good[:, 10:12, basis["jawOpen"]] = 0
+    good[:, 20:24, basis["mouthPucker"]] = 0.9
+    bad = good.clone()
+    bad[:, 10:12, basis["jawOpen"]], bad[:, 20:24, basis["mouthPucker"]] = 0.2, 0
+    bad[:, 28:30, basis["jawOpen"]] = 0
+    face, none, one = torch.zeros(1, 64), torch.zeros(1), torch.ones(1)
+    right, wrong = (shown(beta, good, face, said, none, one) for beta in (good, bad))
+    assert all(right[name] < 1e-6 for name in ("seen_closed", "seen_apart", "seen_round", "seen_gap", "seen_r"))
+    assert all(wrong[name] > 0.01 for name in ("seen_closed", "seen_apart", "seen_round"))
+    film = shown(bad, good, face, said, one, none)
+    assert film["seen_gap"] > 0.01 and film["seen_r"] > 0.01 and film["seen_closed"] == 0
 
 
 def test_eac_is_a_task_that_learns_and_saves_itself(basis, tmp_path):

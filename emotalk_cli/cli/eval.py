@@ -163,6 +163,63 @@ def ablation(
 
 
 @app.command(cls=Command)
+def lips(
+    data: Path = typer.Option(..., help="The data pack, whose held-out recordings are spoken."),
+    out: Path = typer.Option(Path("runs/lips"), "--out", "-o", help="Folder of the videos; those there are kept."),
+    speech: Path | None = typer.Option(None, help="Folder of more recordings (.ogg) with exact phones (.tsv)."),
+    clips: str = typer.Option("6,8,4,12", help="How many of GRID, EmoDB, LJSpeech and --speech."),
+    emotions: str = typer.Option("neutral", help="Separated by commas, or all."),
+    generator: str = option("generator", "hef", "hef or geometry."),
+    size: int = typer.Option(512, help="Side of the videos in px."),
+    coefficients: bool = typer.Option(False, "--coefficients", help="Measure EAC's coefficients instead of videos."),
+    weights: Path | None = option("weights"),
+    as_json: Path | None = typer.Option(None, "--json", help="Write the figures to a .json file."),
+    quiet: bool = option("quiet", False),
+    debug: bool = option("debug", False),
+) -> None:
+    """Do the lips say the words? Held-out speech as videos, tracked by MediaPipe."""
+    import json
+
+    from ..evaluation import sync
+    from ..media.files import PartFile, check_output
+
+    if as_json is not None:
+        check_output(as_json, suffixes=(".json",))
+    if coefficients:
+        from ..evaluation.lips import Lips
+
+        report: dict[str, Any] = Lips.load(weights, data).report(str(speech or ""))
+    else:
+        names = list(sync.EMOTIONS) if emotions == "all" else [name.strip() for name in emotions.split(",")]
+        if unknown := [name for name in names if name not in sync.EMOTIONS]:
+            raise UsageError(f"--emotions {', '.join(unknown)} is unknown; choose from {', '.join(sync.EMOTIONS)}.")
+        try:
+            counts = dict(zip(sync.SETS, map(int, clips.split(",")), strict=True))
+        except ValueError as error:
+            raise UsageError(f"--clips {clips} should be {len(sync.SETS)} numbers, such as 6,8,4,12.") from error
+        with _progress(quiet, "videos") as show:
+            sync.render(
+                data,
+                out,
+                counts,
+                names,
+                speech=str(speech or ""),
+                generator=generator,
+                size=size,
+                weights=weights,
+                progress=lambda done, total: show(done, total, {}),
+            )
+        report = sync.measure(data, out)
+    text = json.dumps(report, indent=1, default=lambda value: round(value, 4))
+    if as_json is not None:
+        with PartFile(as_json) as part:
+            part.path.write_text(text + "\n")
+    if not quiet:
+        for line in (text if coefficients else sync.table(report)).splitlines():
+            tell(plain(line, 10_000))
+
+
+@app.command(cls=Command)
 def bench(
     face: Path | None = typer.Option(None, help="Portrait.  [default: the example]"),
     audio: Path | None = typer.Option(None, help="Speech.  [default: the example]"),

@@ -1,4 +1,4 @@
-"""Do the lips say the words? `python -m emotalk_cli.evaluation.lips --data DIR [--weights DIR] [--out FILE.json]`.
+"""Do the lips say the words, in EAC's coefficients? `emotalk eval lips --coefficients --data DIR [--speech FOLDER]`.
 
 Held-out recordings only. Distances are inner-lip distances beyond rest on the mean face, in cm (outer
 eye corners: 9.0 cm apart), from EAC's coefficients through the expression basis.
@@ -6,8 +6,8 @@ eye corners: 9.0 cm apart), from EAC's coefficients through the expression basis
 
 from __future__ import annotations
 
-import argparse
 import json
+import os
 import time
 from pathlib import Path
 
@@ -22,13 +22,10 @@ from ..models.emotion_space import AME
 from ..models.vad import VAD
 from ..numeric import correlation
 from ..training.data import corpus, motion
+from .articulation import Articulation
 
 EYES = 9.0  # cm between the outer corners of the eyes
 CLOSED = 0.1  # cm: lips nearer than this count as closed
-NEAR = 0.06  # s about a phone in which it may close
-OPEN_VOWELS = ("open", "open front")
-_TOUCHED = 0.1  # s around a bilabial in which closed lips are no mistake
-SHORTEST = 0.03  # s, of a vowel that must be seen open
 
 
 def lag(predicted: list[Tensor], tracked: list[Tensor], most: int = 6) -> int:
@@ -47,16 +44,6 @@ def jitter(series: list[Tensor]) -> float:
     return float(torch.cat([x.diff(n=2).abs() for x in series]).mean() / 14.5 * 1000)
 
 
-def _beside(phone: motion.Phone, clip: corpus.Clip) -> bool:
-    """Whether a bilabial is so near to the middle of a phone that lips may be closed there."""
-    middle = (phone.start + phone.end) / 2
-    return any(
-        other.start - _TOUCHED < middle < other.end + _TOUCHED
-        for other in clip.phones
-        if motion.visemes_of(other.label, clip.alphabet) == ("bilabial",)
-    )
-
-
 class Lips:
     """Measures an EAC on the held-out part of a data pack."""
 
@@ -64,6 +51,12 @@ class Lips:
         self.vad, self.eac, self.ame, self.data = vad, eac, ame, data
         self.basis = motion.Basis.from_pack(data)
         self.held = json.loads((data / "splits.json").read_text())
+
+    @classmethod
+    def load(cls, weights: str | os.PathLike | None, data: Path) -> Lips:
+        """With the networks in a folder, the shipped ones by default."""
+        torch.set_num_threads(2)
+        return cls(VAD.load(weights), EAC.load(weights), AME.load(weights), data)
 
     def motion(self, clip: corpus.Clip, prompt: str, mu: float) -> tuple[Tensor, Tensor]:
         """Opening [T] and width [T] in cm beyond rest."""
@@ -105,55 +98,24 @@ class Lips:
 
     def phones(self, folder: str, prompt: str, mu: float) -> dict[str, float]:
         """Closures on /p b m/, open vowels, and what can be seen of /f v/ and /w u/ beside /t d n l/ and /i/."""
-        closed, gaps, vowels, mine, rules, hits = [], [], [], [], [], []
-        seen: dict[str, list[float]] = {name: [] for name in ("labiodental", "alveolar", "round", "spread", "other")}
+        mine, rules, hits = [], [], []
+        first, second = (list(side) for side in zip(*motion.WIDTH_PAIRS))
+        found = Articulation(CLOSED, float((self.basis.mean[second, 0] - self.basis.mean[first, 0]).mean()))
         z = self.ame.text([prompt])[0]
         for clip in self.spoken(folder):
             opening, width = self.motion(clip, prompt, mu)
             if mu == 1:
                 known = motion.heard(clip.phones, clip.mel.shape[1], clip.alphabet)
-                found = self.eac.visemes(self.vad.hear(clip.mel.float()), z).argmax(1)
-                hits += (found == known)[known > 0].tolist()
-            seconds = len(opening) / audio.FPS
+                heard = self.eac.visemes(self.vad.hear(clip.mel.float()), z).argmax(1)
+                hits += (heard == known)[known > 0].tolist()
             made = motion.speak(clip.phones, len(opening), self.basis, clip.alphabet)
             mine.append(opening)
             rules.append(motion.gaps(made, self.basis).mean(1))
-            for phone in clip.phones:
-                names = motion.visemes_of(phone.label, clip.alphabet)
-                if phone.end > seconds or not names:
-                    continue
-                if names == ("bilabial",):
-                    first = max(0, int((phone.start - NEAR) * audio.FPS))
-                    gap = float(opening[first : int((phone.end + NEAR) * audio.FPS) + 1].min())
-                    closed.append(gap < CLOSED)
-                    gaps.append(max(0.0, gap))
-                    continue
-                middle = min(len(opening) - 1, int((phone.start + phone.end) / 2 * audio.FPS))
-                around = slice(max(0, middle - 1), middle + 2)
-                if names[0] in OPEN_VOWELS and phone.end - phone.start > SHORTEST:
-                    vowels.append(float(opening[middle]))
-                if names == ("labiodental",):
-                    seen["labiodental"].append(float(opening[around].min()))
-                elif names[0] in ("glide", "close round"):
-                    seen["round"].append(float(width[around].min()))
-                elif names == ("close front",):
-                    seen["spread"].append(float(width[middle]))
-                elif names == ("alveolar",):
-                    seen["alveolar"].append(float(opening[middle]))
-                if names[0] not in ("silence", "labiodental") and not _beside(phone, clip):
-                    seen["other"].append(float(opening[middle] < CLOSED))
+            found.add(opening.numpy(), width.numpy(), clip.phones, clip.alphabet)
+        recognised = {"visemes_recognised": float(np.mean(hits))} if hits else {}
         return {
-            **({"visemes_recognised": float(np.mean(hits))} if hits else {}),
-            "false_closures": float(np.mean(seen["other"])),
-            "gap_on_f_v": float(np.mean(seen["labiodental"])),
-            "gap_on_t_d_n_l": float(np.mean(seen["alveolar"])),
-            "width_on_w_u": float(np.mean(seen["round"])),
-            "width_on_i": float(np.mean(seen["spread"])),
-            "bilabials": len(closed),
-            "closed": float(np.mean(closed)),
-            "gap_on_bilabials": float(np.mean(gaps)),
-            "opening_on_open_vowels": float(np.mean(vowels)),
-            "open_vowels_closed": float(np.mean(np.array(vowels) < CLOSED)),
+            **recognised,
+            **found.report(),
             "r_opening_with_rules": correlation(torch.cat(mine), torch.cat(rules)),
         }
 
@@ -234,23 +196,3 @@ class Lips:
             "levels": self.levels(),
             "seconds_for_60_s": self.speed(),
         }
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="data pack")
-    parser.add_argument("--weights", type=Path, help="folder with eac and ame (default: the shipped ones)")
-    parser.add_argument("--out", type=Path, help="also write the report to this JSON file")
-    parser.add_argument("--speech", default="", help="folder of recordings of other voices with exact phones")
-    args = parser.parse_args()
-    torch.set_num_threads(2)
-    report = Lips(VAD.load(args.weights), EAC.load(args.weights), AME.load(args.weights), args.data).report(args.speech)
-    text = json.dumps(report, indent=1, default=lambda value: round(value, 4))
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n")
-
-
-if __name__ == "__main__":
-    main()

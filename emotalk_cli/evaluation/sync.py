@@ -1,14 +1,10 @@
-"""Lips against sound, on generated videos.
+"""Do the lips say the words, as anybody sees them: in finished videos, tracked by MediaPipe. `emotalk eval lips`.
 
-`python -m emotalk_cli.evaluation.sync render --data DIR --out RUN` speaks held-out recordings (GRID, EmoDB, LJSpeech),
-a second of silence, noise and music with a held-out face, neutral and with every basic emotion at intensity 3.
-`python -m emotalk_cli.evaluation.sync measure --data DIR --out RUN`, in an environment with mediapipe and opencv (torch
-is not needed there), tracks the videos with the data pack's landmarker and prints the table:
+Held-out recordings (GRID, EmoDB, LJSpeech, and any folder of recordings with exact phones), a second of silence, noise
+and music are spoken by a held-out face, neutral at intensity 1 and with every basic emotion at 3, and tracked again:
 
 r opening, r width   Pearson r with the real talker's mouth over each GRID clip, mean over clips; lag: where r is best
-closed               share of /p b m/ (EmoDB, LJSpeech) with lips nearer than `CLOSED` within `NEAR` of the phone
-vowels shut          share of open vowels in whose middle lips are nearer than that
-open / closed        mean opening in the middle of open vowels, and smallest on /p b m/
+closed, ...          figures of `articulation.Articulation`, over all recordings with phones
 silence, noise       largest opening in silence; mean opening in noise and music
 jitter               mean |second difference| of lip and of all landmarks in thousandths of the face's width
 
@@ -17,22 +13,21 @@ Distances are inner-lip distances in outer eye distances (about 9 cm) beyond the
 
 from __future__ import annotations
 
-import argparse
 import json
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from ..errors import UsageError
 from ..media.ffmpeg import read_frames
-from ..settings import GenerateOptions
+from ..training.data import corpus, motion
+from ..training.data.motion import Phone
+from .articulation import Articulation
 
 FACE = "london_neutral/014_03.jpg"
 CLOSED = 0.02  # outer eye distances, 1.8 mm
-NEAR = 0.06  # s
-SHORTEST = 0.03  # s, of a vowel that must be seen open
-FPS = 25
 LAGS = range(-3, 4)
 LIPS = [
     0, 13, 14, 17, 37, 39, 40, 61, 78, 80, 81, 82, 84, 87, 88, 91, 95, 146, 178, 181, 185, 191, 267, 269, 270, 291,
@@ -42,67 +37,83 @@ QUIET = ("silence", "noise", "music")
 EMOTIONS = ("neutral", "happy", "sad", "surprised", "angry", "disgusted", "fearful", "contempt")
 
 
-def recordings(data: Path, counts: dict[str, int]) -> Iterator[tuple[str, Path, list[tuple[float, float, str]]]]:
-    """Held-out recordings: name, file, and times of "closed" and "open" phones."""
-    from ..training.data import motion
+SETS = ("grid", "emodb", "ljspeech", "speech")  # the last one a folder of recordings with exact phones
+Spoken = tuple[str, Path, list[Phone], str]  # name, file, phones, their alphabet
 
+
+def recordings(data: Path, counts: dict[str, int], speech: str = "") -> Iterator[Spoken]:
+    """Held-out recordings, so many of each of `SETS`; speech: folder of the last one."""
     held = json.loads((data / "splits.json").read_text())
 
-    def some(names: list[str], count: int) -> list[str]:
-        chosen = np.linspace(0, len(names) - 1, min(count, len(names))).astype(int)
+    def some(names: list, kind: str) -> list:
+        chosen = np.linspace(0, len(names) - 1, min(counts.get(kind, 0), len(names))).astype(int)
         return [names[i] for i in np.unique(chosen)]
 
-    for name in some(sorted(held["grid"]), counts["grid"]):
-        yield f"grid-{name}", data / f"grid/audio/{name}.ogg", []
-    sets = (("emodb", motion.read_emodb, "sampa"), ("ljspeech", motion.read_textgrid, "arpabet"))
-    for folder, read, alphabet in sets:
-        for name in some(sorted(held[folder]), counts[folder]):
-            if folder == "emodb":
-                sound, phones = data / f"emodb/audio/{name}.flac", read(data / f"emodb/phones/{name}.tsv")
-            else:
-                sound, phones = data / f"ljspeech/{name}.ogg", read(data / f"ljspeech/{name}.TextGrid")
-            kinds = []
-            for phone in phones:
-                visemes = motion.visemes_of(phone.label, alphabet)
-                if visemes == ("bilabial",):
-                    kinds.append((phone.start, phone.end, "closed"))
-                elif visemes and visemes[0] in ("open", "open front") and phone.end - phone.start > SHORTEST:
-                    kinds.append((phone.start, phone.end, "open"))
-            yield f"{folder}-{name}", sound, kinds
+    for name in some(sorted(held["grid"]), "grid"):
+        yield f"grid-{name}", data / f"grid/audio/{name}.ogg", [], ""
+    for name in some(sorted(held["emodb"]), "emodb"):
+        phones = motion.read_emodb(data / f"emodb/phones/{name}.tsv")
+        yield f"emodb-{name}", data / f"emodb/audio/{name}.flac", phones, "sampa"
+    for name in some(sorted(held["ljspeech"]), "ljspeech"):
+        phones = motion.read_textgrid(data / f"ljspeech/{name}.TextGrid")
+        yield f"ljspeech-{name}", data / f"ljspeech/{name}.ogg", phones, "arpabet"
+    if speech:
+        for clip in some(corpus.exact(Path(speech)), "speech"):
+            yield f"speech-{clip.name}", Path(speech) / f"{clip.name}.ogg", clip.phones, clip.alphabet
 
 
-def quiet(out: Path) -> Iterator[tuple[str, Path, list]]:
+def quiet(out: Path) -> Iterator[Spoken]:
     """A second of silence, and 4 s each of noise and music without speech."""
-    from ..training.data.corpus import noise_waves
-
-    waves = dict(zip(QUIET, (np.zeros(16000, np.float32), *noise_waves(2, seed=12345)), strict=True))
+    waves = dict(zip(QUIET, (np.zeros(16000, np.float32), *corpus.noise_waves(2, seed=12345)), strict=True))
     for name in QUIET:
         path = out / f"{name}.wav"
         with wave.open(str(path), "wb") as file:
             file.setparams((1, 2, 16000, 0, "NONE", ""))
             file.writeframes((waves[name] * 32767).astype("<i2").tobytes())
-        yield name, path, []
+        yield name, path, [], ""
 
 
-def render(data: Path, out: Path, counts: dict[str, int], emotions: list[str], generator: str, weights) -> None:
+def render(
+    data: Path,
+    out: Path,
+    counts: dict[str, int],
+    emotions: list[str],
+    *,
+    speech: str = "",
+    generator: str = "hef",
+    size: int = 512,
+    weights: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
     """Videos of all recordings with each of `emotions`: neutral at intensity 1, others at 3. What exists is kept."""
     from ..api import EmoTalk
 
     out.mkdir(parents=True, exist_ok=True)
-    spoken, listing = [*recordings(data, counts), *quiet(out)], out / "phones.json"
+    spoken, listing = [*recordings(data, counts, speech), *quiet(out)], out / "phones.json"
     known = json.loads(listing.read_text()) if listing.exists() else {}
-    listing.write_text(json.dumps(known | {name: kinds for name, _, kinds in spoken}))
+    new = {
+        name: {"alphabet": alphabet, "phones": [(p.start, p.end, p.label) for p in phones]}
+        for name, _, phones, alphabet in spoken
+    }
+    listing.write_text(json.dumps(known | new))
     talker = EmoTalk.load(weights, "cpu", generator)
     portrait = talker.portrait(data / "faces" / FACE)
-    for emotion in emotions:
+    wanted = [
+        (emotion, name, sound)
+        for emotion in emotions
+        for name, sound, *_ in spoken
+        if emotion == "neutral" or name not in QUIET[1:]
+    ]
+    for i, (emotion, name, sound) in enumerate(wanted):
         (out / emotion).mkdir(exist_ok=True)
-        for name, sound, _ in spoken:
-            video = out / emotion / f"{name}.mp4"
-            needless = emotion != "neutral" and name in QUIET[1:]
-            if not video.exists() and not needless:
-                intensity = 1.0 if emotion == "neutral" else 3.0
-                options: GenerateOptions = {"intensity": intensity, "pose": "still", "blink": 0, "sidecar": False}
-                talker.generate(portrait, sound, emotion, video, **options)
+        video = out / emotion / f"{name}.mp4"
+        if not video.exists():
+            intensity = 1.0 if emotion == "neutral" else 3.0
+            talker.generate(
+                portrait, sound, emotion, video, intensity=intensity, size=size, pose="still", blink=0, sidecar=False
+            )
+        if progress is not None:
+            progress(i + 1, len(wanted))
 
 
 def shape(landmarks: np.ndarray) -> np.ndarray:
@@ -119,8 +130,10 @@ def track(video: Path, model: Path) -> np.ndarray:
     kept = video.with_suffix(".npy")
     if kept.exists() and kept.stat().st_mtime > video.stat().st_mtime:
         return np.load(kept)
-    import mediapipe as mp
-
+    try:
+        import mediapipe as mp
+    except ImportError as error:
+        raise UsageError("Tracking videos needs MediaPipe; pip install mediapipe.") from error
     options = mp.tasks.vision.FaceLandmarkerOptions(
         base_options=mp.tasks.BaseOptions(model_asset_path=str(model)), num_faces=1
     )
@@ -179,6 +192,7 @@ def measure(data: Path, out: Path) -> dict[str, dict[str, float]]:
         opening = {name: shape(points)[:, 0] for name, points in made.items()}
         rest = float(np.nanmin(opening["silence"])) if "silence" in opening else 0.0
         rows: dict[str, list[float]] = {}
+        found = Articulation(CLOSED, 0.0)
 
         def note(key: str, value: float, rows: dict[str, list[float]] = rows) -> None:
             rows.setdefault(key, []).append(value)
@@ -198,24 +212,15 @@ def measure(data: Path, out: Path) -> dict[str, dict[str, float]]:
                 if emotion == "neutral":
                     trembling["jitter_lips"].append(jitter(real[clip], lips))
                     trembling["jitter_all"].append(jitter(real[clip], seen))
-            elif kind in ("emodb", "ljspeech"):
-                note("opening_speech", float(np.nanmean(gap)))
-                for start, end, wanted in kinds[name]:
-                    if end > len(gap) / FPS:
-                        continue
-                    if wanted == "closed":
-                        near = gap[max(0, int((start - NEAR) * FPS)) : int((end + NEAR) * FPS) + 1]
-                        note(f"{kind}_closed", float(np.nanmin(near) < CLOSED))
-                        note("gap_closed", max(0.0, float(np.nanmin(near))))
-                    else:
-                        note("gap_open", float(gap[min(len(gap) - 1, int((start + end) / 2 * FPS))]))
-                        note("vowels_shut", float(rows["gap_open"][-1] < CLOSED))
+            elif kind in SETS:
+                phones = [Phone(*phone) for phone in kinds[name]["phones"]]
+                found.add(gap, shape(points)[:, 1], phones, kinds[name]["alphabet"])
             elif kind == "silence":
                 note("silence", float(np.nanmax(gap)))
                 note("silence_motion", jitter(points, lips))
             else:
                 note("noise_music", float(np.nanmean(gap)))
-        report[emotion] = {key: float(np.mean(values)) for key, values in rows.items()}
+        report[emotion] = found.report() | {key: float(np.mean(values)) for key, values in rows.items()}
     report["tracked"] = {key: float(np.mean(values)) for key, values in trembling.items() if values}
     return report
 
@@ -227,29 +232,3 @@ def table(report: dict[str, dict[str, float]]) -> str:
     for name, row in report.items():
         lines.append(f"| {name} | {' | '.join(f'{row[c]:.3g}' if c in row else '' for c in columns)} |")
     return "\n".join(lines)
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("render", "measure"))
-    parser.add_argument("--data", type=Path, required=True, help="the training data pack")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the videos")
-    parser.add_argument("--grid", type=int, default=12, help="clips of GRID")
-    parser.add_argument("--emodb", type=int, default=16, help="clips of EmoDB")
-    parser.add_argument("--ljspeech", type=int, default=4, help="clips of LJSpeech")
-    parser.add_argument("--emotions", nargs="+", choices=EMOTIONS, default=list(EMOTIONS))
-    parser.add_argument("--generator", choices=("hef", "geometry"), default="hef")
-    parser.add_argument("--weights", type=Path)
-    o = parser.parse_args()
-    if o.step == "render":
-        counts = {"grid": o.grid, "emodb": o.emodb, "ljspeech": o.ljspeech}
-        render(o.data, o.out, counts, o.emotions, o.generator, o.weights)
-        return
-    report = measure(o.data, o.out)
-    (o.out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(table(report))
-
-
-if __name__ == "__main__":
-    main()

@@ -150,10 +150,17 @@ class EAC(nn.Module):
         if older.dims.encoder != self.dims.encoder:
             raise UsageError(f"start holds a {older.dims.encoder}; choose encoder to match.")
         kept = {name: value for name, value in older.state_dict().items() if name != "lips"}
+        if older.dims.feeling != self.dims.feeling:
+            kept = {name: value for name, value in kept.items() if not name.startswith("feeling.")}
         if older.dims.space != self.dims.space:
             kept = {name: value for name, value in kept.items() if not name.startswith(("emotion.", "feeling."))}
             nn.init.zeros_(self.emotion[-1].weight)  # a new emotion does not disturb what is known of speech
         self.load_state_dict(kept, strict=False)
+        if self.dims.encoder == "transformer":  # layers that come on top change nothing at first
+            for layer in self.encoder.layers[older.dims.layers :]:
+                for part in (layer.self_attn.out_proj, layer.linear2):
+                    nn.init.zeros_(part.weight)
+                    nn.init.zeros_(part.bias)
 
     @torch.no_grad()
     def feel(self, behaviour: Behaviour) -> None:
@@ -324,26 +331,24 @@ class EAC(nn.Module):
         return logits[:, hop // 2 : hop // 2 + hop].flatten(0, 1)[: mel.shape[1]]
 
     def contact(self, beta: Tensor, closed: Tensor, sharp: Tensor) -> Tensor:
-        """Coefficients [n,64] in their range, with the mouth that is seen to say what is heard.
+        """Coefficients [...,n,64] in their range, with the mouth that is seen to say what is heard.
 
-        closed: probability [n] of closed lips; sharp: how much of each of `SHARP` is heard [n,len(SHARP)], 0..1.
+        closed: probability [...,n] of closed lips; sharp: how much of each of `SHARP` is heard [...,n,len(SHARP)].
         A regression averages a closure, or a rounding, with what surrounds it. Lips that are likely to be closed, or
         nearer than `CONTACT`, are therefore drawn smoothly together, and shapes that are heard are made
         (`lips.sharpened`). All is smoothed a little, which closures survive.
         """
-        beta = torch.cat([beta[:, :NAMED].clamp(0, LARGEST), beta[:, NAMED:]], 1)
+        beta = torch.cat([beta[..., :NAMED].clamp(0, LARGEST), beta[..., NAMED:]], -1)
         jaw = COMPONENTS.index("jawOpen")
-        beta[:, jaw] += (OPENING - 1) * beta[:, jaw].clamp(max=JAW)
-        beta = sharpened(beta, sharp)
+        wider = F.one_hot(torch.tensor(jaw, device=beta.device), beta.shape[-1]) * (OPENING - 1)
+        beta = sharpened(beta + beta.clamp(max=JAW) * wider, sharp)
         apart = (beta @ self.lips).clamp(min=0)
-        likely = smoothstep(((peaks(closed) - LIKELY[0]) / (LIKELY[1] - LIKELY[0])).clamp(0, 1))[:, None]
+        likely = smoothstep(((peaks(closed) - LIKELY[0]) / (LIKELY[1] - LIKELY[0])).clamp(0, 1))
         allowed = (
-            apart
-            * smoothstep((apart.mean(1, keepdim=True) / CONTACT).clamp(0, 1))
-            * (1 - blended(likely[:, 0])[:, None])
+            apart * smoothstep((apart.mean(-1, keepdim=True) / CONTACT).clamp(0, 1)) * (1 - blended(likely)[..., None])
         )
         beta = smoothed(close_lips(beta, allowed, self.lips))
-        return close_lips(beta, (beta @ self.lips).clamp(min=0) * (1 - likely), self.lips)
+        return close_lips(beta, (beta @ self.lips).clamp(min=0) * (1 - likely[..., None]), self.lips)
 
     def save(self, directory: str | os.PathLike, **provenance) -> None:
         """Write `eac.safetensors` (see `checkpoints.save` for the provenance to give)."""

@@ -135,6 +135,29 @@ class VAD(nn.Module):
             yield FLOOR + (relative - FLOOR) * passes
             rest, levels, speech = rest[:, ready * MELS_PER_FRAME :], levels[ready:], speech[ready:]
 
+    @torch.no_grad()
+    def overhear(self, mel: Tensor, first: int, count: int) -> tuple[Tensor, Tensor]:
+        """`listen` for recordings of one length at once: video frames first .. first + count of log-mels [B,80,4T].
+
+        Gives speech relative to its own level [B,80,4 count] before anything is silenced, and what passes [B,count],
+        0..1.
+        """
+        likely = self(mel).sigmoid()
+        loud = 10 ** (COMPRESSION * frame_power(mel.transpose(0, 1)))
+        weight = likely.square().clamp(min=FAINTEST)
+        fade = weight.cumsum(1) * (-math.log(2) / (HALF_LIFE * FPS))
+        at = (torch.arange(first, first + count, device=mel.device) + LEVEL_AHEAD).clamp(max=loud.shape[1] - 1)
+        past = torch.arange(loud.shape[1], device=mel.device) <= at[:, None]
+        share = weight[:, None] * (fade[:, at, None] - fade[:, None]).clamp(max=0).exp() * past
+        level = (share * loud[:, None]).sum(2) / share.sum(2)
+        level = (level.log10() / COMPRESSION + LEVEL_OVER_MEAN).clamp(min=QUIETEST)
+        passes = F.max_pool1d(F.pad(likely, (HANG[1], HANG[0])), sum(HANG) + 1, 1)[:, first : first + count]
+        passes = ((passes - SURE[0]) / (SURE[1] - SURE[0])).clamp(0, 1)
+        part = mel[..., first * MELS_PER_FRAME : (first + count) * MELS_PER_FRAME]
+        relative = (part - level.repeat_interleave(MELS_PER_FRAME, 1)[:, None]).clamp(min=FLOOR)
+        relative[:, :FIRST_BAND] = FLOOR
+        return relative, passes
+
     def hear(self, mel: Tensor) -> Tensor:
         """`listen` for a whole log-mel [80,4T] at once."""
         return torch.cat(list(self.listen([mel])), 1)
@@ -145,8 +168,8 @@ class VAD(nn.Module):
 
 
 def frame_power(mel: Tensor) -> Tensor:
-    """log10 of each video frame's mean mel power, without what lies below the voice: [80,4T] -> [T]."""
-    power = (10.0 ** mel[FIRST_BAND:].double()).mean(0).unflatten(0, (-1, MELS_PER_FRAME)).mean(1)
+    """log10 of each video frame's mean mel power, without what lies below the voice: [80,...,4T] -> [...,T]."""
+    power = (10.0 ** mel[FIRST_BAND:].double()).mean(0).unflatten(-1, (-1, MELS_PER_FRAME)).mean(-1)
     return power.clamp(min=1e-12).log10().float()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -84,40 +87,49 @@ _LOWERED = {  # at most so much
 HEARD = (0.35, 0.75)  # share of a shape among what is heard, from which on it is made, and made whole
 
 
+@functools.cache
+def _bounds() -> tuple[Tensor, Tensor]:
+    """Least and largest coefficients [len(SHARP),64] of the shapes that are made; infinite where any will do."""
+    rows = []
+    for bounds, unbounded in ((_RAISED, -math.inf), (_LOWERED, math.inf)):
+        table = torch.full((len(SHARP), len(COMPONENTS)), unbounded)
+        for row, name in zip(table, SHARP, strict=True):
+            for i, component in enumerate(COMPONENTS):
+                shape = component.removesuffix("Left").removesuffix("Right")
+                row[i] = bounds[name].get(shape, unbounded)
+        rows.append(table)
+    return rows[0], rows[1]
+
+
 def sharpened(beta: Tensor, share: Tensor) -> Tensor:
-    """Coefficients [n,64] moved towards the shapes `SHARP` as far as they are heard: share [n,len(SHARP)] in 0..1."""
+    """Coefficients [...,n,64] moved towards the shapes `SHARP` as far as they are heard: share [...,n,len(SHARP)]."""
     strength = smoothed(smoothstep(((share - HEARD[0]) / (HEARD[1] - HEARD[0])).clamp(0, 1)))
-    beta = beta.clone()
-    for column, name in enumerate(SHARP):
-        part = strength[:, column, None]
-        for bounds, sign in ((_RAISED, 1.0), (_LOWERED, -1.0)):
-            for shape, bound in bounds[name].items():
-                own = [
-                    i
-                    for i, component in enumerate(COMPONENTS)
-                    if component.removesuffix("Left").removesuffix("Right") == shape
-                ]
-                beta[:, own] += sign * part * (sign * (bound - beta[:, own])).clamp(min=0)
+    least, largest = (table.to(beta.device, beta.dtype) for table in _bounds())
+    for column in range(len(SHARP)):
+        part = strength[..., column, None]
+        beta = beta + part * (least[column] - beta).clamp(min=0)
+        beta = beta - part * (beta - largest[column]).clamp(min=0)
     return beta
 
 
 def peaks(closed: Tensor) -> Tensor:
-    """Probabilities [n] of closed lips, kept where they peak and lowered around: a closure lasts a frame or two."""
-    highest = F.max_pool1d(closed[None], 2 * PEAK + 1, 1, PEAK)[0]
+    """Probabilities [...,n] of closed lips, kept where they peak and lowered around: a closure lasts a frame or two."""
+    highest = F.max_pool1d(closed.reshape(-1, closed.shape[-1]), 2 * PEAK + 1, 1, PEAK).reshape(closed.shape)
     return closed * (closed / highest.clamp(min=1e-6)) ** 12
 
 
 def blended(likely: Tensor) -> Tensor:
-    """[n] in 0..1, raised around peaks: a closure comes and goes within two frames instead of one."""
-    before, after = torch.cat([likely[:1], likely[:-1]]), torch.cat([likely[1:], likely[-1:]])
+    """[...,n] in 0..1, raised around peaks: a closure comes and goes within two frames instead of one."""
+    before = torch.cat([likely[..., :1], likely[..., :-1]], -1)
+    after = torch.cat([likely[..., 1:], likely[..., -1:]], -1)
     return torch.maximum(likely, BLEND * (before + after) + (1 - 2 * BLEND) * likely)
 
 
 def smoothed(rows: Tensor) -> Tensor:
-    """[n, k] averaged along n with the weights `SMOOTH`."""
-    half = len(SMOOTH) // 2
-    padded = F.pad(rows.T[:, None], (half, half), mode="replicate")
-    return F.conv1d(padded, rows.new_tensor(SMOOTH)[None, None])[:, 0].T
+    """[..., n, k] averaged along n with the weights `SMOOTH`."""
+    half, columns = len(SMOOTH) // 2, rows.mT
+    padded = F.pad(columns.reshape(-1, 1, rows.shape[-2]), (half, half), mode="replicate")
+    return F.conv1d(padded, rows.new_tensor(SMOOTH)[None, None]).reshape(columns.shape).mT
 
 
 def close_lips(beta: Tensor, allowed: Tensor, lips: Tensor) -> Tensor:

@@ -22,19 +22,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...media import audio
+from ...motion.lips import close_lips
 from . import alignment, motion, voices
 from .motion import Basis, Phone
 
 SHARES = {  # of the training windows, relative to each other
-    "grid": 0.50,
-    "kokoro": 0.16,
+    "grid": 0.42,
+    "kokoro": 0.18,
     "emodb": 0.09,
     "ljspeech": 0.05,
     "librivox": 0.02,
-    "speechocean": 0.11,
-    "espeak": 0.06,
-    "flite": 0.04,
-    "noise": 0.05,
+    "speechocean": 0.12,
+    "espeak": 0.05,
+    "flite": 0.03,
+    "facegood": 0.05,
+    "noise": 0.04,
 }
 SYNTHETIC = {"espeak": 400, "flite": 160}  # recordings made
 PAUSE_FRAMES = 6  # video frames: shorter pauses between phones belong to the speech
@@ -42,6 +44,7 @@ MELS_PER_SECOND = audio.SAMPLE_RATE / audio.HOP
 EARLY = 0.08  # s by which Kokoro's sound comes before its durations (EAC's recognition of visemes peaks there)
 _PAUSE, _PAUSE_BELOW = 0.09, 3.5  # s, and bel below the loudest: what is fainter for so long is a pause
 LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")  # Debian package pocketsphinx-testdata
+FACEGOOD_TEST, FACEGOOD_RATE, FACEGOOD_LATE = ("2_01", "3_15", "3_16"), 30, 0.035  # frames/s; s after the sound
 GRID_SPELLING = {"a": ("EY",), "z": ("Z", "EH", "D")}  # letters as the talker says them
 
 
@@ -150,6 +153,37 @@ def grid(data: Path, basis: Basis, work: Path | None = None) -> list[Clip]:
         clip.visemes = motion.heard(clip.phones, clip.mel.shape[1]) if clip.phones else None
         clip.move(silence_closed(track))
         clip.gaps, clip.widths = track.gaps[: len(clip.beta)], track.widths[: len(clip.beta)]
+    return clips
+
+
+def facegood(data: Path, basis: Basis, reference: Tensor, held: bool = False) -> list[Clip]:
+    """FACEGOOD's takes with the motion that a solver found in film, at the amplitude of the tracked `reference`.
+
+    held: those that are kept for testing (`FACEGOOD_TEST`) instead of the others.
+    """
+    clips = []
+    with np.load(data / "facegood" / "facegood.npz") as file:
+        names = [basis[str(name)] for name in file["arkit_names"]]
+        for key in sorted(key for key in file.files if key.startswith("arkit_") and key != "arkit_names"):
+            take = key.removeprefix("arkit_")
+            if (take in FACEGOOD_TEST) != held:
+                continue
+            clip = Clip.of(take, audio.load(data / "facegood" / f"{take}.ogg"))
+            track = file[key].astype(np.float32)
+            times = (np.arange(len(clip.beta)) + 0.5) / audio.FPS + FACEGOOD_LATE
+            rows = [np.interp(times, (np.arange(len(track)) + 0.5) / FACEGOOD_RATE, column) for column in track.T]
+            beta = torch.zeros(len(times), len(basis.names))
+            beta[:, names] = torch.from_numpy(np.stack(rows, 1)).float()
+            clip.move(beta)
+            clips.append(clip)
+    openings = [motion.gaps(clip.beta, basis).mean(1) for clip in clips]
+    closed = torch.cat(openings).clamp(min=0).quantile(0.08)
+    wanted = motion.gaps(reference, basis).mean(1)
+    scale = wanted[wanted > 0.3].mean() / (torch.cat(openings) - closed).clamp(min=0)[torch.cat(openings) > 0.3].mean()
+    for clip in clips:
+        beta = (clip.beta * scale).clamp(0, 1)
+        clip.beta = close_lips(beta, (motion.gaps(beta, basis) - closed * scale).clamp(min=0), basis.lips)
+        clip.gaps, clip.widths = motion.gaps(clip.beta, basis), motion.widths(clip.beta, basis)
     return clips
 
 
@@ -306,8 +340,8 @@ def noise_waves(count: int, seed: int) -> Iterator[np.ndarray]:
 
 LICENCES = (
     "GRID s1 (CC BY 4.0), EmoDB (CC0), LJSpeech and LibriVox (public domain; alignments of LJSpeech MIT), "
-    "speechocean762 (Apache-2.0), speech made with espeak-ng, flite and Kokoro-82M (Apache-2.0); English without phone "
-    "times aligned by pocketsphinx (BSD)"
+    "speechocean762 (Apache-2.0), FACEGOOD-Audio2Face (MIT), speech made with espeak-ng, flite and Kokoro-82M "
+    "(Apache-2.0); English without phone times aligned by pocketsphinx (BSD)"
 )
 
 
@@ -322,6 +356,7 @@ def build(
     reference = torch.cat([clip.beta for clip in groups["grid"]])
     for name in ("emodb", "ljspeech"):
         groups[name] = [clip for clip in timed(data, name, work) if clip.name not in held[name]]
+    groups["facegood"] = facegood(data, basis, reference)
     groups["speechocean"] = speechocean(data, held["speechocean_speakers"], work)
     groups["librivox"] = librivox(work)
     groups["kokoro"] = exact(Path(speech), work) if speech else []
@@ -330,7 +365,7 @@ def build(
     for name, count in SYNTHETIC.items():
         groups[name] = kept(work, name, lambda name=name, count=count: synthetic(name, count, seed, sentences))
     for name, clips in groups.items():
-        if clips and name != "grid":
+        if clips and name not in ("grid", "facegood"):
             articulate(clips, reference, basis)
     groups["noise"] = noises(80, len(basis.names), seed)
     return groups, test

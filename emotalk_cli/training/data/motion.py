@@ -47,6 +47,10 @@ class Basis:
     def __getitem__(self, name: str) -> int:
         return self.names.index(name)
 
+    def to(self, device: torch.device | str) -> Basis:
+        """The same on another device."""
+        return Basis(self.mean.to(device), self.expression.to(device), self.names)
+
     @property
     def speech(self) -> list[int]:
         """Components that speech drives."""
@@ -406,8 +410,8 @@ def compose(speech: Tensor, emotion: Tensor, share: Tensor, basis: Basis) -> Ten
     funnel = basis["mouthFunnel"]
     opens[funnel], share[funnel] = 0, share[funnel] + (1 - share[funnel]) * _ROUNDER
     added = emotion * (share + (1 - share) * 0.4 * eased * opens) * (1 - 0.8 * opens * (1 - eased))
-    wide = torch.tensor([float(name.startswith(("mouthSmile", "mouthStretch", "mouthDimple"))) for name in basis.names])
-    added = added * (1 - 0.7 * wide * speech[..., basis["mouthPucker"], None].clamp(0, 0.8))
+    wide = [float(name.startswith(("mouthSmile", "mouthStretch", "mouthDimple"))) for name in basis.names]
+    added = added * (1 - 0.7 * emotion.new_tensor(wide) * speech[..., basis["mouthPucker"], None].clamp(0, 0.8))
     sides = [basis[f"mouthStretch{side}"] for side in ("Left", "Right")]
     spread = basis.distances(WIDTH_PAIRS, 0)[:, 1]
     narrowing = (added * opens) @ spread  # an opening jaw draws the corners in
@@ -421,6 +425,6 @@ def _eased(series: Tensor) -> Tensor:
     """[..., T, 1]: the least within `_AWAY` frames, averaged over `_EASE` on either side with weights that fall off."""
     flat = series.reshape(-1, 1, series.shape[-2])
     least = -F.max_pool1d(F.pad(-flat, (_AWAY, _AWAY), mode="replicate"), 2 * _AWAY + 1, 1)
-    weight = torch.hann_window(2 * _EASE + 3, periodic=False)[1:-1]
+    weight = torch.hann_window(2 * _EASE + 3, periodic=False, device=series.device)[1:-1]
     weight = (weight / weight.sum())[None, None]
     return F.conv1d(F.pad(least, (_EASE, _EASE), mode="replicate"), weight).reshape(series.shape)

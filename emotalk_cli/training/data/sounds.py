@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from ...media.audio import SAMPLE_RATE
+from ...media.audio import SAMPLE_RATE, log_mel
 
 SCALE = (0, 2, 4, 5, 7, 9, 11)  # semitones of a major scale
 
@@ -183,3 +185,12 @@ def sounds(count: int, seconds: float, seed: int) -> Iterator[np.ndarray]:
         if rng.random() < 0.25:
             wave = wave * (_curve(rng, length, 1.0) > rng.uniform(0.2, 0.6))
         yield (0.3 * wave / (np.abs(wave).max() + 1e-6)).astype(np.float32)
+
+
+def background(count: int, seed: int, seconds: float = 7.0) -> Tensor:
+    """Log-mels [count,80,100 seconds] of `sounds`, half precision, each with a mean power of 1."""
+    rows = []
+    for wave in sounds(count, seconds, seed):
+        mel = log_mel(wave)
+        rows.append((mel - (10**mel).mean().log10()).half())
+    return torch.stack(rows)

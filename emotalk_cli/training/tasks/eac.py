@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,10 +21,11 @@ from ...errors import UsageError
 from ...evaluation.features import EmotionFeatures
 from ...face.fit import Pose
 from ...face.model import FaceModel
-from ...media.audio import FLOOR, MELS_PER_FRAME, relative
+from ...media.audio import FIRST_BAND, FLOOR, MELS_PER_FRAME, relative
 from ...models import spaces, upstream
 from ...models.eac import EAC, Dims
 from ...models.emotion_space import AME
+from ...models.vad import HANG, LEVEL_AHEAD, VAD
 from ...motion.lips import VISEMES
 from ...numeric import correlation
 from .. import config as configs
@@ -34,15 +34,22 @@ from ..data.augment import Augmenter
 from ..data.corpus import Clip
 from ..data.emotions import EmotionBank, training_bank
 from ..data.motion import Basis
+from ..data.recordings import Recordings
+from ..data.sounds import background
 from ..losses import Renderer, emotion_loss
 from ..solver import Config
 
 VISEME = 1.0  # weight of telling visemes apart
 WINDOW = 32  # video frames, T of the paper
+LEAD, TAIL = 48, LEVEL_AHEAD + HANG[0] + 6  # video frames around a window that decide what is heard of it
+FILMED = ("grid", "facegood")  # groups whose motion was measured
+VALIDATED = ("kokoro", "speechocean")  # groups of which some clips are kept back
+LEVEL_ERROR = 0.15  # bel, standard deviation
+APART, LIP, OPEN = 0.25, 0.24, 0.6  # cm between the lips of most sounds, at most on /f v/, in open vowels
+ROUND, SPREAD = -0.6, 0.02  # cm, width of the mouth beyond rest on /w u/, at most, and on /i/
 ENCODINGS = ("clip", "text", spaces.ONE_HOT, spaces.LANGUAGE)
 DRAWN = 6000  # random points of the emotion space, and as many prompts
-_SILENCE = -9.0  # log10 mel power
-_PASSES = 0.25  # chance that what is no speech is heard, too
+_PASSES, _KNOWN = 0.12, 0.12  # chance that all is heard, speech or not, and that exactly speech is
 _SPOKEN = 40  # every so many-th clip of many voices is kept back, to validate with
 _REACH = 8  # frames by which a window may reach beyond a recording
 
@@ -54,8 +61,10 @@ class Options:
     encoder: transformer | gru | mlp. encoding of the emotion: clip (any modality's codes: the whole space and prompts),
     text (prompts alone), one-hot and language (see `spaces`). ame: weights folder of the emotion space, "" for the
     shipped one; upstream: an open_clip model NAME/PRETRAINED instead. start: weights folder of the EAC to begin from,
-    "" for random weights. work: folder of the prepared corpus. speech: folder of more recordings with exact phones, see
-    `corpus.exact`. emotion: weight of L_emo, which needs the data pack's teacher.
+    "" for random weights. layers: of the Transformer, which may be more than the start has. dropout: in it, while
+    training. vad: weights folder of the detector that it hears through. sounds: how many that are no speech. work:
+    folder of the prepared corpus. speech: folder of more recordings with exact phones, see `corpus.exact`. emotion:
+    weight of L_emo, which needs the data pack's teacher.
     """
 
     encoder: str = "transformer"
@@ -63,84 +72,13 @@ class Options:
     ame: str = ""
     upstream: str = ""
     start: str = ""
+    layers: int = 6
+    dropout: float = 0.0
+    vad: str = ""
+    sounds: int = 260
     work: str = "runs/corpus"
     speech: str = ""
     emotion: float = 0.0
-
-
-def gated(mel: Tensor, speaking: Tensor, generator: torch.Generator) -> Tensor:
-    """Speech mels [B,80,4T] as the voice activity detector lets them through, right or wrong: it errs by some frames.
-
-    speaking: [B,T] in 0..1. In one of four windows everything passes.
-    """
-    before, after = torch.randint(0, 5, (2,), generator=generator).tolist()
-    near = F.max_pool1d(F.pad(speaking, (after, before)), before + after + 1, 1)
-    everything = (torch.rand(len(mel), 1, generator=generator) < _PASSES).float()
-    passes = torch.maximum(near, everything).repeat_interleave(MELS_PER_FRAME, 1)[:, None]
-    return FLOOR + (mel - FLOOR) * passes
-
-
-class Windows(NamedTuple):
-    """log-mel [B,80,128], coefficients [B,32,n], level [B] dBFS, visemes [B,128], who speaks or not [B,32] 0..1."""
-
-    mel: Tensor
-    beta: Tensor
-    level: Tensor
-    visemes: Tensor
-    speaking: Tensor
-
-
-class Sampler:
-    """Random training windows of clips: `Window`s."""
-
-    def __init__(self, groups: dict[str, list[Clip]]) -> None:
-        self.groups = {name: clips for name, clips in groups.items() if clips}
-        shares = np.array([corpus.SHARES[name] for name in self.groups])
-        self.shares = shares / shares.sum()
-
-    def __call__(self, rng: np.random.Generator, count: int) -> Windows:
-        """Cut at random places and rates; now and then as slow as a song."""
-        names = list(self.groups)
-        rows = []
-        for group in rng.choice(len(names), count, p=self.shares):
-            clips = self.groups[names[group]]
-            clip = clips[rng.integers(len(clips))]
-            low, high = ((1, 1), (0.85, 1.25), (0.5, 0.85))[rng.choice(3, p=(0.4, 0.48, 0.12))]
-            rate = rng.uniform(low, high)
-            start = rng.uniform(-_REACH, max(len(clip.beta) + _REACH - WINDOW * rate, 1 - _REACH))
-            rows.append(
-                Windows(
-                    _resample(clip.mel, MELS_PER_FRAME * start, rate, MELS_PER_FRAME * WINDOW, _SILENCE),
-                    _resample(clip.beta.T, start, rate, WINDOW, 0.0).T,
-                    torch.tensor(clip.level),
-                    _visemes(clip, MELS_PER_FRAME * start, rate, MELS_PER_FRAME * WINDOW),
-                    _resample(clip.speaking[None], start, rate, WINDOW, 0.0)[0],
-                )
-            )
-        return Windows(*(torch.stack(column) for column in zip(*rows)))
-
-
-def _resample(rows: Tensor, start: float, rate: float, length: int, fill: float) -> Tensor:
-    """Columns start, start + rate, ... of [C,N] by linear interpolation, `fill` outside."""
-    position = start + rate * torch.arange(length)
-    low = position.floor().long()
-    part = position - low
-    first, last = max(0, int(low[0])), min(rows.shape[1], int(low[-1]) + 2)
-    padded = F.pad(rows[:, first:last].float(), (1, 1), value=fill)
-
-    def at(index: Tensor) -> Tensor:
-        return padded[:, (index + 1 - first).clamp(0, padded.shape[1] - 1)]
-
-    return at(low) * (1 - part) + at(low + 1) * part
-
-
-def _visemes(clip: Clip, start: float, rate: float, length: int) -> Tensor:
-    """Visemes [length] at mel frames start, start + rate, ...; silence beyond the recording."""
-    at = (start + rate * torch.arange(length)).round().long()
-    if clip.visemes is None:
-        return torch.full_like(at, -1)
-    inside = (at >= 0) & (at < len(clip.visemes))
-    return clip.visemes[at.clamp(0, len(clip.visemes) - 1)] * inside
 
 
 class Objective(nn.Module):
@@ -191,6 +129,72 @@ def _spread(series: Tensor) -> Tensor:
     return (series.var(1) + 1e-4).sqrt()
 
 
+class Shown(nn.Module):
+    """What viewers look for in the finished motion (`EAC.contact`), not in the regression before it.
+
+    Filmed mouths: opening and width, and how they go with the film's. Speech with timed phones, whatever the emotion:
+    lips that meet on bilabials and on nothing else, a lower lip at the teeth on /f v/, narrow /w u/, wide /i/, open
+    vowels.
+    """
+
+    def __init__(self, basis: Basis) -> None:
+        super().__init__()
+        self.register_buffer("gap", basis.lips, persistent=False)
+        self.register_buffer("width", basis.distances(motion.WIDTH_PAIRS, 0), persistent=False)
+
+    def forward(
+        self, made: Tensor, target: Tensor, face: Tensor, visemes: Tensor, filmed: Tensor, told: Tensor
+    ) -> dict[str, Tensor]:
+        """made, target: [B,T,64]; face: [B,64] of the emotion; visemes [B,4T]; filmed, told: [B] 0 or 1."""
+        count = len(self.gap)
+        gap, wide = (made[..., :count] @ self.gap).mean(2), (made[..., :count] @ self.width).mean(2)
+        wanted, wanted_wide = ((target[..., :count] @ part).mean(2) for part in (self.gap, self.width))
+        own = (face[:, :count] @ self.width).mean(1, keepdim=True)
+        film = filmed[:, None].expand_as(gap)
+        wide_open = film * (wanted > 0.3)
+
+        parts = F.one_hot(visemes.clamp(min=0), len(VISEMES)).to(gap) * (visemes >= 0)[..., None]
+        share = parts.unflatten(1, (-1, MELS_PER_FRAME)).mean(2) * told[:, None, None]
+
+        def of(*names: str) -> Tensor:
+            return share[..., [VISEMES.index(name) for name in names]].sum(2)
+
+        def near(row: Tensor, reach: int) -> Tensor:
+            return F.max_pool1d(row[:, None], 2 * reach + 1, 1, reach)[:, 0]
+
+        def mean(loss: Tensor, where: Tensor) -> Tensor:
+            return (loss * where).sum() / where.sum().clamp(min=1)
+
+        bilabial, labiodental, silent = of("bilabial"), of("labiodental"), of("silence")
+        rounded, spread = of("glide", "close round"), of("close front")
+        apart = ((share.sum(2) - bilabial - labiodental - silent) > 0.7).float()
+        apart = apart * (1 - near((bilabial > 0).float(), 3)) * (1 - near((silent > 0).float(), 2))
+        quiet = (1 - near((silent < 0.99).float(), 2)) * told[:, None]
+        least = -F.max_pool1d(-gap[:, None], 3, 1, 1)[:, 0]
+        narrowest = -F.max_pool1d(-wide[:, None], 3, 1, 1)[:, 0]
+        return {
+            "seen_gap": mean(F.smooth_l1_loss(gap, wanted, reduction="none", beta=0.2), film),
+            "seen_width": 4 * mean((wide - wanted_wide).square(), film),
+            "seen_size": 2 * (mean(gap - wanted, wide_open) / mean(wanted, wide_open).clamp(min=0.1)).square(),
+            "seen_r": 0.5 * (_unlike(gap, wanted, film) + _unlike(wide, wanted_wide, film)),
+            "seen_silent": 3 * mean(gap.clamp(min=0), quiet),
+            "seen_closed": 4 * mean((least - 0.02).clamp(min=0), (bilabial > 0.4).float()),
+            "seen_apart": 3 * mean((APART - gap).clamp(min=0), apart),
+            "seen_lip": mean((least - LIP).clamp(min=0), (labiodental > 0.4).float()),
+            "seen_round": 1.5 * mean((narrowest - 0.5 * own - ROUND).clamp(min=0), (rounded > 0.4).float()),
+            "seen_spread": mean((SPREAD + own - wide).clamp(min=0), (spread > 0.7).float()),
+            "seen_open": 0.5 * mean((OPEN - gap).clamp(min=0), (of("open", "open front") > 0.7).float()),
+        }
+
+
+def _unlike(made: Tensor, wanted: Tensor, where: Tensor) -> Tensor:
+    """1 - Pearson's r over where [B,T] is 1."""
+    total = where.sum().clamp(min=1)
+    made, wanted = ((row - (row * where).sum() / total) * where for row in (made, wanted))
+    scale = (made.square().sum() + 1e-3).sqrt() * (wanted.square().sum() + 1e-3).sqrt()
+    return (1 - (made * wanted).sum() / scale) * (where.sum() > 0)
+
+
 class Consistency(nn.Module):
     """L_emo (eq. 6) where no image exists: the mean face rendered with β̂ and with β, seen by φ_emo."""
 
@@ -237,69 +241,123 @@ class EACTask:
         options: Options,
         rate: float,
         consistency: nn.Module | None = None,
+        background: Tensor | None = None,
     ) -> None:
-        """groups: training clips by source. held_out: tracked clips to validate with. consistency: L_emo of β̂, β."""
+        """groups: training clips by source. held_out: tracked clips to validate with. consistency: L_emo of β̂, β.
+        background: sounds to speak over, see `Augmenter`."""
         self.options, self.rate, self.basis, self.bank = options, rate, basis, bank
         self.held_out, self.consistency = held_out, consistency
-        self.spoken = [clip for name in ("kokoro", "speechocean") for clip in groups.get(name, [])[::_SPOKEN]]
-        for name in ("kokoro", "speechocean"):
+        self.spoken = [clip for name in VALIDATED for clip in groups.get(name, [])[::_SPOKEN]]
+        for name in VALIDATED:
             groups = groups | {name: [clip for i, clip in enumerate(groups.get(name, [])) if i % _SPOKEN]}
-        self.sampler = Sampler(groups)
-        self.augment = Augmenter([(clip.mel, clip.level) for clip in groups["noise"]])
-        self.objective = Objective(basis)
+        groups = {name: clips for name, clips in groups.items() if clips}
+        shares = np.array([corpus.SHARES[name] for name in groups])
+        self.shares = shares / shares.sum()
+        sizes = np.array([len(clips) for clips in groups.values()])
+        self.ranges = np.stack([sizes.cumsum() - sizes, sizes], 1)  # of each group's clips: first, count
+        kinds = [name for name, clips in groups.items() for _ in clips]
+        self.recordings = Recordings([clip for clips in groups.values() for clip in clips])
+        self.frames = self.recordings.frames.numpy()
+        self.recordings.register_buffer("filmed", torch.tensor([float(kind in FILMED) for kind in kinds]))
+        self.recordings.register_buffer("told", torch.tensor([float(kind not in FILMED) for kind in kinds]))
+        self.augment = Augmenter(background)
+        self.ear = VAD.load(options.vad or None).requires_grad_(False)
+        self.objective, self.shown = Objective(basis), Shown(basis)
         self.share = prototypes.speech_mask()[: len(basis.names)]
         feeling = bank.behaviour.dims.hidden if bank.behaviour is not None else 0
-        self.model = EAC(Dims(encoder=options.encoder, space=bank.space, visemes=len(VISEMES), feeling=feeling))
+        dims = Dims(
+            encoder=options.encoder, layers=options.layers, space=bank.space, visemes=len(VISEMES), feeling=feeling
+        )
+        self.model = EAC(dims)
         self.model.lips[: len(basis.names)] = basis.lips
         older = EAC.load(options.start) if options.start else None
         if older is not None:
             self.model.adopt(older)
-        if bank.behaviour is not None and (older is None or not older.dims.feeling):
+        if bank.behaviour is not None:
             self.model.feel(bank.behaviour)
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout | nn.MultiheadAttention):
+                setattr(module, "p" if isinstance(module, nn.Dropout) else "dropout", options.dropout)
         self.helpers: dict[str, nn.Module] = {}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        for module in (self.objective, self.consistency):
+        device = self.model.intensity.device
+        for module in (self.objective, self.shown, self.consistency, self.recordings, self.augment, self.ear):
             if module is not None:
-                module.to(self.model.intensity.device)
+                module.to(device)
+        self.bank, self.share = self.bank.to(device), self.share.to(device)
+        self.rest, self.basis = self.bank.rest, self.basis.to(device)
         return {"eac": torch.optim.AdamW(self.model.parameters(), self.rate, weight_decay=0.01)}
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
-        cut = self.sampler(rng, size)
-        z, face = self.bank.sample(rng, size)
-        mu = torch.from_numpy(rng.uniform(1, 3, size)).float()
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        """Where windows are cut, at which rate (now and then as slow as a song), and how strong emotions are."""
+        first, count = self.ranges[rng.choice(len(self.ranges), size, p=self.shares)].T
+        clip = first + (rng.random(size) * count).astype(int)
+        low, high = np.array(((1, 1), (0.85, 1.25), (0.5, 0.85)))[rng.choice(3, size, p=(0.4, 0.48, 0.12))].T
+        rate = rng.uniform(low, high)
+        last = np.maximum(self.frames[clip] + _REACH - WINDOW * rate, 1 - _REACH)
+        mu = rng.uniform(0.8, 3.3, (size, 3)).clip(1, 3)
+        return {
+            "clip": torch.from_numpy(clip),
+            "start": torch.from_numpy(rng.uniform(-_REACH, last)).float(),
+            "rate": torch.from_numpy(rate).float(),
+            "mu": torch.from_numpy(mu).float(),
+        }
+
+    @torch.no_grad()
+    def prepare(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What is heard of the windows, and the faces that say it, each with three emotions along the batch (eq. 2)."""
+        clip, rate, mu = batch["clip"], batch["rate"], batch["mu"].T.flatten()
+        cut = self.recordings.cut(clip, batch["start"] - LEAD * rate, rate, LEAD + WINDOW + TAIL)
+        middle = slice(LEAD, LEAD + WINDOW)
+        heard, passes = self.ear.overhear(self.augment(cut.mel), LEAD, WINDOW)
+        spoken = F.max_pool1d(cut.speaking[:, None, middle], 2 * HANG[1] + 1, 1, HANG[1])[:, 0]
+        chance = torch.rand(len(clip), 1, device=clip.device)
+        passes = torch.where(chance < _PASSES, 1.0, torch.where(chance > 1 - _KNOWN, spoken, passes))
+        heard = (heard + LEVEL_ERROR * torch.randn(len(clip), 1, 1, device=clip.device)).clamp(min=FLOOR)
+        heard[:, :FIRST_BAND] = FLOOR
+        heard = FLOOR + (heard - FLOOR) * passes.repeat_interleave(MELS_PER_FRAME, 1)[:, None]
+        z, face = self.bank.alike(len(clip))
         face = face * prototypes.intensity_gain(mu)[:, None]
-        named = motion.compose(cut.beta, face[:, : len(self.basis.names)], self.share, self.basis)
-        residual = face[:, None, len(self.basis.names) :].expand(-1, WINDOW, -1)
-        target = torch.cat([named, residual], 2)
-        mel = gated(self.augment(cut.mel, cut.level, generator), cut.speaking, generator)
-        return {"mel": mel, "z": z, "mu": mu, "beta": target, "visemes": cut.visemes}
+        named = len(self.basis.names)
+        speech = cut.beta[:, middle].repeat(3, 1, 1)
+        target = motion.compose(speech, face[:, :named], self.share, self.basis)
+        target = torch.cat([target, face[:, None, named:].expand(-1, WINDOW, -1)], 2)
+        said = cut.visemes[:, middle.start * MELS_PER_FRAME : middle.stop * MELS_PER_FRAME]
+        kind = {name: getattr(self.recordings, name)[clip].repeat(3) for name in ("filmed", "told")}
+        tripled = {"mel": heard.repeat(3, 1, 1), "visemes": said.repeat(3, 1)}
+        return {**tripled, "z": z, "mu": mu, "beta": target, "face": face, **kind}
 
     def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
+        device = batch["clip"].device.type
+        with torch.autocast(device, enabled=False):
+            batch = self.prepare(batch)
         beta, closed, heard, _ = self.model.window(batch["mel"], batch["z"], batch["mu"])
-        terms = self.objective(beta, closed, batch["beta"])
-        known = (batch["visemes"] >= 0).sum().clamp(min=1)
-        terms["viseme"] = (
-            VISEME / known * F.cross_entropy(heard.transpose(1, 2), batch["visemes"], ignore_index=-1, reduction="sum")
-        )
-        if self.consistency is not None:
-            few, frame = slice(2), step % WINDOW  # rendering is dear
-            seen = self.consistency(beta[few, frame], batch["beta"][few, frame])
-            terms["emotion"] = self.options.emotion * seen
-        loss = sum(terms.values())
+        with torch.autocast(device, enabled=False):
+            beta, closed, heard = beta.float(), closed.float(), heard.float()
+            terms = self.objective(beta, closed, batch["beta"])
+            known = (batch["visemes"] >= 0).sum().clamp(min=1)
+            said = F.cross_entropy(heard.transpose(1, 2), batch["visemes"], ignore_index=-1, reduction="sum")
+            terms["viseme"] = VISEME / known * said
+            closing = self.model.closing(closed, heard).sigmoid()
+            made = self.model.contact(beta, closing, self.model.sharpness(heard, beta))
+            terms |= self.shown(made, batch["beta"], batch["face"], batch["visemes"], batch["filmed"], batch["told"])
+            if self.consistency is not None:
+                few, frame = slice(2), step % WINDOW  # rendering is dear
+                seen = self.consistency(beta[few, frame], batch["beta"][few, frame])
+                terms["emotion"] = self.options.emotion * seen
+            loss = sum(terms.values())
         yield "eac", loss, {"loss": loss, **terms}
 
     @torch.no_grad()
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Pearson r of opening and width with the tracked mouth, and the size and tremor of openings beside its."""
-        rest = self.bank.rest
         mine, wide, truth, width = [], [], [], []
         for clip in self.held_out:
-            beta, _ = model.predict(relative(clip.mel.float(), clip.level), rest, 1.0)
-            beta = beta.cpu()
-            mine.append(motion.gaps(beta, self.basis).mean(1))
-            wide.append(motion.widths(beta, self.basis).mean(1))
+            device = self.rest.device
+            beta, _ = model.predict(self.ear.hear(clip.mel.float().to(device)), self.rest, 1.0)
+            mine.append(motion.gaps(beta, self.basis).mean(1).cpu())
+            wide.append(motion.widths(beta, self.basis).mean(1).cpu())
             truth.append(clip.gaps.mean(1))
             width.append(clip.widths.mean(1))
         opening, tracked = torch.cat(mine), torch.cat(truth)
@@ -311,7 +369,7 @@ class EACTask:
             "jitter_of_tracked": float(_tremor(mine) / _tremor(truth)),
         }
         if self.spoken:
-            report["visemes"] = float(np.mean([recognition(model, clip, rest) for clip in self.spoken]))
+            report["visemes"] = float(np.mean([recognition(model, clip, self.rest) for clip in self.spoken]))
         return report
 
     def samples(self, model: nn.Module) -> np.ndarray | None:
@@ -353,4 +411,5 @@ def build(data: Path, config: Config, work: Path) -> EACTask:
     groups, _ = corpus.build(data, Path(options.work), basis, config.seed, options.speech)
     groups, held_out = corpus.hold_out(groups)
     consistency = Consistency(data / "teachers") if options.emotion else None
-    return EACTask(groups, held_out, basis, bank_of(options, config.seed), options, config.rate, consistency)
+    bank, other = bank_of(options, config.seed), background(options.sounds, config.seed)
+    return EACTask(groups, held_out, basis, bank, options, config.rate, consistency, other)
