@@ -220,6 +220,36 @@ def lips(
 
 
 @app.command(cls=Command)
+def closing(
+    data: Path = typer.Option(..., help="The data pack, whose held-out photos with parted lips speak."),
+    generator: str = option("generator", "hef", "hef or geometry."),
+    portraits: int = typer.Option(24, help="How many; 0: all."),
+    save: Path | None = typer.Option(None, help="Keep strips of frames in this folder."),
+    weights: Path | None = option("weights"),
+    as_json: Path | None = typer.Option(None, "--json", help="Write the figures to a .json file."),
+    quiet: bool = option("quiet", False),
+    debug: bool = option("debug", False),
+) -> None:
+    """Do lips that a portrait shows apart meet, in silence and on /p b m/, at any turn of the head?"""
+    import json
+
+    from ..evaluation import closing as closings
+    from ..evaluation import sync
+    from ..media.files import PartFile, check_output
+
+    if as_json is not None:
+        check_output(as_json, suffixes=(".json",))
+    with _progress(quiet, "portraits") as show:
+        report = closings.evaluate(data, generator, portraits, weights, save, lambda done, total: show(done, total, {}))
+    if as_json is not None:
+        with PartFile(as_json) as part:
+            part.path.write_text(json.dumps(report, indent=1) + "\n")
+    if not quiet:
+        for line in sync.table(report).splitlines():
+            tell(plain(line, 10_000))
+
+
+@app.command(cls=Command)
 def bench(
     face: Path | None = typer.Option(None, help="Portrait.  [default: the example]"),
     audio: Path | None = typer.Option(None, help="Speech.  [default: the example]"),

@@ -45,7 +45,7 @@ LEAD, TAIL = 48, LEVEL_AHEAD + HANG[0] + 6  # video frames around a window that 
 FILMED = ("grid", "facegood")  # groups whose motion was measured
 VALIDATED = ("kokoro", "speechocean")  # groups of which some clips are kept back
 LEVEL_ERROR = 0.15  # bel, standard deviation
-APART, LIP, OPEN = 0.25, 0.24, 0.6  # cm between the lips of most sounds, at most on /f v/, in open vowels
+APART, LIP, OPEN = 0.3, 0.24, 0.65  # cm between the lips of most sounds, at most on /f v/, in open vowels
 ROUND, SPREAD = -0.6, 0.02  # cm, width of the mouth beyond rest on /w u/, at most, and on /i/
 ENCODINGS = ("clip", "text", spaces.ONE_HOT, spaces.LANGUAGE)
 DRAWN = 6000  # random points of the emotion space, and as many prompts
@@ -178,12 +178,12 @@ class Shown(nn.Module):
             "seen_size": 2 * (mean(gap - wanted, wide_open) / mean(wanted, wide_open).clamp(min=0.1)).square(),
             "seen_r": 0.5 * (_unlike(gap, wanted, film) + _unlike(wide, wanted_wide, film)),
             "seen_silent": 3 * mean(gap.clamp(min=0), quiet),
-            "seen_closed": 4 * mean((least - 0.02).clamp(min=0), (bilabial > 0.4).float()),
-            "seen_apart": 3 * mean((APART - gap).clamp(min=0), apart),
+            "seen_closed": 2.5 * mean((least - 0.02).clamp(min=0), (bilabial > 0.4).float()),
+            "seen_apart": 4 * mean((APART - gap).clamp(min=0), apart),
             "seen_lip": mean((least - LIP).clamp(min=0), (labiodental > 0.4).float()),
             "seen_round": 1.5 * mean((narrowest - 0.5 * own - ROUND).clamp(min=0), (rounded > 0.4).float()),
             "seen_spread": mean((SPREAD + own - wide).clamp(min=0), (spread > 0.7).float()),
-            "seen_open": 0.5 * mean((OPEN - gap).clamp(min=0), (of("open", "open front") > 0.7).float()),
+            "seen_open": 1.5 * mean((OPEN - gap).clamp(min=0), (of("open", "open front") > 0.7).float()),
         }
 
 
