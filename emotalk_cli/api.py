@@ -27,7 +27,7 @@ from .errors import InputError, SilentError, UsageError
 from .face.fit import cut, fit_portrait
 from .face.geometry import FaceMotion
 from .face.model import FaceModel
-from .face.tracker import TURNS, Tracker
+from .face.tracker import TURNS, FaceTracker, Tracker
 from .face.tracker import Face as Found
 from .film import Film
 from .live import Chunk, Incoming, asynchronous
@@ -227,6 +227,8 @@ class EmoTalk:
         options |= {} if at is None else {"face_at": f"{at[0]:g},{at[1]:g}"}
         if len(faces) > 1 and not options:
             notes.append(f"{len(faces)} faces found; the largest is animated (--face-index, --face-at).")
+        if face.score < FaceTracker.threshold:
+            notes.append("The face is hard to make out; a larger or clearer picture would move better.")
         if face.turn > TURNED_FAR:
             notes.append(f"The head is turned by {face.turn:.0f}°; beyond {TURNED_FAR}° its far side is a guess.")
         if face.eyes_open < EYES_SHUT:

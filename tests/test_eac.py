@@ -321,14 +321,15 @@ def test_eac_is_a_task_that_learns_and_saves_itself(basis, tmp_path):
     bank = training.EmotionBank.drawn(20, 0, Behaviour.load(WEIGHTS, SPACE))
     options = training.Options(encoder="mlp")
     task = training.EACTask({"grid": clips, "noise": noise}, clips[:2], basis, bank, options, 2e-3)
-    batch = task.batch(np.random.default_rng(0), 8)
+    batch = task.batch(np.random.default_rng(0), 4)
 
     def loss() -> float:
         with torch.no_grad():
+            torch.manual_seed(0)
             return float(next(task.losses(batch, 0, 1))[1])
 
     before = loss()
-    Solver(task, Config(steps=24, batch=4, rate=2e-3, warmup=2), tmp_path).run()
+    Solver(task, Config(steps=16, batch=2, rate=3e-3, warmup=2), tmp_path).run()
     assert loss() < 0.7 * before
     made = EAC.load(tmp_path, bank.space)
     assert made.dims.encoder == "mlp" and torch.allclose(made.lips[:NAMED], basis.lips, atol=1e-2)

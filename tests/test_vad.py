@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from card import train_on
 from conftest import SPEECH
 
 from emotalk_cli.media import audio
 from emotalk_cli.models import vad
 from emotalk_cli.models.vad import VAD, LevelFollower, VADDims
+from emotalk_cli.training.config import Config
+from emotalk_cli.training.data.corpus import Clip
+from emotalk_cli.training.data.motion import Phone
+from emotalk_cli.training.solver import Solver
+from emotalk_cli.training.tasks.vad import MELS, Options, VADTask
 
 RATE = audio.SAMPLE_RATE
 TIME = np.arange(4 * RATE) / RATE
@@ -89,3 +95,25 @@ def test_the_level_is_that_of_speech_and_not_of_what_was_louder():
     speech[100:], power[100:] = 1.0, 0.0
     level = LevelFollower().follow(power, speech)
     assert level[125:] == pytest.approx(vad.LEVEL_OVER_MEAN, abs=0.15)
+
+
+def test_the_detector_is_a_task_that_learns_on_any_device(tmp_path):
+    clips = []
+    for i in range(10):
+        mel = torch.full((80, 160), -8.0)
+        mel[8:40, 40 + 4 * i : 100 + 4 * i] = 0.0
+        phones = [Phone((40 + 4 * i) / 100, (100 + 4 * i) / 100, "AA")]
+        clips.append(Clip(f"clip{i}", mel.half(), -20.0, torch.zeros(40, 1), phones))
+    task = VADTask(clips, torch.randn(11, 80, MELS).half(), Options(width=8), 1e-2)
+    task.optimizers()
+    batch = task.batch(np.random.default_rng(0), 6)
+    batch["other"][:] = -1  # nothing else is heard
+    made = task.mixed(batch)
+    assert made["mel"].shape == (6, 80, MELS) and made["mel"].isfinite().all()
+    spoken, loud = made["speech"] > 0.5, made["mel"].unflatten(2, (-1, 4))[:, 8:40].mean((1, 3))
+    rows = [row for row in range(6) if spoken[row].any()]
+    assert rows and all(loud[row][spoken[row]].mean() > loud[row][~spoken[row]].mean() + 0.5 for row in rows)
+    task.held_out = [{name: rows[:2] for name, rows in task.held_out[0].items()}]
+    Solver(task, Config(steps=2, batch=2, warmup=1), tmp_path).run()
+    assert VAD.load(tmp_path).dims.width == 8
+    train_on(task)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from ..constants import FPS
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 from ..face.landmarker import LEFT_CORNER, RIGHT_CORNER
 from ..media import audio
 from ..training.data import motion
@@ -27,7 +27,8 @@ from .articulation import NEAR
 UPPER, LOWER = 13, 14  # middles of the inner lips
 PARTED = 3.0  # % of the outer eye distance, from which on a photo's lips count as apart
 CLOSED = 2.0  # %, below which a video's do not
-TURNS = {"still": (0.0, 0.0), "12": (12.0, 0.0), "25": (25.0, 0.0), "35": (35.0, 0.0), "down 10": (0.0, -10.0)}
+TURNS = {"still": None, "20°": (20.0, 0.0), "35°": (35.0, 0.0), "down 10°": (0.0, -10.0)}  # to a side, up
+BEFORE = 0.6  # s of silence before the sentence
 SENTENCE = "ljspeech"  # set whose held-out recording with the most bilabials is spoken
 Landmarks = Callable[[np.ndarray], np.ndarray | None]
 
@@ -67,8 +68,9 @@ def sentence(data: Path) -> tuple[torch.Tensor, list[slice]]:
         for name, rows in phones.items()
     }
     name = max(labial, key=lambda name: len(labial[name]))
-    near = [slice(max(0, int((p.start - NEAR) * FPS)), int((p.end + NEAR) * FPS) + 1) for p in labial[name]]
-    return audio.log_mel(audio.load(data / SENTENCE / f"{name}.ogg")), near
+    near = [slice(int((p.start + BEFORE - NEAR) * FPS), int((p.end + BEFORE + NEAR) * FPS) + 1) for p in labial[name]]
+    silence = np.zeros(round(BEFORE * audio.SAMPLE_RATE), np.float32)
+    return audio.log_mel(np.concatenate([silence, audio.load(data / SENTENCE / f"{name}.ogg")])), near
 
 
 @torch.inference_mode()
@@ -99,10 +101,13 @@ def evaluate(
     for number, face in enumerate(faces):
         try:
             portrait = talker.portrait(face.image)
-        except Exception:  # the tracker finds no face there, which other measures count
+        except InputError:  # no face is found there, which other measures count
             continue
         strip = [face.image]
-        for name, (yaw, pitch) in TURNS.items():
+        own = math.degrees(talker.tracker(face.image)[0].rotation[1])
+        for name, turn in TURNS.items():
+            yaw, pitch = (0.0, 0.0) if turn is None else turn
+            yaw = math.copysign(max(0.0, yaw - abs(own)), own) if yaw else 0.0  # what the photo lacks of it
             pose = torch.tensor([[math.radians(pitch), math.radians(yaw), 0.0, 0.0, 0.0, 0.0]]).expand(len(at), -1)
             found = []
             for i in range(0, len(at), 4):

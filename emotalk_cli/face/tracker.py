@@ -94,6 +94,8 @@ class FaceTracker(nn.Module):
     rigid: Tensor
 
     threshold = 0.65  # of a face's score, see `_score`
+    beside = 0.75  # of the score of a face beside a surer one
+    doubtful = 0.52  # of the score of a picture's only face, where no turn of the picture shows a surer one
     candidate = 0.25  # of the detector's heat: every candidate is verified by the landmarker
     sure = 0.92  # of a face's score: below, an upside-down face may have been taken for an upright one
     kept = 0.5  # of the landmarker's confidence alone, for a face that is being followed
@@ -197,17 +199,20 @@ class FaceTracker(nn.Module):
                         turns, faces = (turns + 2) % 4, other
                 if faces:
                     return turns, faces
-        return 0, []
+        return 0, self._found(tensor, (LEVELS,), self.doubtful)[:1]
 
-    def _found(self, image: Tensor, searches: Sequence[Sequence[int]]) -> list[Face]:
-        """Faces of a uint8 picture [3,H,W], the largest first, by the first of the searches (levels) that finds any."""
+    def _found(self, image: Tensor, searches: Sequence[Sequence[int]], least: float = threshold) -> list[Face]:
+        """Faces of a uint8 picture [3,H,W], the largest first, by the first of the searches (levels) that finds any.
+
+        least: score of the surest one.
+        """
         for levels in searches:
             levels = [level for level in levels if level <= max(LEVELS[-1], *image.shape[1:])]
-            if levels and (faces := self._verified(image, self.detector.find(image, levels, self.candidate))):
+            if levels and (faces := self._verified(image, self.detector.find(image, levels, self.candidate), least)):
                 return faces
         return []
 
-    def _verified(self, image: Tensor, candidates: list[Detection]) -> list[Face]:
+    def _verified(self, image: Tensor, candidates: list[Detection], least: float) -> list[Face]:
         """Those of the candidates in which the landmarker sees a face, the largest first."""
         if not candidates:
             return []
@@ -215,13 +220,15 @@ class FaceTracker(nn.Module):
         heat = torch.tensor([candidate.score for candidate in candidates], device=self.device)
         points, _, confidence = self.align([image] * len(frames), frames, 1, closer=0)
         score = _score(confidence, heat)
-        kept = [i for i in distinct(_bounds(points), score.tolist()) if score[i] >= self.threshold / 2]
+        kept = [i for i in distinct(_bounds(points), score.tolist()) if score[i] >= least / 2]
         if not kept:
             return []
         points, scores, confidence = self.align([image] * len(kept), crop_frames(points[kept]), 2, closer=3)
         faces = self._faces(points, scores, _score(confidence, heat[kept]))
         kept = distinct([face.box for face in faces], [face.score for face in faces])
-        faces = [faces[i] for i in kept if faces[i].score >= self.threshold]
+        faces = [faces[i] for i in kept if faces[i].score >= least]
+        surest = _surest(faces)
+        faces = [face for face in faces if face.score >= min(surest, self.beside)]
         return sorted(faces, key=lambda face: -face.area)
 
     @torch.inference_mode()
