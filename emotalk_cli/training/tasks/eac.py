@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...emotions import prototypes
+from ...emotions import atlas, prototypes
 from ...errors import UsageError
 from ...evaluation.features import EmotionFeatures
 from ...face.fit import Pose
@@ -25,6 +25,7 @@ from ...media.audio import FIRST_BAND, FLOOR, MELS_PER_FRAME, relative
 from ...models import spaces, upstream
 from ...models.eac import EAC, Dims
 from ...models.emotion_space import AME
+from ...models.text_tower import WIDTH
 from ...models.vad import HANG, LEVEL_AHEAD, VAD
 from ...motion.lips import VISEMES
 from ...numeric import correlation
@@ -32,12 +33,13 @@ from .. import config as configs
 from ..data import corpus, motion
 from ..data.augment import Augmenter
 from ..data.corpus import Clip
-from ..data.emotions import EmotionBank, training_bank
+from ..data.emotions import EmotionBank, Others, training_bank
 from ..data.motion import Basis
 from ..data.recordings import Recordings
 from ..data.sounds import background
 from ..losses import Renderer, emotion_loss
 from ..solver import Config
+from . import ame_image
 
 VISEME = 1.0  # weight of telling visemes apart
 WINDOW = 32  # video frames, T of the paper
@@ -48,6 +50,9 @@ LEVEL_ERROR = 0.15  # bel, standard deviation
 APART, LIP, OPEN = 0.3, 0.24, 0.65  # cm between the lips of most sounds, at most on /f v/, in open vowels
 ROUND, SPREAD = -0.6, 0.02  # cm, width of the mouth beyond rest on /w u/, at most, and on /i/
 ENCODINGS = ("clip", "text", spaces.ONE_HOT, spaces.LANGUAGE)
+EMOTION_LETTER = 5  # of an EmoDB recording's name
+SPOKEN = {"W": "angry", "L": "bored", "E": "disgusted", "A": "fearful", "F": "happy", "T": "sad", "N": "neutral"}
+PICTURES, ONE_STATE = 600, 0.9  # pictures of known emotions; share from which on one shows a single state
 DRAWN = 6000  # random points of the emotion space, and as many prompts
 _PASSES, _KNOWN = 0.12, 0.12  # chance that all is heard, speech or not, and that exactly speech is
 _SPOKEN = 40  # every so many-th clip of many voices is kept back, to validate with
@@ -63,8 +68,9 @@ class Options:
     shipped one; upstream: an open_clip model NAME/PRETRAINED instead. start: weights folder of the EAC to begin from,
     "" for random weights. layers: of the Transformer, which may be more than the start has. dropout: in it, while
     training. vad: weights folder of the detector that it hears through. sounds: how many that are no speech. work:
-    folder of the prepared corpus. speech: folder of more recordings with exact phones, see `corpus.exact`. emotion:
-    weight of L_emo, which needs the data pack's teacher.
+    folder of the prepared corpus. speech: folder of more recordings with exact phones, see `corpus.exact`. faces: what
+    `python -m emotalk_cli.training.tasks.ame_image` wrote, for eq. 2; "" for voices alone beside words. emotion: weight
+    of L_emo, which needs the data pack's teacher.
     """
 
     encoder: str = "transformer"
@@ -78,6 +84,7 @@ class Options:
     sounds: int = 260
     work: str = "runs/corpus"
     speech: str = ""
+    faces: str = ""
     emotion: float = 0.0
 
 
@@ -390,8 +397,8 @@ def _tremor(series: list[Tensor]) -> Tensor:
     return torch.cat([x.diff(n=2).abs() for x in series]).mean()
 
 
-def bank_of(options: Options, seed: int) -> EmotionBank:
-    """Emotions to learn, in the encoding that the options name."""
+def bank_of(options: Options, seed: int, voices: list[Clip] | None = None) -> EmotionBank:
+    """Emotions to learn, in the encoding that the options name. voices: EmoDB's, for eq. 2."""
     if options.encoding not in ENCODINGS:
         raise UsageError(f"encoding={options.encoding} is unknown; choose one of {', '.join(ENCODINGS)}.")
     if options.encoding == spaces.ONE_HOT:
@@ -401,7 +408,50 @@ def bank_of(options: Options, seed: int) -> EmotionBank:
     bank = training_bank(ame, DRAWN, seed, options.encoding == "clip")
     if options.encoding == spaces.LANGUAGE:
         return EmotionBank(spaces.Language(ame).code(bank.z), bank.beta, spaces.LANGUAGE)
+    if options.encoding == "clip" and bank.behaviour is not None:
+        told, shown, names = [], [], []
+        for part in (of_voices(ame, voices or []), of_pictures(ame, options.faces, seed)):
+            told.append(part[0]), shown.append(part[1]), names.extend(part[2])
+        if names:
+            bank = bank + EmotionBank.of(torch.cat(shown), bank.behaviour)
+            bank.others = Others.of(torch.cat(told), torch.cat(shown), names, seed)
     return bank
+
+
+def of_voices(ame: AME, clips: list[Clip]) -> tuple[Tensor, Tensor, list[str]]:
+    """z [M,512] of the emotion in words, z of the voice, and names, of EmoDB's recordings that are heard as speech."""
+    words = dict(zip(SPOKEN.values(), ame.text(list(SPOKEN.values())), strict=True))
+    names, shown = [], []
+    for clip in clips if ame.audio_tower is not None else []:
+        z = ame.audio_tower.listen([clip.mel.float()], clip.level)
+        if z is not None:
+            names.append(SPOKEN[clip.name[EMOTION_LETTER]])
+            shown.append(z)
+    if not names:
+        return torch.zeros(0, WIDTH), torch.zeros(0, WIDTH), []
+    return torch.stack([words[name] for name in names]), torch.stack(shown), names
+
+
+@torch.no_grad()
+def of_pictures(ame: AME, faces: str, seed: int) -> tuple[Tensor, Tensor, list[str]]:
+    """The same of portraits that were given emotions (`ame_image.render`): z of those, z of the picture, names."""
+    tower = ame.image_tower
+    if not faces or tower is None:
+        return torch.zeros(0, WIDTH), torch.zeros(0, WIDTH), []
+    rows = ame_image.load(Path(faces))
+    made = np.flatnonzero(~rows["real"])
+    made = np.random.default_rng(seed).permutation(made)[:PICTURES]
+    weights = torch.from_numpy(rows["weights"][made])
+    stated = ame_image.stated(weights, torch.from_numpy(rows["strength"][made]).float())
+    border = (ame_image.SIDE - tower.dims.side) // 2
+    crops = torch.from_numpy(rows["crop"][made]).permute(0, 3, 1, 2)[:, :, border:-border, border:-border]
+    features = tower.features(*(torch.from_numpy(rows[name][made]).float() for name in ("points", "scores")))
+    parts = zip(crops.split(64), features.split(64), strict=True)
+    shown = torch.cat([tower(crop.float() / 127.5 - 1, feature) for crop, feature in parts])
+    strongest = stated[:, :-1].max(1)
+    states = list(atlas.states())
+    names = [states[i] if share > ONE_STATE else "" for share, i in zip(*(row.tolist() for row in strongest))]
+    return ame_image.embedded(stated, ame), shown, names
 
 
 def build(data: Path, config: Config, work: Path) -> EACTask:
@@ -411,5 +461,5 @@ def build(data: Path, config: Config, work: Path) -> EACTask:
     groups, _ = corpus.build(data, Path(options.work), basis, config.seed, options.speech)
     groups, held_out = corpus.hold_out(groups)
     consistency = Consistency(data / "teachers") if options.emotion else None
-    bank, other = bank_of(options, config.seed), background(options.sounds, config.seed)
+    bank, other = bank_of(options, config.seed, groups["emodb"]), background(options.sounds, config.seed)
     return EACTask(groups, held_out, basis, bank, options, config.rate, consistency, other)
