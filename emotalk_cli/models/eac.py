@@ -12,6 +12,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -350,6 +351,6 @@ class EAC(nn.Module):
         beta = smoothed(close_lips(beta, allowed, self.lips))
         return close_lips(beta, (beta @ self.lips).clamp(min=0) * (1 - likely[..., None]), self.lips)
 
-    def save(self, directory: str | os.PathLike, **provenance) -> None:
+    def save(self, directory: str | os.PathLike, **provenance) -> Path:
         """Write `eac.safetensors` (see `checkpoints.save` for the provenance to give)."""
-        checkpoints.save("eac", self.state_dict(), asdict(self.dims), directory, **provenance)
+        return checkpoints.save("eac", self.state_dict(), asdict(self.dims), directory, **provenance)

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -162,7 +163,7 @@ class VAD(nn.Module):
         """`listen` for a whole log-mel [80,4T] at once."""
         return torch.cat(list(self.listen([mel])), 1)
 
-    def save(self, directory: str | os.PathLike, **provenance) -> None:
+    def save(self, directory: str | os.PathLike, **provenance) -> Path:
         """Write `vad.safetensors` (see `checkpoints.save` for the provenance to give)."""
         return checkpoints.save("vad", self.state_dict(), asdict(self.dims), directory, **provenance)
 

@@ -151,6 +151,7 @@ class EmotionBank:
         return z.flatten(0, 1), torch.where(chosen, face, beta.reshape(face.shape)).flatten(0, 1)
 
     def _faces(self, z: Tensor) -> Tensor:
+        assert self.behaviour is not None
         return emotion_target(self.behaviour, z, torch.full((len(z),), 3.0, device=z.device))[0]
 
 
