@@ -47,8 +47,9 @@ def test_report_counts_closures_vowels_and_quiet(tmp_path, monkeypatch):
     (tmp_path / "neutral").mkdir()
     for name in made:
         (tmp_path / "neutral" / f"{name}.mp4").touch()
-    phones = {"emodb-b": [(0.4, 0.5, "open"), (0.3, 0.4, "closed"), (1.2, 1.3, "closed"), (1.0, 1.04, "closed")]}
-    (tmp_path / "phones.json").write_text(json.dumps(phones | {"grid-a": [], "silence": [], "noise": []}))
+    said = [(0.4, 0.5, "a"), (0.3, 0.4, "m"), (1.2, 1.3, "m"), (1.0, 1.04, "b"), (0.6, 0.7, "u"), (0.7, 0.8, "i")]
+    phones = {name: {"alphabet": "sampa", "phones": said if name == "emodb-b" else []} for name in made}
+    (tmp_path / "phones.json").write_text(json.dumps(phones))
 
     class Tracked:
         index = np.arange(478)
@@ -65,8 +66,9 @@ def test_report_counts_closures_vowels_and_quiet(tmp_path, monkeypatch):
     )
     row = sync.measure(tmp_path, tmp_path)["neutral"]
     assert row["r_opening"] == pytest.approx(1) and row["lag"] == 0
-    assert row["emodb_closed"] == pytest.approx(2 / 3) and row["vowels_shut"] == 0
-    assert row["gap_open"] == pytest.approx(0.098) and row["noise_music"] == pytest.approx(0.008)
+    assert row["closed"] == pytest.approx(2 / 3) and row["open_vowels_closed"] == row["false_closures"] == 0
+    assert row["opening_on_open_vowels"] == pytest.approx(0.098) and row["noise_music"] == pytest.approx(0.008)
+    assert abs(row["w_u_narrower"]) < 0.2
     assert row["silence"] == pytest.approx(0) and row["jitter_lips"] == pytest.approx(
         sync.measure(tmp_path, tmp_path)["tracked"]["jitter_lips"]
     )
