@@ -20,7 +20,7 @@ from emotalk_cli.media.audio import FLOOR, MEL_TO_LEVEL, normalise, relative
 from emotalk_cli.models.behaviour import Behaviour, Layout
 from emotalk_cli.models.eac import EAC, ENCODERS, LIVE, WHOLE, Dims
 from emotalk_cli.models.text_tower import SPACE
-from emotalk_cli.models.vad import VAD
+from emotalk_cli.models.vad import VAD, VADDims
 from emotalk_cli.motion.lips import NAMED, SHARP, VISEMES, close_lips, sharpened, smoothed
 from emotalk_cli.training.config import Config
 from emotalk_cli.training.data import motion
@@ -310,6 +310,7 @@ def test_finished_motion_is_judged_by_what_is_seen(basis):
 
 
 def test_eac_is_a_task_that_learns_and_saves_itself(basis, tmp_path):
+    torch.manual_seed(0)
     clips = []
     for i in range(4):
         mel, beta = torch.full((80, 240), -8.0), torch.zeros(60, NAMED)
@@ -321,6 +322,8 @@ def test_eac_is_a_task_that_learns_and_saves_itself(basis, tmp_path):
     bank = training.EmotionBank.drawn(20, 0, Behaviour.load(WEIGHTS, SPACE))
     options = training.Options(encoder="mlp")
     task = training.EACTask({"grid": clips, "noise": noise}, clips[:2], basis, bank, options, 2e-3)
+    task.ear = VAD(VADDims(width=8)).requires_grad_(False)
+    torch.nn.init.constant_(task.ear.head.bias, 9.0)  # takes anything for speech
     batch = task.batch(np.random.default_rng(0), 4)
 
     def loss() -> float:
@@ -329,7 +332,7 @@ def test_eac_is_a_task_that_learns_and_saves_itself(basis, tmp_path):
             return float(next(task.losses(batch, 0, 1))[1])
 
     before = loss()
-    Solver(task, Config(steps=16, batch=2, rate=3e-3, warmup=2), tmp_path).run()
+    Solver(task, Config(steps=30, batch=3, rate=3e-3, warmup=2, ema=0.8), tmp_path).run()
     assert loss() < 0.7 * before
     made = EAC.load(tmp_path, bank.space)
     assert made.dims.encoder == "mlp" and torch.allclose(made.lips[:NAMED], basis.lips, atol=1e-2)
@@ -427,4 +430,4 @@ def test_emotion_leaves_the_words_readable(shipped, model):
     for emotion in prototypes.BASICS[1:]:
         gap = opening(model, shipped.predict(mel, code(**{emotion: 1.0}), 3.0)[0])
         assert torch.corrcoef(torch.stack([calm, gap]))[0, 1] > 0.85
-        assert (gap[calm < 0.02] < 0.12).float().mean() > 0.8  # of the closures of a calm face
+        assert gap[calm < 0.02].mean() < 0.12 and (gap[calm < 0.02] < 0.12).float().mean() > 0.95  # closures

@@ -14,7 +14,7 @@ from ..numeric import smoothstep
 
 LARGEST = 1.2  # of a named coefficient; fitted faces stay below 1
 NAMED = 53  # blendshapes are never negative, the residual components after them may be
-CONTACT = 0.3  # cm: lips that come nearer than this are drawn together (see `EAC.contact`)
+CONTACT = 0.2  # cm: lips that come nearer than this are drawn together (see `EAC.contact`)
 PEAK = 2  # video frames on either side among which a closure has its peak
 BLEND = 0.3  # share of a closure that reaches the frames before and after: lips do not meet in no time
 SMOOTH = (0.25, 0.5, 0.25)  # over video frames: a regression trembles
