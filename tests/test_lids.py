@@ -23,7 +23,8 @@ from emotalk_cli.models.lids import (
     placed,
 )
 from emotalk_cli.training.config import Config
-from emotalk_cli.training.tasks.lids import LidTask, opened
+from emotalk_cli.training.tasks import lids
+from emotalk_cli.training.tasks.lids import LidTask
 
 
 def outline(gap: float = 14.0) -> torch.Tensor:
@@ -56,12 +57,13 @@ def test_only_rims_are_painted_and_untrained_nothing_is():
     frame = torch.rand(1, 3, 128, 160, generator=torch.Generator().manual_seed(0))
     mirrored = torch.tensor([80.0, 0.0]) + outline() * torch.tensor([-1.0, 1.0])
     rims = torch.stack([mirrored + torch.tensor([70.0, 30.0]), outline() + torch.tensor([4.0, 30.0])], 1)
-    painter, shut = LidPainter(), torch.zeros(1, 2)
+    painter, opened = LidPainter(), torch.full((1, 2), 1.2)
     with torch.inference_mode():
         eyes = painter.eyes(frame, rims[0])
-        assert torch.allclose(painter.paint(frame.clone(), rims, shut, eyes), frame, atol=1e-6)
+        assert torch.allclose(painter.paint(frame.clone(), rims, opened, eyes), frame, atol=1e-6)
         torch.nn.init.constant_(painter.head.bias, 0.5)
-        change = (painter.paint(frame.clone(), rims, shut, eyes) - frame).abs().amax(1)[0]
+        change = (painter.paint(frame.clone(), rims, opened, eyes) - frame).abs().amax(1)[0]
+        assert torch.equal(painter.paint(frame.clone(), rims, torch.ones(1, 2), eyes), frame)
     assert change[60, 44] == 0 and change[60, 110] == 0  # the middle of the eyes
     assert change[60 - 7, 44] > 0.05 and change[60 + 7, 110] > 0.05
     assert not change[: 60 - 7 - int(BAND_OUT) - 2].any() and BAND_IN < 7
@@ -75,7 +77,7 @@ def test_lids_that_overlap_are_parted():
 
 def test_lids_move_over_an_eyeball_that_stays():
     eye = laid(torch.rand(1, 3, CROP_HEIGHT, CROP_WIDTH), torch.eye(2, 3)[None])
-    wide, narrow = outline(16), opened(outline(16), torch.tensor([0.5]))
+    wide, narrow = outline(16), lids.opened(outline(16), torch.tensor([0.5]))
     assert torch.allclose(moved(eye, wide, wide)[..., 26:34, 30:50], eye[..., 26:34, 30:50], atol=1e-4)
     half = moved(eye, wide, narrow)
     assert torch.allclose(half[..., 29:32, 36:44], eye[..., 29:32, 36:44], atol=1e-4)

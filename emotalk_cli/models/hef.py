@@ -215,7 +215,7 @@ def occupied(mask: Tensor, step: int = 1, margin: int = 0) -> tuple[slice, slice
 
 def smaller(geometry: Geometry) -> Geometry:
     """The geometry at half size; its flow is in px of the portrait crop as ever."""
-    kept = {name: getattr(geometry, name) for name in ("shut", "hue", "colours", "plain")}
+    kept = {name: getattr(geometry, name) for name in ("opened", "hue", "colours", "plain")}
     whole = {"lids", "inside", "place", "regions", "rims", *kept}
     maps = {f.name: halved(getattr(geometry, f.name)) for f in dataclasses.fields(geometry) if f.name not in whole}
     colour, cover = geometry.lids.split([3, 1], 1)
@@ -631,7 +631,7 @@ class HEF(nn.Module):
 
     def _mouths(self, frame: Tensor, source: Source, geometry: Geometry) -> Tensor:
         if self.lids is not None and source.eyes is not None:
-            frame = self.lids.paint(frame, geometry.rims, geometry.shut, source.eyes)
+            frame = self.lids.paint(frame, geometry.rims, geometry.opened, source.eyes)
         if self.painter is not None:
             frame = self.painter.paint(frame, geometry.inside, geometry.place, source.identity)
         return geometry.toned(frame)

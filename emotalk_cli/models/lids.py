@@ -31,6 +31,7 @@ NEAR = 16.0  # px: unit of distance
 UPPER, LOWER = list(range(9)), [0, *range(15, 7, -1)]  # of an outline, from the outer corner on
 SKIN_UP, SKIN_DOWN = 22.0, 16.0  # px above and below an eye over which its lids' motion fades
 LEAST_GAP = 0.6  # px between lids that meet
+STILL = 0.06  # change of an eye's opening from which on its lids are painted
 MOVED = 0.3  # of an eye's opening that has closed, from which on lids are drawn by `moved` alone
 
 
@@ -88,11 +89,12 @@ class LidPainter(nn.Module):
         place = placed(rims, (LEFT, RIGHT))
         return laid(image, place), local(rims, place)
 
-    def paint(self, frames: Tensor, rims: Tensor, shut: Tensor, eyes: tuple[Tensor, Tensor]) -> Tensor:
+    def paint(self, frames: Tensor, rims: Tensor, opened: Tensor, eyes: tuple[Tensor, Tensor]) -> Tensor:
         """Lids painted into frames [B,3,H,W] 0..1, in place. rims [B,2,16,2] px of these frames: outlines of both eyes
-        as driven; shut [B,2]: how far each has closed, 0..1; eyes: the portrait's (see `eyes`)."""
+        as driven; opened [B,2]: how far each is open, of the portrait's own opening; eyes: the portrait's (see `eyes`).
+        Lids that have hardly moved need no paint."""
         outlines, side = rims.flatten(0, 1), frames.shape[-1]
-        place, shut = placed(outlines, (LEFT, RIGHT)), shut.flatten()
+        place, shut = placed(outlines, (LEFT, RIGHT)), (1 - opened.flatten()).clamp(0, 1)
         frame, outlines = laid(frames.repeat_interleave(2, 0), place), parted(local(outlines, place))
         distance = outline_distance(outlines)
         # a lid that closes is the portrait's own, moved, as in training
@@ -100,7 +102,8 @@ class LidPainter(nn.Module):
         skin = (0.5 - distance).clamp(0, 1) * (shut / MOVED).clamp(0, 1)[:, None, None, None]
         drawn = torch.lerp(frame, moved(own, before, outlines), skin)
         hidden = band(distance, shut)
-        change = ((self(drawn, frame, distance, hidden).clamp(0, 1) - frame) * hidden).unflatten(0, (-1, 2))
+        shown = hidden * ((opened.flatten() - 1).abs() / STILL).clamp(0, 1)[:, None, None, None]
+        change = ((self(drawn, frame, distance, hidden).clamp(0, 1) - frame) * shown).unflatten(0, (-1, 2))
         place, grid = place.unflatten(0, (-1, 2)), pixel_grid(side, side, frames.device)
         for eye in (0, 1):
             rows = columns = slice(0, side)

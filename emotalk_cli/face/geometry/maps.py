@@ -28,7 +28,7 @@ class Geometry:
     These lie on the mouth's own crop: inside [B,14,112,128], its maps (see `mouth.Mouth.inside`); place [B,2,3],
     affine from its px to those of the others. regions [B,3,2,2],
     px: (left, top) and (right, bottom) of the left eye, the right eye and the outer lips as driven. rims [B,2,16,2] px:
-    outlines of the left and the right eye as driven; shut [B,2]: how far each has closed beside the portrait's, 0..1.
+    outlines of the left and the right eye as driven; opened [B,2]: how far each is open, of how far the portrait's is.
 
     The picture's colours: hue [B,3], shares of a change of light that its skin's R, G, B take; colours [B,32,3], its
     colour at each brightness, and plain [B], how far it has no others (see `palette`).
@@ -48,7 +48,7 @@ class Geometry:
     place: Tensor
     regions: Tensor
     rims: Tensor
-    shut: Tensor
+    opened: Tensor
     hue: Tensor
     colours: Tensor
     plain: Tensor

@@ -126,14 +126,14 @@ class FaceMotion:
         return torch.stack([torch.stack([r.amin(1), r.amax(1)], 1) for r in rings], 1)
 
     def _rims(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """`Geometry`'s rims and shut."""
+        """`Geometry`'s rims and opened."""
         gaps = self.contacts.gaps
         opened = [
             gaps(points, pairs).amax(1) / gaps(self.points[None], pairs).amax(1).clamp_min(0.5)
             for pairs in self.contacts.lids
         ]
         rims = torch.stack([points[:, ring, :2] for ring in (LEFT_EYE, RIGHT_EYE)], 1)
-        return rims, (1 - torch.stack(opened, 1)).clamp(0, 1)
+        return rims, torch.stack(opened, 1).clamp_min(0)
 
     def _colours(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """`Geometry`'s hue, colours and plain, the same for each frame."""
