@@ -4,56 +4,47 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 import os
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .animate import Animator, FilmShot, Performance, Portrait, Shot, Stopwatch, frame_count, notes_on
+from . import shots
+from .animate import Animator, FilmShot, Performance, Portrait, Shot, Stopwatch, notes_on
 from .constants import CROP_SIZE, FPS, MAX_SECONDS, SAMPLE_RATE
 from .emotions import atlas
 from .emotions.emotion import Emotion
 from .emotions.prototypes import intensity_gain
 from .emotions.reader import EmotionReader
 from .errors import InputError, SilentError, UsageError
-from .face.fit import cut, fit_portrait
-from .face.geometry import FaceMotion
 from .face.model import FaceModel
-from .face.tracker import TURNS, FaceTracker, Tracker
-from .face.tracker import Face as Found
+from .face.tracker import Tracker
 from .film import Film
 from .live import Chunk, Incoming, asynchronous
-from .media import image, provenance
+from .media import provenance
 from .media.audio import Recording, level, log_mel, relative, syllables
-from .media.background import Backdrop, cover_of
 from .media.ffmpeg import MAX_FILM_SECONDS, read_frames
-from .media.files import check_input, sha256
+from .media.files import sha256
 from .media.formats import is_film
-from .media.framing import CropFraming, FullFraming
-from .media.samples import MIXED_RATE, Audio, SoundFile, together
-from .models.checkpoints import index, weights_dir
+from .media.framing import CropFraming
+from .media.samples import Audio, SoundFile
 from .models.eac import EAC
 from .models.emotion_space import AME
 from .models.hef import HEF
 from .models.loading import enough_memory, load_models
-from .models.matte import MatteNet, own_colours
-from .models.memory import give_back_freed
 from .models.text_tower import SPACE
 from .models.vad import VAD
 from .motion import life, livelink
 from .motion.take import Take, filmed
-from .outputs import OutputFiles, default_name, write_video
+from .outputs import OutputFiles, write_video
+from .portraits import FilePath, Place, Portraits
 from .settings import (
-    AS_RECORDED,
-    AS_SPOKEN,
     FILES_OR_WORDS,
     POSES,
     TAKE_SUFFIXES,
@@ -67,18 +58,11 @@ from .settings import (
     names_file,
     parse_intensity,
 )
+from .shots import Face
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from typing_extensions import Unpack
-
-FilePath = Union[str, "os.PathLike[str]"]
-Face = Union[Portrait, Film, FilePath, np.ndarray, "Image"]  # see `EmoTalk.portrait`
-
-TURNED_FAR = 35  # degrees away from the camera
-EYES_SHUT = 0.1  # distance of the lids in widths of an eye
-MIN_FACE = 48  # px, longer side of the landmarks' box in the picture (at most image.MAX_SIDE px large)
-_KEPT = 4  # prepared portraits that stay in memory
 
 
 class EmoTalk:
@@ -116,10 +100,8 @@ class EmoTalk:
         self.moving_model = face_model if device.type == "cpu" else copy.deepcopy(face_model).to(device)
         self.animator = Animator(ame, vad, eac, hef, device)
         self.device, self.weights, self.landmarks, self.renderer = device, weights, landmarks, renderer
-        self._portraits: OrderedDict[str, Portrait] = OrderedDict()
+        self.portraits = Portraits(face_model, self.moving_model, tracker, hef, device, weights, folder)
         self._emotions = EmotionReader(ame, tracker)
-        self._folder = folder
-        self._matte: MatteNet | None = None
 
     @classmethod
     def load(
@@ -151,7 +133,7 @@ class EmoTalk:
         self,
         face: FilePath | np.ndarray | Image,
         index: int | None = None,
-        at: tuple[float, float] | None = None,
+        at: Place | None = None,
     ) -> Portrait:
         """Read a picture, find its largest face and prepare it; the last few are kept.
 
@@ -159,115 +141,18 @@ class EmoTalk:
         face: a file, one of Pillow's pictures, or an array [H,W], [H,W,3] or [H,W,4], uint8 or 0..1, RGB.
         Raises InputError if it is no readable picture or shows no face of at least MIN_FACE px there.
         """
-        pixels = None
-        if isinstance(face, str | os.PathLike):
-            name, path = str(face), check_input(face, "picture")
-            key = sha256(path)
-        else:
-            name, path, pixels = "picture", None, image.from_memory(face, alpha=True)
-            key = hashlib.sha256(pixels.tobytes() + str(pixels.shape).encode()).hexdigest()
-        digest, key = key, f"{key} {index} {at}"
-        if key not in self._portraits:
-            self._portraits[key] = self._prepare(
-                name, digest, image.load(name, alpha=True) if pixels is None else pixels, index, at
-            )
-            while len(self._portraits) > _KEPT:
-                self._portraits.popitem(last=False)
-            give_back_freed()
-        self._portraits.move_to_end(key)
-        return dataclasses.replace(self._portraits[key], name=name, path=path)
+        return self.portraits.portrait(face, index, at)
 
-    def film(self, face: FilePath, index: int | None = None, at: tuple[float, float] | None = None) -> Film:
+    def film(self, face: FilePath, index: int | None = None, at: Place | None = None) -> Film:
         """A film whose largest face is to speak: its head, eyes and background stay (see `film`).
 
         index, at: as of `portrait`, in the first frame of each of its shots.
 
-        Raises InputError if it is no readable film or shows no face of at least MIN_FACE px at its beginning.
+        Raises InputError if it is no readable film or shows no face of at least MIN_FACE px at its start.
         """
-        path = check_input(face, "video")
-        how = self.tracker, self.face_model, self.moving_model, self.device
-        options: dict[str, int | str] = {} if index is None else {"face_index": index}
-        options |= {} if at is None else {"face_at": f"{at[0]:g},{at[1]:g}"}
+        return self.portraits.film(face, index, at)
 
-        def choose(faces: Sequence[Found], size: tuple[int, int]) -> Found:
-            return chosen(faces, size, None if index is None else min(index, len(faces) - 1), at, str(path))
-
-        return Film(path, sha256(path), *how, choose, MIN_FACE, options)
-
-    @staticmethod
-    def length(portrait: Portrait | Film, performance: Performance, settings: Settings) -> int:
-        """Frames of a video; one with a film ends with that, unless it goes on."""
-        whole = frame_count(performance.seconds, settings.fps)
-        if isinstance(portrait, Portrait) or settings.loop or settings.freeze:
-            return whole
-        length = portrait.lasts(settings.fps, whole)
-        if length < whole - 0.1 * settings.fps:
-            portrait.ends = (
-                f"The film lasts {length / settings.fps:.1f} s, the speech {performance.seconds:.1f} s; the video ends "
-                "with the film (--loop and --freeze go on)."
-            )
-        return length
-
-    @torch.inference_mode()
-    def _prepare(
-        self, name: str, digest: str, pixels: np.ndarray, index: int | None, at: tuple[float, float] | None
-    ) -> Portrait:
-        pixels, alpha = image.split(pixels)
-        turns, faces = self.tracker.upright(pixels)
-        if not faces:
-            raise InputError(f"{name} shows no face that can be found; give a picture of one face seen from the front.")
-        pixels = np.ascontiguousarray(np.rot90(pixels, turns))
-        face = chosen(faces, pixels.shape[1::-1], index, at, name)
-        box = face.box
-        side = max(box[2] - box[0], box[3] - box[1])
-        if side < MIN_FACE:
-            raise InputError(f"{name} shows a face of only {side:.0f} px; at least {MIN_FACE} px are needed.")
-        notes = [f"The picture lies {TURNS[turns]}; it was turned upright."] if turns else []
-        options: dict[str, int | str] = {} if index is None else {"face_index": index}
-        options |= {} if at is None else {"face_at": f"{at[0]:g},{at[1]:g}"}
-        if len(faces) > 1 and not options:
-            notes.append(f"{len(faces)} faces found; the largest is animated (--face-index, --face-at).")
-        if face.score < FaceTracker.threshold:
-            notes.append("The face is hard to make out; a larger or clearer picture would move better.")
-        if face.turn > TURNED_FAR:
-            notes.append(f"The head is turned by {face.turn:.0f}°; beyond {TURNED_FAR}° its far side is a guess.")
-        if face.eyes_open < EYES_SHUT:
-            notes.append("The eyes are shut in the picture; they stay nearly shut.")
-        fit = fit_portrait(self.face_model, pixels, face.landmarks, face.blendshapes)
-        motion = FaceMotion(self.moving_model, fit, self.device)
-        source = self.hef.source(fit) if self.hef is not None else None
-        alpha = np.ascontiguousarray(np.rot90(alpha, turns)) if alpha is not None else None
-        return Portrait(name, fit, motion, source, notes, digest, None, alpha, options)
-
-    @torch.inference_mode()
-    def cut_out(self, portrait: Portrait) -> Portrait:
-        """The portrait with a matte that says what of it is the person: its picture's own transparency, or the net's.
-
-        Behind the person its picture then goes on in the person's colours. Raises WeightsError.
-        """
-        if portrait.cover is not None:
-            return portrait
-        fit, cover = portrait.fit, portrait.alpha
-        if cover is None:
-            left, top = fit.to_source[:, 2]
-            side = float(fit.to_source[0, 0]) * CROP_SIZE
-            cover = self.matte.cover(fit.source, (left - 0.1 * side, top - 0.15 * side, 1.2 * side))
-        source = own_colours(fit.source, cover)
-        pixels = torch.tensor(cut(source, (*fit.to_source[:, 2], fit.to_source[0, 0] * CROP_SIZE)))
-        clean = dataclasses.replace(fit, source=source, image=pixels.permute(2, 0, 1).float() / 255)
-        motion = FaceMotion(self.moving_model, clean, self.device)
-        features = self.hef.source(clean) if self.hef is not None else None
-        return dataclasses.replace(portrait, fit=clean, motion=motion, source=features, cover=cover_of(fit, cover))
-
-    @property
-    def matte(self) -> MatteNet:
-        """The network that tells people from backgrounds, loaded when it is first needed. Raises WeightsError."""
-        if self._matte is None:
-            self._matte = MatteNet.load(self._folder)
-            self.weights |= {
-                name: digest for name, digest in index(weights_dir(self._folder)).items() if "matte" in name
-            }
-        return self._matte
+    length = staticmethod(shots.length)
 
     @torch.inference_mode()
     def emotion(
@@ -279,15 +164,17 @@ class EmoTalk:
         video: FilePath | None = None,
         file: FilePath | None = None,
         timeline: FilePath | None = None,
+        longest: float = MAX_SECONDS,
     ) -> Emotion:
         """What the face is to feel, from exactly one of these.
 
         text: words, or a blend such as "happy:0.5+surprised:0.5". image: a picture of a face. audio: a recording
         of a voice. video: a film of a face, whose emotion is followed over time. file: what `Emotion.save` wrote.
-        timeline: CSV or JSON (see `emotions.timeline`).
+        timeline: CSV or JSON (see `emotions.timeline`). longest: seconds that a recording or a film may last.
         Raises UsageError, InputError, and WeightsError if the tower that it takes is not among the weights.
         """
-        return self._emotions.read(text=text, image=image, audio=audio, video=video, file=file, timeline=timeline)
+        sources = {"text": text, "image": image, "audio": audio, "video": video, "file": file, "timeline": timeline}
+        return self._emotions.read(longest, **sources)
 
     def nearest(self, emotion: Emotion) -> dict[str, float]:
         """Known emotions most like it -> similarity 0..1, best first; of several keyframes, each one's first."""
@@ -321,7 +208,7 @@ class EmoTalk:
     @torch.inference_mode()
     def still(self, face: Face, emotion: str | Emotion | None, intensity: float = 2.0) -> np.ndarray:
         """One picture of the face saying "ma" with an emotion, uint8 [512,512,3]; the portrait itself for None."""
-        portrait = self._portrait(face)
+        portrait = self.portrait_of(face)
         if emotion is None:
             picture = portrait.fit.image
             return (picture.permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
@@ -334,7 +221,7 @@ class EmoTalk:
 
         Raises UsageError for an unknown state.
         """
-        portrait = self._portrait(face)
+        portrait = self.portrait_of(face)
         if name not in atlas.states():
             raise UsageError(f"The atlas has no state {name!r}; emotalk emotion atlas lists them.")
         state, gain = atlas.states()[name], intensity_gain(_single(intensity))
@@ -388,8 +275,8 @@ class EmoTalk:
         if settings.pose not in POSES:
             raise UsageError(f"--pose {settings.pose} is a video, which ends; choose {' or '.join(POSES)}.")
         felt = self.emotion(emotion) if isinstance(emotion, str) else self._emotions.own(emotion)
-        portrait = self._portrait(face)
-        shot = self._set(portrait, Performance(Incoming(chunks), felt), settings)
+        portrait = self.portrait_of(face)
+        shot = shots.of_portrait(portrait, Performance(Incoming(chunks), felt), settings, self.portraits)
         return (frame for _, frame in self.animator.frames(shot, Stopwatch()))
 
     def stream_async(
@@ -492,14 +379,14 @@ class EmoTalk:
         inputs = [path for path in (face, audio, motion, *looks.values()) if isinstance(path, str | os.PathLike)]
         inputs += [emotion.label] if isinstance(emotion, Emotion) else []  # may be the name of a file
         files = OutputFiles.plan(
-            _target(out, face, motion if audio is None else audio, emotion, motion is not None, settings),
+            shots.target(out, face, motion if audio is None else audio, emotion, motion is not None, settings),
             *(outputs, inputs, settings.codec, settings.alpha),
         )
         named = [path for path in (audio, motion, *looks.values()) if isinstance(path, str | os.PathLike)]
         hashes = {Path(path): sha256(path) for path in named if os.path.isfile(path)}  # before they are read
         shot: Shot | FilmShot
         if also:
-            shot = self._together([(face, audio, emotion), *also], settings, outputs.max_seconds)
+            shot = shots.several(self, [(face, audio, emotion), *also], settings, outputs.max_seconds)
         else:
             shot = self._shot(face, audio, emotion, motion, settings, watch, report, outputs.max_seconds)
         portrait, performance = shot.portrait, shot.performance
@@ -508,7 +395,7 @@ class EmoTalk:
             nearest = self.nearest(felt) if felt is not None else {}
         record = provenance.Record(
             files.video,
-            _recorded(portrait, performance, {"motion": motion, **looks}, hashes),
+            shots.recorded(portrait, performance, {"motion": motion, **looks}, hashes),
             {
                 **(felt.options() if felt else {}),
                 **(sound.options if sound is not None else {}),
@@ -563,67 +450,21 @@ class EmoTalk:
         with watch("portrait"):
             if isinstance(face, str | os.PathLike) and is_film(face):
                 face = self.film(face)
-            who = face if isinstance(face, Film) else self._portrait(face)
+            who = face if isinstance(face, Film) else self.portrait_of(face)
         report("portrait", 1, 1)
         report("sound", 0, 1)
         with watch("sound"):
             performance = self.performance(audio, emotion, motion, settings.pose, longest)
         report("sound", 1, 1)
-        return (
-            self._film_shot(who, performance, settings)
-            if isinstance(who, Film)
-            else self._set(who, performance, settings)
-        )
+        if isinstance(who, Film):
+            return shots.of_film(who, performance, settings)
+        return shots.of_portrait(who, performance, settings, self.portraits)
 
-    def _portrait(self, face: Face) -> Portrait:
+    def portrait_of(self, face: Face) -> Portrait:
         """A picture's; a film is refused."""
         if isinstance(face, Film) or is_film(face):
             raise UsageError("A film as --face works for whole videos only; give a picture here.")
         return face if isinstance(face, Portrait) else self.portrait(face)
-
-    def _together(
-        self, parts: Sequence[tuple[Face, Audio | None, str | Emotion | None]], settings: Settings, longest: float
-    ) -> Shot:
-        """Several speakers in one picture: all recordings begin at once and last as long as the longest."""
-        if settings.background != "keep" or settings.pose not in POSES:
-            raise UsageError("Several speakers keep their background, and no film lends them its pose.")
-        if any(audio is None for _, audio, _ in parts):
-            raise UsageError("Several speakers need speech each; give --audio or --text for each of them.")
-        sounds = [SoundFile.of(audio) for _, audio, _ in parts if audio is not None]
-        mixed, alone = together([sound.path for sound in sounds], longest)
-        shots = []
-        for (face, _, emotion), wave in zip(parts, alone, strict=True):
-            performance = self.performance((wave, MIXED_RATE), emotion, longest=longest)
-            shots.append(self._set(self._portrait(face), performance, settings))
-        first = shots[0]
-        pictures = [shot.framing.still for shot in shots if isinstance(shot.framing, FullFraming)]
-        if len(pictures) < len(shots) or any(not np.array_equal(picture, pictures[0]) for picture in pictures):
-            raise UsageError("Several speakers have to be in one picture; choose them by --face-index or --face-at.")
-        heard = SoundFile.of((mixed, MIXED_RATE))
-        kept = heard.held, first.performance.sound  # whose file is still read
-        heard = dataclasses.replace(heard, name=" + ".join(sound.name for sound in sounds), held=kept)
-        performance = dataclasses.replace(first.performance, sound=heard)
-        return dataclasses.replace(first, performance=performance, others=tuple(shots[1:]))
-
-    def _set(self, portrait: Portrait, performance: Performance, settings: Settings) -> Shot:
-        """A portrait in its frame, before its background."""
-        backdrop = None
-        if settings.background != "keep":
-            portrait = self.cut_out(portrait)
-            assert portrait.cover is not None
-            backdrop = Backdrop(portrait.cover, settings, self.device)
-        return Shot(portrait, performance, settings, self._framing(portrait, settings), backdrop)
-
-    def _film_shot(self, film: Film, performance: Performance, settings: Settings) -> FilmShot:
-        if settings.background != "keep":
-            raise UsageError("--background works with a picture; a film as --face keeps its own.")
-        total = self.length(film, performance, settings)
-        return FilmShot(film, performance, settings, total, not (settings.loop or settings.freeze))
-
-    def _framing(self, portrait: Portrait, settings: Settings) -> CropFraming | FullFraming:
-        if settings.framing == "crop":
-            return CropFraming(portrait.fit, settings.size, self.device)
-        return FullFraming(portrait.fit, self.device)
 
     def _models(self) -> dict[str, str]:
         """The options of `emotalk generate` that chose the models."""
@@ -632,72 +473,6 @@ class EmoTalk:
         drawn = {"renderer": self.renderer} if self.renderer != "builtin" else {}
         about = {"generator": self.generator, "landmarks": self.landmarks, **clip, **engine, **drawn}
         return {**about, "device": str(self.device)}
-
-
-def chosen(
-    faces: Sequence[Found],
-    size: tuple[int, int],
-    index: int | None = None,
-    at: tuple[float, float] | None = None,
-    name: str = "The picture",
-) -> Found:
-    """One of the faces of a picture of `size` (width, height), the largest first: see `EmoTalk.portrait`.
-
-    Raises InputError where there are fewer, or none is at that place.
-    """
-    if index is not None:
-        if index >= len(faces):
-            raise InputError(f"{name} shows {len(faces)} faces; choose --face-index from 0 to {len(faces) - 1}.")
-        return sorted(faces, key=lambda face: face.box[0] + face.box[2])[index]
-    if at is None:
-        return faces[0]
-    x, y = (a * side if max(at) <= 1 else a for a, side in zip(at, size, strict=True))
-
-    def away(face: Found) -> float:
-        left, top, right, bottom = face.box
-        return max(left - x, x - right, top - y, y - bottom) / (right - left)
-
-    nearest = min(faces, key=away)
-    if away(nearest) > 0.5:
-        raise InputError(f"{name} shows no face at --face-at {at[0]:g},{at[1]:g}; give a place on a face.")
-    return nearest
-
-
-def _target(
-    out: FilePath,
-    face: Face,
-    sound: Audio | None,
-    emotion: str | Emotion | None,
-    recorded: bool,
-    settings: Settings,
-) -> Path:
-    """`out`, or in that folder a name made from the inputs'."""
-    if not Path(out).is_dir():
-        return Path(out)
-    source = face.path if isinstance(face, Portrait | Film) else face
-    shown = Path(source) if isinstance(source, str | os.PathLike) else Path("portrait")
-    heard = Path(sound) if isinstance(sound, str | os.PathLike) else Path("speech")
-    if isinstance(emotion, Emotion):
-        felt = emotion.label if emotion.origin is None or emotion.origin[0] == "text" else Path(emotion.label).stem
-    else:
-        felt = emotion if emotion is not None else AS_RECORDED if recorded else AS_SPOKEN
-    return Path(out) / default_name(shown, heard, felt, settings.codec, settings.alpha)
-
-
-def _recorded(
-    portrait: Portrait | Film, performance: Performance, given: dict[str, FilePath | None], hashes: dict[Path, str]
-) -> dict[str, tuple[Path | None, str]]:
-    """Option -> file (None for what lay in memory) and SHA-256, for the record. hashes: of files, if known."""
-    sound, felt = performance.sound, performance.emotion
-    files = {name: Path(path) for name, path in given.items() if path is not None}
-    hashed: dict[str, tuple[Path | None, str]] = {
-        name: (path, hashes.get(path) or sha256(path)) for name, path in files.items()
-    }
-    spoken: dict[str, tuple[Path | None, str]] = {}
-    if sound is not None and not sound.options:
-        digest = hashes.get(sound.path) or sha256(sound.path)
-        spoken["audio"] = (None if sound.temporary else sound.path, digest)
-    return {"face": (portrait.path, portrait.sha256), **spoken, **hashed, **(felt.inputs() if felt else {})}
 
 
 def _single(intensity: float) -> float:

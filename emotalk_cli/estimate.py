@@ -11,7 +11,6 @@ from typing import Any
 from .animate import BATCH
 from .api import EmoTalk
 from .jobs import Job
-from .settings import one_of
 from .system import peak_memory
 
 
@@ -48,7 +47,7 @@ def plan(job: Job, talker: EmoTalk, loading: float = 0.0) -> Plan:
     out = job.check().video
     begin = time.perf_counter()
     portrait = job.subject(talker)
-    emotion = talker.emotion(**job.emotions) if one_of(**job.emotions) else None
+    emotion = job.felt(talker)
     performance = talker.performance(job.speech, emotion, job.motion, job.settings.pose, job.max_seconds)
     total = talker.length(portrait, performance, job.settings)
     frames = talker.frames(portrait, job.speech, emotion, job.settings, motion=job.motion)

@@ -236,19 +236,24 @@ class Job:
     @functools.cached_property
     def others(self) -> tuple[Job, ...]:
         """The other speakers in the same picture."""
-        return tuple(Job.parse(row | {"face": self.face.resolve()}) for row in json.loads(self.also or "[]"))
+        shared = {"face": self.face.resolve(), "max_seconds": self.max_seconds}
+        return tuple(Job.parse(row | shared) for row in json.loads(self.also or "[]"))
 
     def subject(self, talker: EmoTalk) -> Portrait | Film:
         """Who is to speak. Raises InputError and UsageError."""
         index, at = self.face_index, parse_place(self.face_at) if self.face_at is not None else None
         return talker.film(self.face, index, at) if is_film(self.face) else talker.portrait(self.face, index, at)
 
+    def felt(self, talker: EmoTalk) -> Emotion | None:
+        """What the face is to feel; None: the speech's own, or a take's. Raises InputError and UsageError."""
+        return talker.emotion(**self.emotions, longest=self.max_seconds) if one_of(**self.emotions) else None
+
     def part(self, talker: EmoTalk) -> tuple[Portrait, Audio, Emotion | None]:
         """One of several speakers, for `EmoTalk.generate`."""
         who, speech = self.subject(talker), self.speech
         if is_film(self.face) or speech is None:
             raise UsageError("Several speakers need a picture and speech each; give those.")
-        return cast("Portrait", who), speech, talker.emotion(**self.emotions) if one_of(**self.emotions) else None
+        return cast("Portrait", who), speech, self.felt(talker)
 
     def run(
         self,
@@ -260,7 +265,7 @@ class Job:
         return talker.generate(
             self.subject(talker),
             self.speech,
-            talker.emotion(**self.emotions) if one_of(**self.emotions) else None,
+            self.felt(talker),
             self.target,
             motion=self.motion,
             also=[other.part(talker) for other in self.others],

@@ -117,6 +117,12 @@ def test_outputs_as_one_object(talker, short_speech, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "a.png"]
 
 
+def test_the_bound_on_seconds_holds_for_the_voice_that_is_felt(talker, short_speech):
+    assert talker.emotion(audio=short_speech).label == str(short_speech)
+    with pytest.raises(InputError, match="is longer than 0.5 s"):
+        talker.emotion(audio=short_speech, longest=0.5)
+
+
 def test_the_other_name_and_what_importing_costs():
     code = (
         "import sys, emotalk, emotalk_cli\n"

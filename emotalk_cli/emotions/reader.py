@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..constants import MAX_SECONDS
 from ..errors import InputError, UsageError, WeightsError
 from ..face.tracker import Tracker
 from ..media import image
 from ..media.audio import Recording
-from ..media.ffmpeg import read_frames
+from ..media.ffmpeg import MAX_FILM_SECONDS, read_frames
 from ..media.files import check_input, sha256
 from ..models.emotion_space import AME
 from ..settings import AS_SPOKEN, one_of
@@ -35,8 +36,10 @@ class EmotionReader:
         self._ame, self._tracker = ame, tracker
         self._kept: OrderedDict[tuple[str, str, str], Emotion] = OrderedDict()
 
-    def read(self, **sources: Any) -> Emotion:
+    def read(self, longest: float = MAX_SECONDS, **sources: Any) -> Emotion:
         """From exactly one source: text, image, audio, video, file or timeline (see `EmoTalk.emotion`).
+
+        longest: seconds that a recording or a film may last.
 
         Raises UsageError, InputError, and WeightsError if the tower that it takes is not among the weights.
         """
@@ -47,9 +50,10 @@ class EmotionReader:
         if not isinstance(given, str | (str if kind == "text" else os.PathLike)):
             expected = "text" if kind == "text" else "a path"
             raise UsageError(f"The emotion's {kind} is {expected}, not {type(given).__name__}; correct it.")
-        key = (kind, str(given), "" if kind == "text" else sha256(check_input(given, _FILES[kind])))
+        content = "" if kind == "text" else f"{sha256(check_input(given, _FILES[kind]))} {longest}"
+        key = kind, str(given), content
         if key not in self._kept:
-            self._kept[key] = dataclasses.replace(self._make(kind, given), origin=(kind, str(given)))
+            self._kept[key] = dataclasses.replace(self._make(kind, given, longest), origin=(kind, str(given)))
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return self._kept[key]
@@ -67,16 +71,16 @@ class EmotionReader:
             )
         return emotion
 
-    def _make(self, kind: str, given: Any) -> Emotion:
+    def _make(self, kind: str, given: Any, longest: float) -> Emotion:
         space = self._ame.space
         if kind == "text":
             return Emotion.constant(given, self._ame.text([given])[0].cpu(), space)
         if kind == "image":
             return Emotion.constant(str(given), self._face(given).cpu(), space)
         if kind == "audio":
-            return Emotion.constant(str(given), self._voice(Recording.open(given)).cpu(), space)
+            return Emotion.constant(str(given), self._voice(Recording.open(given, longest)).cpu(), space)
         if kind == "video":
-            moments, faces = self._film(given)
+            moments, faces = self._film(given, min(longest, MAX_FILM_SECONDS))
             return Emotion(str(given), moments, faces.cpu(), torch.full_like(moments, torch.nan), space)
         if kind == "file":
             return Emotion.load(given, space)
@@ -92,10 +96,10 @@ class EmotionReader:
             raise InputError(f"{picture} shows no face that can be found; give a picture of one face as the emotion.")
         return self._ame.image(pixels, faces[0].landmarks, faces[0].blendshapes)
 
-    def _film(self, film: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
+    def _film(self, film: str | os.PathLike[str], longest: float) -> tuple[Tensor, Tensor]:
         """Times [K] in s and z_emo [K,512] of the face in a film, averaged a little over time."""
         times, rows, face = [], [], None
-        for number, frame in enumerate(read_frames(film, FILM_RATE)):
+        for number, frame in enumerate(read_frames(film, FILM_RATE, longest)):
             pixels = np.ascontiguousarray(frame)
             face = self._tracker.track([pixels], face)[0]
             if face is not None:

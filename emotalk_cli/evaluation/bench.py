@@ -87,7 +87,7 @@ def _measure(
     with tempfile.TemporaryDirectory(prefix="emotalk-") as folder:
         for _ in range(repeats + 1):
             options: GenerateOptions = {"size": size, "sidecar": False}
-            talker._portraits.clear()  # the portrait is part of the work
+            talker.portraits.clear()  # the portrait is part of the work
             before = sum(os.times()[:4])  # of this process and of the encoders that have ended
             runs.append(talker.generate(face, sound, "happy", Path(folder) / "bench.mp4", **options))
             work.append(sum(os.times()[:4]) - before)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import resource
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from audit import strays, watching
@@ -34,6 +36,19 @@ def test_a_limit_of_the_system_is_named(name, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=lowered)
     assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_clean_takes_compiled_kernels_of_this_user_alone(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    ours, others = (tmp_path / f"torchinductor_{name}" for name in (getpass.getuser(), "somebody"))
+    for folder in (ours, others):
+        (folder / "ab").mkdir(parents=True)
+        (folder / "ab" / "kernel.so").write_bytes(b"x")
+    assert main(["clean", str(tmp_path)]) == 0 and ours.is_dir()
+    assert main(["clean", str(tmp_path), "--caches"]) == 0 and not ours.exists() and others.is_dir()
+    ours.symlink_to(others)  # never through a link
+    assert main(["clean", str(tmp_path), "--caches"]) == 0 and (others / "ab" / "kernel.so").exists()
+    assert str(ours) in capfd.readouterr().out
 
 
 def test_a_video_touches_its_inputs_and_its_folder_alone(talker, tmp_path, monkeypatch):
