@@ -120,7 +120,7 @@ def draw_map(
     clip: str | None = option("clip"),
     debug: bool = option("debug", False),
 ) -> None:
-    """t-SNE of the style code of the atlas and unrelated prompts at five intensities, as in the paper's Fig. 8."""
+    """t-SNE of the style code of the atlas and unrelated prompts at five intensities, as in the paper."""
     from ..emotions.atlas import states
     from ..media.files import PartFile, check_output
 
