@@ -27,6 +27,7 @@ STAGES = (  # of EfficientNet-Lite0: blocks, kernel, stride, expansion, channels
 )  # fmt: skip
 FINE = 5  # stages that see details: at a half to a sixteenth of the picture
 MARGIN = 1.3  # side of a face's square / longer side of its landmarks' box
+_HAAR = 1.15  # the same of the detector that what-the-face was trained with
 
 
 def _same(conv: nn.Conv2d, x: Tensor) -> Tensor:
@@ -156,6 +157,36 @@ def emotion() -> Feature:
             network.invoke()
             found.append(network.get_tensor(said["index"])[0].copy())
         return torch.from_numpy(np.stack(found))
+
+    return read
+
+
+class _TanhNet(nn.Module):
+    """The small convolutional network of the package what-the-face-classification, with its names of tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.conv3 = nn.Conv2d(1, 28, 3), nn.Conv2d(28, 56, 3), nn.Conv2d(56, 112, 3)
+        self.fc1, self.fc2, self.fc3 = nn.Linear(112 * 16, 2000), nn.Linear(2000, 304), nn.Linear(304, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in (self.conv1, self.conv2, self.conv3):
+            x = F.max_pool2d(conv(x).tanh(), 2)
+        return self.fc3(self.fc2(self.fc1(x.flatten(1)).relu()).relu())
+
+
+def what_the_face() -> Feature:
+    """What-the-face's classifier (FER2013, MIT): probabilities [B,7] of angry, disgust, fear, happy, sad, surprise,
+    neutral. Raises UsageError if the wheel is not installed.
+    """
+    network = _TanhNet()
+    file = _folder("what_the_face_classification") / "active_model.pth"
+    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    network.eval().requires_grad_(False)
+
+    def read(images: Tensor, landmarks: Tensor) -> Tensor:
+        grey = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+        return network(face_square(grey, landmarks, 48, _HAAR)).softmax(1)
 
     return read
 
