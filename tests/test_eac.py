@@ -364,7 +364,7 @@ def code(**weights: float) -> torch.Tensor:
         if name != "unrelated":
             w[0, list(atlas.states()).index(name)] = weight
     meaning = torch.eye(1, 300)
-    return Layout.of_atlas().compose(w @ atlas.basics(), atlas.mixed(w), meaning)[0]
+    return Layout.shipped().compose(w @ atlas.basics(), atlas.mixed(w), meaning)[0]
 
 
 def opening(model: FaceModel, beta: torch.Tensor) -> torch.Tensor:

@@ -17,13 +17,16 @@ from emotalk_cli.media import audio
 from emotalk_cli.media.audio import normalise
 from emotalk_cli.models import checkpoints, upstream
 from emotalk_cli.models.audio_tower import AudioDims, AudioTower
+from emotalk_cli.models.behaviour import Behaviour
 from emotalk_cli.models.emotion_space import AME
 from emotalk_cli.models.image_tower import ImageDims, ImageTower
 from emotalk_cli.models.text_tower import TextDims
 from emotalk_cli.training.config import Config
-from emotalk_cli.training.data.prompts import Prompt
+from emotalk_cli.training.data.lexicon import LABELS
+from emotalk_cli.training.tasks import ame as ame_text
 from emotalk_cli.training.tasks import ame_audio, ame_image
 from emotalk_cli.training.tasks.ame import TextTask, learned_merges
+from emotalk_cli.training.tasks.behaviour import BehaviourTask
 
 
 @pytest.fixture(scope="module")
@@ -277,25 +280,38 @@ def test_training_without_its_data_says_what_is_missing(ame, tmp_path):
         audio_task(ame, colour=1)
 
 
-class _Lesson:
-    """A curriculum of three words."""
-
-    def batch(self, rng: np.random.Generator, size: int) -> tuple[list[str], torch.Tensor]:
-        rows = rng.integers(3, size=size).tolist()
-        return [("happy", "quite sad", "very angry indeed")[i] for i in rows], torch.eye(512)[[1, 2, 4]][rows]
-
-
-def test_the_text_tower_learns(ame):
+def test_the_text_tower_learns():
     torch.manual_seed(0)
-    merges = learned_merges({"happy": 9, "quite sad": 9, "very angry indeed": 9}, 40)
+    words = ["happy", "sad", "very angry indeed", "table"]
+    merges = learned_merges(dict.fromkeys(words, 9), 40)
     more = learned_merges({"joyful": 5}, 60, merges)
     assert more[: len(merges)] == merges and len(more) > len(merges)
+    w = torch.eye(len(LABELS))[[LABELS.index(name) for name in ("happy", "sad", "angry", "unrelated")]]
+    x, meaning = torch.nn.functional.normalize(torch.randn(2, 4, 462), dim=2)
+    short = torch.tensor([True, True, False, True])
+    texts = ame_text.Texts(words, w, x[:, :8], meaning, torch.ones(4), short)
     dims = dataclasses.replace(checkpoints_dims(), merges=len(merges), width=32, heads=2, layers=1)
-    task = TextTask(_Lesson(), AME.own(dims, torch.tensor(merges)), dims, Config(rate=1e-2))
-    losses = train(task, 60, 12)
+    model = AME.own(dims, torch.tensor(merges))
+    curriculum = ame_text.Curriculum(texts, model.tokenizer)
+    task = TextTask(curriculum, model, Behaviour(), dims, Config(rate=1e-2))
+    drawn = task.batch(np.random.default_rng(0), 40)
+    said = curriculum.pieces.spell(drawn["pieces"])
+    tokens = model.tokenizer(said)
+    short = tokens.argmax(1) < curriculum.LONGEST
+    assert short.any() and torch.equal(tokens[short, : curriculum.LONGEST], drawn["tokens"][short])
+    assert any(" and " in text for text in said)
+    losses = train(task, 40, 32)
+    assert losses[-1] < 0.6 * losses[0]
+    wider = ame_text.enlarged(model, more, dataclasses.replace(dims, merges=len(more), layers=2))
+    assert wider.text(["joyful"]).shape == (1, 512)
+    train_on(task)
+
+
+def test_behaviour_learns_what_points_mean():
+    task = BehaviourTask(Config(rate=3e-3))
+    losses = train(task, 60, 128)
     assert losses[-1] < 0.3 * losses[0]
     train_on(task)
-    assert Prompt("x", (1.0,), "word").split == "train"
 
 
 def checkpoints_dims():

@@ -3,9 +3,9 @@
     python -m emotalk_cli.evaluation.meaning [--weights DIR] [--out FILE.json]
 
 Silent faces at full intensity, of words and phrases that no labelled text contains (`data/signs.tsv`,
-`data/measuring.tsv`): the share of expected signs that are there, dimensions that hold 95 % of the variance of β,
-words whose face another word has, unrelated prompts that leave the face near neutral, the nearest basic emotion of
-unseen words, and pleasantness.
+`data/measuring.tsv`; `data/signs_clean.tsv` guided nothing and is to be quoted): the share of expected signs that are
+there, dimensions that hold 95 % of the variance of β, words whose face another word has, unrelated prompts that leave
+the face near neutral, the nearest basic emotion of unseen words, and pleasantness.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ..constants import BASICS
 from ..emotions.atlas import CHANNELS, CLASSES, FACE, components
 from ..emotions.atlas import FACE as NAMES
-from ..training.data.lexicon import measuring, signs
+from ..training.data.lexicon import CLEAN, measuring, signs
 
 SAME = 0.99  # cosine of two faces from which on they are one
 NEAR = 0.35  # norm of β up to which a face is near neutral
@@ -85,15 +85,23 @@ SIGNS: dict[str, Callable[[Tensor], bool]] = {
     "gazeup": lambda b: _UP(b) >= 0.1,
     "gazeaside": lambda b: max(abs(_LEFT(b)), abs(_UP(b))) >= 0.1,
     "fastblink": lambda b: _BLINK(b) >= 0.2,
+    "pucker": lambda b: max(_most("mouthPucker")(b), _most("mouthFunnel")(b)) >= 0.2,
     "still": lambda b: _ENERGY(b) <= -0.3,
     "lively": lambda b: _ENERGY(b) >= 0.25,
     "neutral": lambda b: _norm(b) <= 0.6,
 }
 
 
-def expected(texts: list[str], behaviours: Tensor) -> dict[str, list[str]]:
-    """Text -> the signs that its behaviour [N, WIDTH] lacks."""
-    return {text: [s for s in signs()[text] if not SIGNS[s](b)] for text, b in zip(texts, behaviours, strict=True)}
+def expected(texts: list[str], behaviours: Tensor, table: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
+    """Text -> the signs of a table (default: `signs`) that its behaviour [N, WIDTH] lacks."""
+    wanted = signs() if table is None else table
+    return {text: [s for s in wanted[text] if not SIGNS[s](b)] for text, b in zip(texts, behaviours, strict=True)}
+
+
+def present(show: Callable[[list[str]], Tensor], table: dict[str, list[str]]) -> float:
+    """Share of the signs of a table that behaviours of `show` have."""
+    lacking = expected(list(table), show(list(table)), table)
+    return 1 - sum(map(len, lacking.values())) / sum(map(len, table.values()))
 
 
 def dimensions(faces: Tensor) -> int:
@@ -124,9 +132,14 @@ def _r(a: Tensor, b: Tensor) -> float:
 def faces(show: Callable[[list[str]], Tensor]) -> dict:
     """Figures of `show`, texts -> behaviours [N, WIDTH] (or β alone: then head, gaze and motion are left out)."""
     texts = list(signs())
-    shown = show(texts)
-    if shown.shape[1] < len(CHANNELS):
-        shown = F.pad(shown[:, : len(FACE)], (0, len(CHANNELS) - len(FACE)))
+
+    def whole(texts: list[str]) -> Tensor:
+        shown = show(texts)
+        return (
+            shown if shown.shape[1] == len(CHANNELS) else F.pad(shown[:, : len(FACE)], (0, len(CHANNELS) - len(FACE)))
+        )
+
+    shown = whole(texts)
     lacking = expected(texts, shown)
     wanted = sum(len(signs()[text]) for text in texts)
     words = [text for text, _ in measuring("held out")] + texts
@@ -139,6 +152,8 @@ def faces(show: Callable[[list[str]], Tensor]) -> dict:
         "phrases": len(texts),
         "signs": wanted,
         "signs present": 1 - sum(map(len, lacking.values())) / wanted,
+        "clean phrases": len(signs(CLEAN)),
+        "clean signs present": present(whole, signs(CLEAN)),
         "words": len(words),
         "dimensions for 95 %": dimensions(betas),
         "wear another's face": shared(betas[felt]),

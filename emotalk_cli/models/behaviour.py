@@ -24,7 +24,6 @@ from .tower import _Tower
 NAMED, SHOWN, MEANT = 0.25, 0.45, 0.30  # shares of the squared norm of z: class weights, code, meaning
 CODE = 40  # coordinates of the code, besides one that fills up its norm
 MEANING = slice(len(CLASSES) + CODE + 1, SPACE_WIDTH)
-WIDEST = 1.6  # factor, at most, of `Behaviour.widen`
 FAINT = 0.35  # norm of a face of which half is left
 THINGS = (0.3, 0.7)  # share of "unrelated" from which on a face is held back, and gone
 STRONGEST = 1.25  # of a behaviour: "extremely ..."
@@ -38,14 +37,14 @@ class Layout:
         self.basis, self.scale = basis, scale
 
     @classmethod
-    def of_atlas(cls) -> Layout:
-        """The principal directions of the atlas' behaviours; the strongest state has a code of norm 1/`STRONGEST`."""
-        weights = torch.tensor(atlas.UNITS)
-        scaled = atlas.behaviours() * weights
-        _, _, directions = torch.linalg.svd(scaled, full_matrices=False)
-        basis = directions[:CODE]
-        basis = basis * basis.gather(1, basis.abs().argmax(1, keepdim=True)).sign()
-        return cls(basis, weights / (STRONGEST * (scaled @ basis.T).norm(dim=1).max()))
+    def shipped(cls) -> Layout:
+        """The layout of the space "emotalk-2" (`emotions/data/space.tsv`).
+
+        40 principal directions of behaviours; the strongest state of the atlas, as it was then, has a code of norm
+        1/`STRONGEST`. Frozen: the atlas may be edited without moving the space.
+        """
+        values = torch.tensor([[float(cell) for cell in row] for row in atlas.rows(atlas.__package__, "space")])
+        return cls(values[1:], values[0])
 
     def encode(self, behaviour: Tensor) -> Tensor:
         """Behaviours [B, WIDTH] -> codes [B, CODE + 1] of norm 1, the last coordinate 1 for a neutral one."""
@@ -100,23 +99,6 @@ class Behaviour(_Tower):
             values = values * (1 - smoothstep(((named(z)[:, -1:] - THINGS[0]) / (THINGS[1] - THINGS[0])).clamp(0, 1)))
         size = values[:, : len(FACE)].square().sum(1, keepdim=True)
         return values * size / (size + FAINT**2)
-
-    @torch.no_grad()
-    def widen(self, z: Tensor, behaviour: Tensor) -> None:
-        """Give the faces read in z [N,512] the variety of `behaviour` [N, channels], which regression has taken.
-
-        Each principal direction of the read faces is stretched to the spread of the true ones, by `WIDEST` at most.
-        """
-        count = len(FACE)
-        read, true = self.raw(z)[:, :count], behaviour[:, :count]
-        mean = read.mean(0)
-        directions = torch.linalg.svd(read - mean, full_matrices=False)[2]
-        spread = ((true - true.mean(0)) @ directions.T).std(0) / ((read - mean) @ directions.T).std(0).clamp(min=1e-4)
-        stretch = directions.T @ torch.diag(spread.clamp(1, WIDEST)) @ directions
-        for layer in (self.direct, self.layers[-1]):
-            layer.weight[:count] = stretch @ layer.weight[:count]
-            layer.bias[:count] = stretch @ layer.bias[:count]
-        self.direct.bias[:count] += mean - stretch @ mean
 
     def forward(self, z: Tensor) -> Tensor:
         values = self.raw(z)

@@ -133,8 +133,14 @@ class TextTower(nn.Module):
             nn.init.normal_(widen, std=(2 * width) ** -0.5)
             nn.init.normal_(narrow, std=(2 * width * dims.layers) ** -0.5)
 
+    def state(self, tokens: Tensor, kept: Tensor | None = None) -> Tensor:
+        """The end token's state [B,width]. tokens: as `forward`'s; kept: [B,L], false where one is left out."""
+        x = self.token_embedding(tokens)
+        if kept is not None:
+            x = x * kept[..., None]
+        x = self.ln_final(self.transformer(x + self.positional_embedding[: tokens.shape[1]], tokens == 0))
+        return x[torch.arange(len(x), device=x.device), tokens.argmax(1)]
+
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: [B,L], L <= context, the end token the largest id, 0 after it."""
-        x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
-        x = self.ln_final(self.transformer(x, tokens == 0))
-        return x[torch.arange(len(x), device=x.device), tokens.argmax(1)] @ self.text_projection
+        return self.state(tokens) @ self.text_projection

@@ -76,7 +76,7 @@ class EmotionBank:
         w[:, 0] += 1 - w.sum(1)
         strength = torch.from_numpy(rng.uniform(0.8, STRONGEST, (count, 1))).float()
         meaning = torch.from_numpy(rng.standard_normal((count, MEANING))).float()
-        z = Layout.of_atlas().compose(w @ atlas.basics(), atlas.mixed(w) * strength, F.normalize(meaning, dim=1))
+        z = Layout.shipped().compose(w @ atlas.basics(), atlas.mixed(w) * strength, F.normalize(meaning, dim=1))
         return cls.of(F.normalize(z, dim=1), behaviour)
 
     @classmethod

@@ -16,8 +16,9 @@ import numpy as np
 
 from ...emotions.atlas import basics, states
 
+CLEAN = "signs_clean"  # the table that is used for nothing but the reported figure
 LABELS = (*states(), "unrelated")  # neutral first
-_KEPT = "wearing wears bittersweet business number numbers woedend tranquilo"  # contain a stem by chance
+_KEPT = "wearing wears bittersweet business number numbers woedend tranquilo impassibile"  # contain a stem by chance
 
 
 def table(name: str) -> list[dict[str, str]]:
@@ -40,9 +41,14 @@ def measuring(group: str) -> list[tuple[str, str]]:
 
 
 @cache
-def signs() -> dict[str, list[str]]:
-    """Text -> the signs (`evaluation.meaning.SIGNS`) that its face should show."""
-    return {row["text"]: row["signs"].split() for row in table("signs")}
+def signs(name: str = "signs") -> dict[str, list[str]]:
+    """Text -> the signs (`evaluation.meaning.SIGNS`) that its face should show; name: of the table."""
+    return {row["text"]: row["signs"].split() for row in table(name)}
+
+
+def stem(word: str) -> str:
+    """A word without a common ending."""
+    return re.sub(r"(?:ing|ed|ly|ness|ful|ous|ive|ion|s|y|e)$", "", word)
 
 
 def forms() -> Iterator[tuple[str, str, str, str]]:
@@ -61,11 +67,13 @@ def _measuring() -> re.Pattern[str]:
     kept = "|".join(_KEPT.split())
     check = []
     for word, _ in measuring("check"):
-        stem = re.sub(r"(?:ed|ing|ous|ful|ly|y|s|some|able|al)$", "", word)
-        check.append(stem if len(stem) > 4 and word.isalpha() else rf"{word}\b")
+        start = re.sub(r"(?:ed|ing|ous|ful|ly|y|s|some|able|al)$", "", word)
+        check.append(start if len(start) > 4 and word.isalpha() else rf"{word}\b")
     rare = "|".join(check).replace("-", "[- ]")
-    own = "|".join(map(re.escape, signs()))
-    return re.compile(rf"\b(?:(?!(?:{kept})\b)(?:{stems}|{rare})|(?:{own})(?!\w))", re.IGNORECASE)
+    phrases = [text for text in signs(CLEAN) if " " in text]
+    own = "|".join(map(re.escape, [*signs(), *phrases]))
+    alone = "|".join(stem(text) if len(stem(text)) > 3 else rf"{text}\b" for text in signs(CLEAN) if " " not in text)
+    return re.compile(rf"\b(?:(?!(?:{kept})\b)(?:{stems}|{rare}|{alone})|(?:{own})(?!\w))", re.IGNORECASE)
 
 
 def is_measuring(text: str) -> bool:

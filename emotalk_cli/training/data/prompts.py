@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ...emotions.atlas import states
 from . import lexicon
@@ -135,8 +137,19 @@ def degree(target: np.ndarray, share: float) -> np.ndarray:
     return felt
 
 
+def graded(w: Tensor, share: Tensor) -> Tensor:
+    """Weaker (share < 1) or stronger (> 1) versions of weights [B,L], as `degree` has them; share [B,1]."""
+    felt = w.clone()
+    felt[:, 0] = 0
+    total = felt.sum(1, keepdim=True)
+    wanted = torch.where(share <= 1, total * share, 1 - (1 - total) / (1 + share))
+    felt = felt * wanted / total.clamp(min=1e-6)
+    felt[:, 0] = 1 - wanted[:, 0]
+    return torch.where((w[:, -1:] > 0.5) | (total == 0) | (share == 1), w, felt)
+
+
 @cache
-def _denials() -> np.ndarray:
+def negation() -> np.ndarray:
     """[L, L]: row i is what "not ..." means of label i."""
     rows = []
     for state in states().values():
@@ -148,7 +161,7 @@ def _denials() -> np.ndarray:
 
 def negated(target: np.ndarray) -> np.ndarray:
     """Weights [L] of "not ...": the opposite of happy is mildly sad, of bored interested, of most things calm."""
-    return target @ _denials()
+    return target @ negation()
 
 
 Table = dict[str, np.ndarray]  # text -> weights [L]
@@ -198,14 +211,10 @@ def inflected(word: str) -> list[str]:
     return []
 
 
-def build(synsets: dict[str, Synset], seed: int = 0, refine: Callable[[Table], Table] | None = None) -> list[Prompt]:
-    """All labelled prompts, training and test; the same for the same seed.
-
-    refine: gives labels by basic emotion the shades of the atlas (`ame.Teacher`), before anything is made of them.
-    """
+def build(synsets: dict[str, Synset], seed: int = 0) -> list[Prompt]:
+    """All labelled prompts, training and test; the same for the same seed."""
     rng = random.Random(seed)
-    refine = refine or (lambda table: table)
-    table = refine(words())
+    table = words()
     foreign = foreign_words()
     short = [w for w in table if w not in foreign and len(w.split()) <= 2]
     prompts: dict[str, Prompt] = {}
@@ -237,13 +246,13 @@ def build(synsets: dict[str, Synset], seed: int = 0, refine: Callable[[Table], T
             add(rng.choice(MORE).format(one, two), 0.68 * table[one] + 0.32 * table[two], "compound")
         else:
             add(rng.choice(ONLY_FIRST).format(one, two), table[one], "negation")
-    for scene, target in refine(_labelled("scene")).items():
+    for scene, target in _labelled("scene").items():
         for template in [SCENES[0], *rng.sample(SCENES, 5)]:
             add(template.format(scene), target, "scene")
         add(scene, target, "scene")
-    for phrase, target in refine(_labelled("phrase")).items():
+    for phrase, target in _labelled("phrase").items():
         add(phrase, target, "word")
-    for word, target in refine(more_words()).items():
+    for word, target in more_words().items():
         add(word, target, "foreign" if word in foreign else "word")
     _unrelated(synsets, table, rng, add)
     _felt_things(synsets, table, short, rng, add)

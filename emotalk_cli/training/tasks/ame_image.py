@@ -191,7 +191,7 @@ def embedded(w: Tensor, ame: AME) -> Tensor:
         return F.normalize(p @ ame.anchors, dim=1)
     names = F.normalize(ame.text([*atlas.states(), "an object"])[:, MEANING], dim=1)
     meaning = F.normalize(w @ names, dim=1)
-    return F.normalize(Layout.of_atlas().compose(p, atlas.mixed(w[:, :-1]), meaning), dim=1)
+    return F.normalize(Layout.shipped().compose(p, atlas.mixed(w[:, :-1]), meaning), dim=1)
 
 
 class ImageTask:

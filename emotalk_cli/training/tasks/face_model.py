@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.optimize import lsq_linear
 from torch.nn import functional as F
 
+from ...emotions.atlas import components
 from ...face import fit
 from ...face.model import N_TEXTURE, FaceDims, FaceModel, shade
 from ...face.procrustes import similarity_of_arrays
@@ -32,6 +33,7 @@ ICT_SKIN = slice(0, 9409)
 ICT_MOUTH = slice(14062, 21451)
 ICT_GUMS_END, ICT_TEETH_LOWER = 17039, 19247
 FURROW_DEPTH, FURROW_WIDTH = 0.055, 0.15  # cm
+STRONGER = {"browDown": 1.65}  # factor on shapes whose extreme in the scans is shy of an actor's
 RESIDUAL_NORM = 3.0  # cm, root sum of squares over all vertices: of the order of a named shape
 TOOTH, GUM, TONGUE = (0.95, 0.92, 0.87), (0.62, 0.40, 0.39), (0.66, 0.33, 0.33)
 THROAT, LOWER_LIGHT = (0.06, 0.025, 0.025), 0.85  # colour of the dark; lower teeth stand in the upper ones' shadow
@@ -358,6 +360,9 @@ def learn(data: Path, out: Path, seed: int, command: str) -> Path:
     }
     state["expression"] = torch.zeros(64, N_VERTICES, 3)
     state["expression"][:53] = torch.tensor(basis["expression"])
+    for shape, factor in STRONGER.items():
+        for part in ("expression", "relief_basis"):
+            state[part][components(shape)] *= factor
     model.load_state_dict(state, strict=False)
     model.expression[53:] = torch.tensor(expression_residuals(model, data, held_out)).float()
     model.expression_rest[:] = resting_expression(model, data, held_out)
