@@ -216,8 +216,9 @@ class Animator:
                 ready.synchronize()
                 return numbers, shot.framing.frames(pixels.numpy())
 
-        with contextlib.closing(moments if live else ahead(_beside(moments), 2)) as moments:
-            for numbers, *motion in moments:
+        coming = moments if live else ahead(_beside(moments), 2)
+        with contextlib.closing(coming):
+            for numbers, *motion in coming:
                 with watch("generator"):
                     made = self._card_maker(shot)(
                         *(tensor.pin_memory().to(self.device, non_blocking=True) for tensor in motion)
@@ -249,7 +250,8 @@ class Animator:
     def _crops(self, shot: Shot, geometry: Geometry, beta: Tensor, sigma: Tensor, pose: Tensor) -> Tensor:
         if self.hef is None:
             return geometry.composite()
-        return self.hef(shot.portrait.source, geometry, beta, pose, sigma, shot.framing.half)
+        frames: Tensor = self.hef(shot.portrait.source, geometry, beta, pose, sigma, shot.framing.half)
+        return frames
 
     def _several(
         self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]

@@ -111,8 +111,8 @@ def rasterize_meshes(meshes, image_size, blur_radius=0.0, faces_per_pixel=8, per
             depth = bary @ corners[:, 2]
             seen = hit & (depth < nearest[row])
             nearest[row][seen] = depth[seen].float()
-            face[row, seen, 0] = number + row * len(triangles[row])
-            weights[row, seen, 0] = bary[seen].float()
+            face[row, ..., 0][seen] = number + row * len(triangles[row])
+            weights[row, ..., 0, :][seen] = bary[seen].float()
     return face, None, weights, None
 
 
