@@ -6,9 +6,10 @@ tracked by MediaPipe. `emotalk eval closing`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,12 @@ SENTENCE = "ljspeech"  # set whose held-out recording with the most bilabials is
 Landmarks = Callable[[np.ndarray], np.ndarray | None]
 
 
-def landmarker(data: Path) -> Landmarks:
-    """MediaPipe: a picture uint8 [H,W,3] -> landmarks [478,3] px, None where it finds no face. Raises UsageError."""
+@contextlib.contextmanager
+def landmarker(data: Path) -> Iterator[Landmarks]:
+    """MediaPipe, while the block lasts: a picture uint8 [H,W,3] -> landmarks [478,3] px, None where it finds no face.
+
+    Raises UsageError.
+    """
     try:
         import mediapipe as mp
     except ImportError as error:
@@ -42,15 +47,15 @@ def landmarker(data: Path) -> Landmarks:
     model = str(data / "teachers" / "face_landmarker.task")
     vision = mp.tasks.vision
     options = vision.FaceLandmarkerOptions(base_options=mp.tasks.BaseOptions(model_asset_path=model), num_faces=1)
-    net = vision.FaceLandmarker.create_from_options(options)
+    with vision.FaceLandmarker.create_from_options(options) as net:
 
-    def find(picture: np.ndarray) -> np.ndarray | None:
-        shown = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
-        found = net.detect(shown).face_landmarks
-        height, width = picture.shape[:2]
-        return np.array([[p.x * width, p.y * height, p.z * width] for p in found[0]]) if found else None
+        def find(picture: np.ndarray) -> np.ndarray | None:
+            shown = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
+            found = net.detect(shown).face_landmarks
+            height, width = picture.shape[:2]
+            return np.array([[p.x * width, p.y * height, p.z * width] for p in found[0]]) if found else None
 
-    return find
+        yield find
 
 
 def apart(landmarks: np.ndarray) -> float:
@@ -86,9 +91,22 @@ def evaluate(
 
     count: portraits, the widest mouths and the smallest alike; 0: all. save: folder for a strip of frames a portrait.
     """
+    with landmarker(data) as find:
+        return _evaluate(data, find, generator, count, weights, save, progress)
+
+
+def _evaluate(
+    data: Path,
+    find: Landmarks,
+    generator: str,
+    count: int,
+    weights: Path | None,
+    save: Path | None,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, dict[str, float]]:
     from ..api import EmoTalk
 
-    find, talker = landmarker(data), EmoTalk.load(weights, "cpu", generator)
+    talker = EmoTalk.load(weights, "cpu", generator)
     faces = [face for face in load_faces(data, True, sets=tuple(SETS)) if openings(face.landmarks) > PARTED]
     faces = sorted(faces, key=lambda face: -float(openings(face.landmarks)))
     faces = [faces[i] for i in np.unique(np.linspace(0, len(faces) - 1, count or len(faces)).astype(int))]
