@@ -7,6 +7,7 @@ import tarfile
 import numpy as np
 import pytest
 import torch
+from card import train_on
 
 from emotalk_cli.evaluation.completion import given
 from emotalk_cli.evaluation.realness import accuracy
@@ -51,6 +52,7 @@ def test_a_step_moves_painter_and_critic(task):
     still = [n for n, p in task.model.named_parameters() if torch.equal(p, before[n])]
     assert still == []
     assert set(task.validate(task.model)) == {"painted", "drawn"}
+    train_on(task)
 
 
 def test_what_is_hidden_does_not_reach_the_painter(task):

@@ -15,7 +15,9 @@ from torch import Tensor
 from emotalk_cli.cli import main
 from emotalk_cli.errors import WeightsError
 from emotalk_cli.evaluation import published
+from emotalk_cli.evaluation.features import EmotionFeatures
 from emotalk_cli.models import checkpoints
+from emotalk_cli.training.losses import emotion_loss
 
 # python_speech_features 0.6, frame 50 of the chirp below
 REFERENCE = [
@@ -130,6 +132,27 @@ def test_inception_and_emotion_fan_load(tmp_path):
     crop = published.face_square(faces, landmarks, 224, 1.2)
     resnet.eval().fc = torch.nn.Identity()
     torch.testing.assert_close(published.find("emotion-fan")(faces, landmarks), resnet(crop))
+
+
+def test_an_affectnet_network_is_phi_emo(tmp_path, judges, capsys):
+    """A ResNet-50 with a classifier, as people who train on AffectNet save it, is what eq. 6 compares faces by."""
+    with pytest.raises(WeightsError, match="emotalk weights add affectnet"):
+        EmotionFeatures("affectnet")
+    resnet = torchvision.models.resnet50(weights=None, num_classes=8).eval()
+    state = {f"module.{key}": value for key, value in resnet.state_dict().items()}
+    torch.save({"model": state, "epoch": 20}, tmp_path / "affectnet.pth")
+    assert main(["weights", "add", "affectnet", str(tmp_path / "affectnet.pth")]) == 0
+    assert "task.reader=affectnet" in capsys.readouterr().out
+    phi = EmotionFeatures("affectnet").train()
+    assert not phi.network.training and not any(p.requires_grad for p in phi.parameters())
+    faces, landmarks = torch.rand(2, 3, 80, 80, requires_grad=True), torch.rand(2, 478, 3) * 40 + 20
+    seen = phi(faces, landmarks)
+    resnet.fc = torch.nn.Identity()
+    crops = published.face_square(faces, landmarks, 224, 1.2)
+    mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    torch.testing.assert_close(seen, resnet((crops - mean) / std), rtol=1e-4, atol=1e-4)
+    emotion_loss(seen[:1], seen[1:].detach()).backward()
+    assert faces.grad[0].abs().sum() > 0
 
 
 def test_fid_pooling_leaves_the_padding_out():
