@@ -46,6 +46,7 @@ SOUND_BLOCK = 0.06  # s; AAC's largest, and what decoders add at both ends
 SHORT = 0.5  # seconds that a take may be shorter than the speech without a word
 SHORTEST_SPEECH = 0.2  # s: a recording with less of it holds none
 Moment = tuple[range, Tensor, Tensor, Tensor]  # numbers of a few frames, their β, σ̂ and pose
+MAKERS = 4  # portraits and framings whose graphs are kept on a card
 BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at once
 
 
@@ -160,7 +161,7 @@ class Animator:
     def __init__(self, ame: AME, vad: VAD, eac: EAC, hef: HEF | None, device: torch.device) -> None:
         self.ame, self.vad, self.eac, self.hef, self.device = ame, vad, eac, hef, device
         self.batch = BATCH[device.type]
-        self._maker: tuple[object, Function] | None = None  # of the last portrait and framing, on a card
+        self._makers: dict[object, Function] = {}  # of the last portraits and framings, on a card
 
     @torch.inference_mode()
     def frames(
@@ -237,15 +238,17 @@ class Animator:
         """β [B,64], σ̂ [B,192], pose [B,6] on the card -> what `framing.pixels` gives: geometry, generator and framing.
         With the engine graphs all of it is captured, once for a portrait and framing, and replayed."""
         key = shot.portrait.motion, shot.framing.size, type(shot.framing), self.batch
-        if self._maker is None or self._maker[0] != key:
+        if key not in self._makers:
 
             def make(beta: Tensor, sigma: Tensor, pose: Tensor) -> tuple[Tensor, ...]:
                 geometry = shot.portrait.motion.frame(beta, pose)
                 return (shot.framing.pixels(self._crops(shot, geometry, beta, sigma, pose), geometry),)
 
             wanted = self.hef is not None and self.hef.engine == "graphs"
-            self._maker = key, steady("graphs", make) if wanted else make
-        return self._maker[1]
+            while len(self._makers) >= MAKERS:
+                self._makers.pop(next(iter(self._makers)))
+            self._makers[key] = steady("graphs", make) if wanted else make
+        return self._makers[key]
 
     def _crops(self, shot: Shot, geometry: Geometry, beta: Tensor, sigma: Tensor, pose: Tensor) -> Tensor:
         if self.hef is None:

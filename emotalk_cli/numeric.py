@@ -18,6 +18,12 @@ def fixed(values: Sequence, like: Tensor) -> Tensor:
     return _fixed(_frozen(values), like.device, like.dtype)
 
 
+def places(numbers: Sequence[int], like: Tensor) -> Tensor:
+    """Numbers of rows or vertices, to pick them from a tensor on the device of `like`; made once, as `fixed`. A list in
+    their place would be carried to a card each time."""
+    return _fixed(tuple(numbers), like.device, torch.long)
+
+
 def _frozen(values: Sequence) -> tuple:
     return tuple(_frozen(value) if isinstance(value, Sequence) else value for value in values)
 

@@ -100,8 +100,9 @@ def no_waits() -> Iterator[None]:
 def _check_waits(name: str, arguments: object = ()) -> None:
     if not _forbidden[0]:
         return
-    picked = any(isinstance(t, Tensor) and t.dtype == torch.bool for t in tree_flatten(arguments)[0])
-    if name in WAITS or (name == "index" and picked):
+    indices = [t for t in tree_flatten(arguments)[0] if isinstance(t, Tensor)] if name.startswith("index") else []
+    picked = any(t.dtype == torch.bool or not isinstance(t, OnCard) for t in indices)  # a mask; a list, carried there
+    if name in WAITS or picked:
         raise AssertionError(f"{name} waits for the card")
 
 

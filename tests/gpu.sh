@@ -25,12 +25,10 @@ step() { # NAME SECONDS COMMAND...: one part, bounded, its output in the log
 }
 
 bench() {
-  local engine batches=1,16,64
-  for engine in hef:graphs hef geometry; do
-    if [ "$device" = cpu ]; then batches=1,2 engine="${engine%:*}"; fi
-    step "frames of $engine" 60 "$python" -m emotalk_cli eval bench --device "$device" --generator "$engine" \
-      --batch "$batches" --json "$out/frames-${engine/:/-}.json"
-  done
+  local engines=hef:graphs,hef,geometry batches=1,16,64
+  if [ "$device" = cpu ]; then engines=hef,geometry batches=1,2; fi
+  step frames 120 "$python" -m emotalk_cli eval bench --device "$device" --generator "$engines" --batch "$batches" \
+    --json "$out/frames.json"
 }
 
 paper() {

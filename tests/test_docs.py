@@ -49,6 +49,27 @@ def test_links_and_paths_exist(path: Path):
             assert (ROOT / named).exists(), f"{path.name} names {named}"
 
 
+def test_what_the_paper_is_traced_to_exists():
+    """Files and names of docs/paper.md, which says where each equation, table and figure is."""
+    files = [path for path in (ROOT / "emotalk_cli").rglob("*") if path.suffix in (".py", ".toml")]
+    source = "\n".join(path.read_text(encoding="utf-8") for path in files if path.suffix == ".py")
+    tables = re.sub(r"```.*?```", "", (ROOT / "docs" / "paper.md").read_text(encoding="utf-8"), flags=re.S)
+    named = re.findall(r"`([^`]+)`", tables)
+    paths = [name for name in named if re.fullmatch(r"[\w/]+\.(py|toml)", name) and not name.startswith("tests/")]
+    symbols = [name for name in named if re.fullmatch(r"([a-z_]+\.)?[A-Z]\w+(\.\w+)?|[a-z_]+\.[a-z]\w+", name)]
+    symbols = [name for name in symbols if name not in paths]
+    assert len(paths) > 15 and len(symbols) > 15
+    for path in paths:
+        assert any(found.as_posix().endswith("/" + path) for found in files), path
+    for symbol in symbols:
+        for part in symbol.split("."):
+            known = (
+                rf"^\s*(class|def) {part}\b|^{part}\b.* = |^    {part}: " if part[0].islower() else rf"^class {part}\b"
+            )
+            module = any(path.stem == part for path in files)
+            assert module or re.search(known, source, flags=re.M), symbol
+
+
 def test_layers():
     done = run("tools/check_layers.py")
     assert done.returncode == 0, done.stdout

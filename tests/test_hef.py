@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from card import train_on
-from conftest import PORTRAIT, SPEECH
+from conftest import PORTRAIT
 
 from emotalk_cli.api import EmoTalk
 from emotalk_cli.errors import UsageError
@@ -288,14 +288,17 @@ def test_engines_that_cannot_run_are_refused(monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")
-def test_a_cuda_graph_gives_the_same_frames(talker):
+@pytest.mark.filterwarnings("error:--engine graphs")
+def test_a_cuda_graph_gives_the_same_frames(short_speech):
     """Whole frames, captured and step by step, beside those of the CPU."""
-    made = {"cpu": list(talker.frames(PORTRAIT, SPEECH, "happy"))}
-    for how in ("eager", "graphs"):
-        made[how] = list(EmoTalk.load(None, "cuda", "hef", engine=how).frames(PORTRAIT, SPEECH, "happy"))
-    for how in ("eager", "graphs"):
-        apart = [np.abs(a.astype(int) - b).mean() for a, b in zip(made[how], made["cpu"], strict=True)]
-        assert len(apart) > 20 and max(apart) < 0.5
+    made = {}
+    for device, how in (("cpu", "eager"), ("cuda", "eager"), ("cuda", "graphs")):
+        talker = EmoTalk.load(None, device, "hef", engine=how)
+        made[device, how] = list(talker.frames(PORTRAIT, short_speech, "happy"))
+    wanted = made.pop(("cpu", "eager"))
+    for how, found in made.items():
+        apart = [np.abs(a.astype(int) - b).mean() for a, b in zip(found, wanted, strict=True)]
+        assert len(apart) == 30 and max(apart) < 0.5, (how, max(apart))
 
 
 def test_half_precision_is_the_same_picture(portrait, geometry, beta):

@@ -288,15 +288,17 @@ def bench(
             raise UsageError(f"--batch {batch} are no numbers; write for example 1,16.") from error
         if min(at_once) < 1:
             raise UsageError(f"--batch {batch} must be 1 or more.")
-        made = benches.making(face, audio, names, at_once, place, weights, size, repeats)
-        if as_json is not None:
-            with PartFile(as_json) as part:
-                part.path.write_text(
-                    json.dumps({**about, "making": [dataclasses.asdict(row) for row in made]}, indent=1)
-                )
+        made: dict[tuple[str, int], benches.Making] = {}
+        for row in benches.making(face, audio, names, at_once, place, weights, size, repeats):
+            made[row.generator, row.batch] = row
+            say(f"{row.generator}, {row.batch} at once: {row.milliseconds:.2f} ms a frame {row.note}")
+            if as_json is not None:  # what is there stays, whatever becomes of the rest
+                with PartFile(as_json) as part:
+                    rows = [dataclasses.asdict(row) for row in made.values()]
+                    part.path.write_text(json.dumps({**about, "making": rows}, indent=1))
         columns = ("at once", "ms a frame", "card busy, ms", "kernels", "waits", "card's memory, GB")
         table = Table("generator", *columns, title=", ".join(f"{k} {v}" for k, v in about.items()))
-        for row in made:
+        for row in made.values():
             figures = row.busy_milliseconds, row.launches, row.waits, row.memory_gb
             table.add_row(
                 row.generator, str(row.batch), f"{row.milliseconds:.2f}", *(f"{figure:.2f}" for figure in figures)

@@ -9,7 +9,7 @@ import platform
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -145,9 +145,12 @@ def making(
     weights: Path | None = None,
     size: int = 512,
     repeats: int = 1,
-) -> list[Making]:
+) -> Iterator[Making]:
     """Measure each generator ("hef:graphs" names an engine too) with so many frames at once: the best of `repeats`
-    runs, after one that warms up. Raises EmoTalkError."""
+    runs, after one that warms up. On a card all rows come a second time, with what it was doing.
+
+    Raises EmoTalkError.
+    """
     import numpy as np
     import torch
 
@@ -155,18 +158,16 @@ def making(
     from ..media.audio import SAMPLES_PER_FRAME, load
     from ..settings import choose
 
-    wave = load(sound)
-    found = []
+    wave, rows = load(sound), []
     for generator in generators:
         name, _, engine = generator.partition(":")
         talker = EmoTalk.load(weights, device, name, engine=engine or "eager")
         portrait, settings = talker.portrait(face), choose(None, None, {"size": size})[0]
         card = talker.device.type == "cuda"
         for batch in batches:
-            talker.animator.batch = batch
-            frames = 64 * min(batch, 8) if card else 3 * batch
+            frames = max(48, 5 * batch) if card else 3 * batch
             repeated = np.resize(wave, frames * SAMPLES_PER_FRAME)
-            run = functools.partial(_seconds_a_frame, talker, portrait, repeated, settings)
+            run = functools.partial(_seconds_a_frame, talker, portrait, repeated, settings, batch)
             if card:
                 torch.cuda.reset_peak_memory_stats()
             with warnings.catch_warnings(record=True) as said:
@@ -176,14 +177,17 @@ def making(
             row.note = " ".join(dict.fromkeys(str(one.message) for one in said if "here" in str(one.message)))
             if card:
                 row.memory_gb = torch.cuda.max_memory_allocated() / 1e9
-                _watch(row, run, frames)
-            found.append(row)
-    return found
+                rows.append((row, run, frames))
+            yield row
+    for row, run, frames in rows:
+        _watch(row, run, frames)
+        yield row
 
 
-def _seconds_a_frame(talker: EmoTalk, portrait: Portrait, wave: np.ndarray, settings: Settings) -> float:
-    """From the first batch to the last frame."""
-    frames, batch = talker.frames(portrait, wave, "happy", settings), talker.animator.batch
+def _seconds_a_frame(talker: EmoTalk, portrait: Portrait, wave: np.ndarray, settings: Settings, batch: int) -> float:
+    """From the end of the first batch to the last frame."""
+    talker.animator.batch = batch
+    frames = talker.frames(portrait, wave, "happy", settings)
     for _ in range(batch):
         next(frames)
     begin = time.perf_counter()

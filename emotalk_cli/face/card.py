@@ -56,7 +56,7 @@ def rasterize(planes: Tensor, boxes: Tensor, height: int, width: int) -> tuple[T
     face = torch.empty(batch, height, width, dtype=torch.int32, device=planes.device)
     weights = torch.empty(batch, height, width, 3, device=planes.device)
     tiles = -(-width // TILE), -(-height // TILE), batch
-    _rasterize[tiles](planes.contiguous(), boxes.contiguous(), face, weights, count, height, width, TILE)
+    _rasterize[tiles](planes.contiguous(), boxes.contiguous(), face, weights, height, width, count, TILE)
     return face.long(), weights
 
 
@@ -78,7 +78,7 @@ def polygon_distance(points: Tensor, grid: Tensor) -> Tensor:
     area = grid.shape[0] * grid.shape[1]
     distance = torch.empty(len(points), *grid.shape[:2], device=points.device)
     blocks = -(-area // BLOCK), len(points)
-    _distance[blocks](points.contiguous(), grid.contiguous(), distance, points.shape[1], area, BLOCK)
+    _distance[blocks](points.contiguous(), grid.contiguous(), distance, area, points.shape[1], BLOCK)
     return distance
 
 
@@ -87,7 +87,7 @@ def _kernel(function: Any) -> Any:
 
 
 @_kernel
-def _rasterize(planes, boxes, face, weights, count, height, width, TILE: tl.constexpr):
+def _rasterize(planes, boxes, face, weights, height, width, COUNT: tl.constexpr, TILE: tl.constexpr):
     left, top = tl.program_id(0) * TILE, tl.program_id(1) * TILE
     image = tl.program_id(2)
     place = tl.arange(0, TILE * TILE)
@@ -97,13 +97,13 @@ def _rasterize(planes, boxes, face, weights, count, height, width, TILE: tl.cons
     found = tl.full((TILE * TILE,), -1, tl.int32)
     share_v = tl.zeros((TILE * TILE,), tl.float32)
     share_w = tl.zeros((TILE * TILE,), tl.float32)
-    for number in range(count):
-        box = boxes + (image * count + number) * 4
+    for number in range(COUNT):
+        box = boxes + (image * COUNT + number) * 4
         first_column, last_column = tl.load(box), tl.load(box + 1)
         first_row, last_row = tl.load(box + 2), tl.load(box + 3)
         across = (first_column < left + TILE) & (last_column >= left)
         if across & (first_row < top + TILE) & (last_row >= top):
-            plane = planes + (image * count + number) * 9
+            plane = planes + (image * COUNT + number) * 9
             v = tl.load(plane) * x + tl.load(plane + 1) * y + tl.load(plane + 2)
             w = tl.load(plane + 3) * x + tl.load(plane + 4) * y + tl.load(plane + 5)
             z = tl.load(plane + 6) * x + tl.load(plane + 7) * y + tl.load(plane + 8)
@@ -146,7 +146,7 @@ def _interpolate(face, weights, triangles, values, image, area, of_one, CHANNELS
 
 
 @_kernel
-def _distance(points, grid, distance, count, area, BLOCK: tl.constexpr):
+def _distance(points, grid, distance, area, COUNT: tl.constexpr, BLOCK: tl.constexpr):
     batch = tl.program_id(1)
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     shown = place < area
@@ -154,9 +154,9 @@ def _distance(points, grid, distance, count, area, BLOCK: tl.constexpr):
     y = tl.load(grid + place * 2 + 1, mask=shown, other=0.0)
     least = tl.full((BLOCK,), 3.0e38, tl.float32)
     crossed = tl.zeros((BLOCK,), tl.int32)
-    ring = points + batch * count * 2
-    for number in range(count):
-        after = (number + 1) % count
+    ring = points + batch * COUNT * 2
+    for number in range(COUNT):
+        after = (number + 1) % COUNT
         ax, ay = tl.load(ring + number * 2), tl.load(ring + number * 2 + 1)
         bx, by = tl.load(ring + after * 2), tl.load(ring + after * 2 + 1)
         ex, ey = bx - ax, by - ay

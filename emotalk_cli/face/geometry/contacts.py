@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...numeric import places
 from ..topology import INDEX, LEFT_EYE, LEFT_LID_PAIRS, LIP_PAIRS, RIGHT_EYE, RIGHT_LID_PAIRS
 from .head import Head
 
@@ -50,9 +51,9 @@ class Contacts:
         """Landmarks [B,478,3] px under β [B,64] in the portrait's own pose, lips and lids meeting exactly where β says
         so. own_teeth: whether the portrait shows its own upper teeth, above which a lip does not rise far."""
         head = self.head
-        blink = beta[:, self.blinks].clamp(0, 1)
-        beta = beta.clone()
-        beta[:, self.blinks] = 0
+        blinks = places(self.blinks, beta)
+        blink = beta[:, blinks].clamp(0, 1)
+        beta = beta.index_fill(1, blinks, 0)
         points = head.points + head.pose.rotate(head.model.displacement(beta - head.source_beta) - head.residual)
         model_gap = head.model.displacement(beta)
         model_gap = model_gap[:, self.lips[0], 1] - model_gap[:, self.lips[1], 1]

@@ -134,7 +134,7 @@ class Eye:
         below it has its own pattern and no catchlight."""
         height, width = self.distance.shape
         grid = pixel_grid(height, width, self.seen.device) + self.corner
-        down = self.along.new_tensor([-self.along[1], self.along[0]]) / self.width
+        down = torch.stack([-self.along[1], self.along[0]]) / self.width
         away = (grid - self.iris) @ down
         at = grid - 2 * away[..., None] * down - self.corner
         at = at / at.new_tensor([width, height]) * 2 - 1

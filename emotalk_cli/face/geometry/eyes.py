@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...numeric import inverse
+from ...numeric import inverse, places
 from ..fit import CROP_SIZE
 from ..raster import boxed, extent_of, pixel_grid, polygon_distance, waits
 from .contacts import Contacts
@@ -51,7 +51,7 @@ class Eyes:
         for eye, pairs, extent in zip(self.eyes, self.contacts.lids, self.extents, strict=True):
             gap, own = (gaps(p, pairs).amax(1)[:, None, None] for p in (points, head.points[None]))
             opened = gap / own.clamp_min(0.5)
-            contour = smooth_ring(points[:, eye.ring, :2])
+            contour = smooth_ring(points[:, places(eye.ring, points), :2])
             closing = waits(flow) or float(opened.min()) < LID_FOLDS
             rows, columns = boxed(contour, round(LID_REACH * eye.width) if closing else 3, CROP_SIZE, extent)
             box, place = (..., rows, columns), grid[rows, columns]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...numeric import fixed, smoothstep
+from ...numeric import fixed, places, smoothstep
 from ..topology import FACE_OVAL, INNER_LIPS, LEFT_EYE, LEFT_LID_PAIRS, N_SKIN, RIGHT_EYE, RIGHT_LID_PAIRS
 from .head import Head
 
@@ -75,7 +75,7 @@ class Mesh:
 
     def driven(self, expressed: Tensor, pose: Tensor) -> Tensor:
         """All vertices [B,V,3] px for landmarks [B,478,3] in the portrait's own pose (`Contacts`), and pose [B,6]."""
-        push = (expressed - self.head.points)[:, FACE_OVAL]
+        push = (expressed - self.head.points)[:, places(FACE_OVAL, expressed)]
         rings = self.rings[None] + self.ring_expression[..., None] * push[:, None]
         rings = self.head.rigid(rings.flatten(1, 2), pose, self.ring_rigid.reshape(-1, 1))
         skin = self.head.rigid(expressed[:, :N_SKIN], pose)

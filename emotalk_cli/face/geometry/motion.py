@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...numeric import places
 from ..fit import CROP_SIZE, PortraitFit
 from ..model import FaceModel
 from ..raster import boxed, doubled, extent_of, interpolate, pixel_grid, rasterize, sample, waits
@@ -122,7 +123,7 @@ class FaceMotion:
 
     @staticmethod
     def _regions(points: Tensor) -> Tensor:
-        rings = [points[:, ring, :2] for ring in (LEFT_EYE, RIGHT_EYE, OUTER_LIPS)]
+        rings = [points[:, places(ring, points), :2] for ring in (LEFT_EYE, RIGHT_EYE, OUTER_LIPS)]
         return torch.stack([torch.stack([r.amin(1), r.amax(1)], 1) for r in rings], 1)
 
     def _rims(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,7 +133,7 @@ class FaceMotion:
             gaps(points, pairs).amax(1) / gaps(self.points[None], pairs).amax(1).clamp_min(0.5)
             for pairs in self.contacts.lids
         ]
-        rims = torch.stack([points[:, ring, :2] for ring in (LEFT_EYE, RIGHT_EYE)], 1)
+        rims = torch.stack([points[:, places(ring, points), :2] for ring in (LEFT_EYE, RIGHT_EYE)], 1)
         return rims, torch.stack(opened, 1).clamp_min(0)
 
     def _colours(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,7 +144,7 @@ class FaceMotion:
         """Full resolution at lids and lips: between two that touch, an average would point into the eye or mouth."""
         grid = pixel_grid(CROP_SIZE, CROP_SIZE, self.head.device)
         for ring, extent in self.rings:
-            rows, columns = boxed(points[:, ring, :2], 4, CROP_SIZE, extent)
+            rows, columns = boxed(points[:, places(ring, points), :2], 4, CROP_SIZE, extent)
             place = grid[rows, columns]
             corner = F.pad(place[0, 0] - 0.5, (0, 1))
             face, weights = rasterize(mesh - corner, self.mesh.triangles, *place.shape[:2])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...numeric import fixed, inverse
+from ...numeric import fixed, inverse, places
 from ..fit import CROP_SIZE
 from ..model import rotation_matrix
 from ..raster import boxed, extent_of, interpolate, pixel_grid, polygon_distance, rasterize, sharp_sample, waits
@@ -148,7 +148,7 @@ class Mouth:
         distance: px inside the driven lips / 16, -1..1; drawn: 0..1; parts: upper and lower teeth, gums, tongue, 0..1;
         normals: x right, y up, -1..1; own: what the portrait shows there, which is fixed to the skull, and how far.
         """
-        distance = self.distance(points[:, INNER_LIPS, :2], place)
+        distance = self.distance(points[:, places(INNER_LIPS, points), :2], place)
         seen = self.seen(beta, pose, place, self.layout)
         drawn = (seen[:, :3] * self.shadow(distance) * self.light[:, None, None]).clamp(0, 1)
         own = self.shown.expand(len(beta), -1, -1, -1)
@@ -166,7 +166,7 @@ class Mouth:
             shut[:, :1] = -1
             return mouth, interior, own, shut, place
         inside = self.inside(beta, pose, points, place)
-        contour = points[:, INNER_LIPS, :2]
+        contour = points[:, places(INNER_LIPS, points), :2]
         rows, columns = boxed(contour, 3, CROP_SIZE, self.extent)
         grid = pixel_grid(CROP_SIZE, CROP_SIZE, contour.device)[rows, columns]
         distance = polygon_distance(contour, grid)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...numeric import fixed
+from ...numeric import fixed, places
 from ..fit import CROP_SIZE
 from ..raster import boxed, extent_of, pixel_grid, polygon_distance, sharp_sample, waits
 from ..topology import INNER_LIPS, OUTER_EYE_CORNERS, OUTER_LIPS
@@ -63,7 +63,7 @@ class Seam:
         meeting = (1 - gap / (MEETING * self.own)).clamp(0, 1)
         if not waits(points) and float(meeting.max()) == 0:
             return
-        rows, columns = boxed(points[:, OUTER_LIPS, :2], 0, CROP_SIZE, self.extent)
+        rows, columns = boxed(points[:, places(OUTER_LIPS, points), :2], 0, CROP_SIZE, self.extent)
         place = pixel_grid(CROP_SIZE, CROP_SIZE, self.head.device)[rows, columns]
         at = place + flow[..., rows, columns].permute(0, 2, 3, 1) - self.corner
         limit = fixed(self.rim.shape[:1:-1], at)
