@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ..face.geometry.eyeball import smooth_ring
 from ..face.geometry.mouth import pasted
 from ..face.raster import boxed, pixel_grid, polygon_distance, sharp_sample, waits
-from ..numeric import fixed, inverse
+from ..numeric import fixed, inverse, places
 from . import checkpoints
 
 CROP_HEIGHT, CROP_WIDTH = 56, 80  # px
@@ -146,7 +146,7 @@ def local(points: Tensor, place: Tensor) -> Tensor:
 
 def parted(outlines: Tensor) -> Tensor:
     """Outlines [B,16,2] px of the crop whose lids meet instead of overlapping."""
-    upper, lower = outlines[:, UPPER[1:-1]], outlines[:, LOWER[1:-1]]
+    upper, lower = (outlines[:, places(lid[1:-1], outlines)] for lid in (UPPER, LOWER))
     over = F.pad((LEAST_GAP - (lower - upper)[..., 1:]).clamp_min(0) / 2, (1, 0))
     outer, inner = outlines[:, OUTER, None], outlines[:, INNER, None]
     return torch.cat([outer, upper - over, inner, (lower + over).flip(1)], 1)
@@ -173,7 +173,7 @@ def moved(image: Tensor, outline: Tensor, to: Tensor, shift: Tensor | float = 0.
     px away from where it was."""
     grid = pixel_grid(CROP_HEIGHT, CROP_WIDTH, image.device).expand(len(image), -1, -1, -1)
     x, y = grid.unbind(-1)
-    (upper, lower), (top, bottom) = ([curve(o[:, lid]) for lid in (UPPER, LOWER)] for o in (outline, to))
+    (upper, lower), (top, bottom) = ([curve(o[:, places(lid, o)]) for lid in (UPPER, LOWER)] for o in (outline, to))
     lower, bottom = torch.maximum(lower, upper + 0.2), torch.maximum(bottom, top + 0.2)
     above = y + (upper - top) * (1 - (top - y) / SKIN_UP).clamp(0, 1)
     below = y + (lower - bottom) * (1 - (y - bottom) / SKIN_DOWN).clamp(0, 1)
