@@ -23,9 +23,9 @@ from numba.extending import intrinsic
 
 # Reading between pixels averages them, which takes a third of the grain of skin, film or paper (variance of the
 # Laplacian at half a pixel: 0.65 of the picture's): what bicubic adds to bilinear counts so much more where it is
-# small, and less than half of that where it is more than `GRAIN_EDGE`, which would ring. Faces are then as sharp as
-# their pictures, 0.92 to 1.15 by emotion (0.86 to 1.10 without).
-GRAIN, GRAIN_EDGE = 0.25, 0.01
+# small, and less than half of that where it is more than `GRAIN_EDGE`, which would ring. Faces are then about
+# as sharp as their pictures; without, sad ones have less than 0.8 of that.
+GRAIN, GRAIN_EDGE = 0.5, 0.01
 INSIDE = -1e-5  # barycentric slack, so that no pixel on a shared edge is lost
 SAME_DEPTH = 1e-4  # px; of triangles nearer to each other than this, the lower number is seen
 
