@@ -8,7 +8,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -280,7 +280,7 @@ class Animator:
                 geometry = shot.portrait.motion.frame(beta, pose)
             yield numbers, geometry, beta, sigma, pose
 
-    def moments(self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]) -> Iterator[Moment]:
+    def moments(self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]) -> Generator[Moment, None, None]:
         """Numbers, and β, σ̂, pose of a few frames at a time, on the CPU."""
         at = 0
         rows = self.rows(shot.performance, shot.settings, shot.settings.fps, watch)
