@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -153,6 +153,26 @@ def talker():
     from emotalk_cli import EmoTalk
 
     return EmoTalk.load(device="cpu", generator="geometry")
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory) -> Iterator[str]:
+    """CLIP: ViT-B-32's own layout, random, with one layer a tower in place of twelve: its file of weights."""
+    import copy
+
+    import open_clip
+    import torch
+
+    patch = pytest.MonkeyPatch()
+    for name in ("ViT-B-32", "ViT-B-32-quickgelu"):
+        config = copy.deepcopy(open_clip.factory._MODEL_CONFIGS[name])
+        config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = 1
+        patch.setitem(open_clip.factory._MODEL_CONFIGS, name, config)
+    path = tmp_path_factory.mktemp("clip") / "weights.pt"
+    torch.manual_seed(0)
+    torch.save(open_clip.create_model("ViT-B-32").state_dict(), path)
+    yield str(path)
+    patch.undo()
 
 
 @pytest.fixture(scope="session")

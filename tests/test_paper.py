@@ -42,10 +42,12 @@ def emotalk(*words: str | Path | int) -> None:
     assert main([str(word) for word in words]) == 0, words
 
 
-def write_cut(path: Path) -> None:
-    """The paper's configuration with `CUT`."""
+def write_cut(path: Path, **more: str) -> None:
+    """The paper's configuration with `CUT`, and more of EAC's task."""
     lines = []
     for task, changes in CUT.items():
+        if task == "eac":
+            changes = changes | {f"task.{key}": json.dumps(value) for key, value in more.items()}
         config = configs.load("paper", task, [f"{key}={value}" for key, value in changes.items()])
         for name, section in ((task, dataclasses.asdict(config)), (f"{task}.task", config.task)):
             lines.append(f"[{name}]")
@@ -73,7 +75,8 @@ def mead(tmp_path_factory, talker) -> Path:
     return root
 
 
-def test_from_the_data_set_to_tables_and_figures(mead, talker, tmp_path, monkeypatch):
+def test_from_the_data_set_to_tables_and_figures(mead, stand_in, talker, tmp_path, monkeypatch):
+    """The system itself in CLIP's space, the ablation in the shipped one."""
     clips, cut, run, runs = (tmp_path / name for name in ("clips", "cut.toml", "run", "runs"))
     here = ("--device", os.environ.get("EMOTALK_TEST_DEVICE", "cpu"), "-q")
     monkeypatch.setattr(hef_video, "TESTS", 1)
@@ -83,17 +86,21 @@ def test_from_the_data_set_to_tables_and_figures(mead, talker, tmp_path, monkeyp
     assert len(listed) == 24 and "M003" in people["test"] and not people["train"] & people["test"]
     assert {label.intensity for label in listed} == {1, 2, 3} and len({label.emotion for label in listed}) == 8
 
-    write_cut(cut)
-    emotalk("train", "--data", clips, "--config", cut, "--out", run, *here)
+    space = f"ViT-B-32/{stand_in}"
+    write_cut(tmp_path / "clip.toml", upstream=space)
+    emotalk("train", "--data", clips, "--config", tmp_path / "clip.toml", "--out", run, *here)
+    assert checkpoints.load("eac", run).dims["space"] == checkpoints.load("ame_audio", run).dims["space"] == space
     trained = {name: checkpoints.load(name, run).metadata["data"] for name in ("eac", "ame_audio", "hef")}
     assert all(f"of {len(people['train'])} subjects" in said for said in trained.values())
 
-    emotalk("eval", "--data", clips, "--weights", run, "--clips", 1, "--json", tmp_path / "t.json", *here)
+    measured = ("--metrics", "psnr,ssim,lmd,jitter", "--clips", 1)
+    emotalk("eval", "--data", clips, "--weights", run, *measured, "--json", tmp_path / "t.json", *here)
     rows = json.loads((tmp_path / "t.json").read_text())["rows"]
     assert list(rows) == ["Ours-T", "Ours-I", "Ours-A"]
     for row in rows.values():
         assert {"psnr", "ssim", "lmd", "jitter"} <= set(row["mean"]) and np.isfinite(list(row["mean"].values())).all()
 
+    write_cut(cut)
     emotalk("train", "ablation", "--data", clips, "--config", cut, "--out", runs, "--seeds", 0, *here)
     differs = {}
     for name in VARIANTS:

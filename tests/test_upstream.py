@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import subprocess
 import sys
@@ -95,21 +94,6 @@ def test_the_real_layout_embeds_as_a_direct_call_does(tmp_path, monkeypatch):
         for block in direct.visual.transformer.resblocks:
             block.mlp.gelu = torch.nn.GELU()
         assert not torch.allclose(seen, direct.encode_image(pixels, normalize=True), atol=1e-4)
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory) -> str:
-    """ViT-B-32's own layout, random, with one layer a tower in place of twelve: its file of weights."""
-    patch = pytest.MonkeyPatch()
-    for name in ("ViT-B-32", "ViT-B-32-quickgelu"):
-        config = copy.deepcopy(open_clip.factory._MODEL_CONFIGS[name])
-        config["vision_cfg"]["layers"] = config["text_cfg"]["layers"] = 1
-        patch.setitem(open_clip.factory._MODEL_CONFIGS, name, config)
-    path = tmp_path_factory.mktemp("clip") / "weights.pt"
-    torch.manual_seed(0)
-    torch.save(open_clip.create_model("ViT-B-32").state_dict(), path)
-    yield str(path)
-    patch.undo()
 
 
 def test_an_upstream_clip_runs_from_a_local_file(stand_in, tmp_path):
