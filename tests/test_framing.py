@@ -46,7 +46,7 @@ def geometry(count: int, shift: float = 0.0) -> Geometry:
     """A motion that moves everything `shift` crop px to the right."""
     zeros, ones = torch.zeros(count, 1, 512, 512), torch.ones(count, 1, 512, 512)
     flow = torch.cat([zeros - shift, zeros], 1)
-    lids, mouth = zeros.expand(-1, 4, -1, -1), (torch.zeros(count, 14, 112, 128), torch.zeros(count, 2, 3))
+    lids, mouth = zeros.expand(-1, 4, -1, -1), (torch.zeros(count, 14, 160, 192), torch.zeros(count, 2, 3))
     colours = torch.ones(count, 3), torch.zeros(count, 32, 3), torch.zeros(count)
     placed = torch.zeros(count, 3, 2, 2), torch.zeros(count, 2, 16, 2), torch.zeros(count, 2)
     return Geometry(flow, zeros, ones, *[zeros] * 6, lids, *mouth, *placed, *colours)

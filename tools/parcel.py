@@ -122,6 +122,7 @@ def train(seconds: float, steps: int | None, out: Path, device: str) -> None:
             bring(f"{task}-{left.pop(0):.2f}.safetensors")
         if time.monotonic() - shown[0] > 20:
             shown[0] = time.monotonic()
+            bring(f"{task}.safetensors")
             print(done, f"{solver.seconds:.0f} s", {k: round(v, 4) for k, v in row.items()}, flush=True)
 
     solver.progress = progress

@@ -17,41 +17,43 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..face.geometry.crop import REACH
 from ..face.geometry.mouth import Mouth
 from ..models.mouth import MouthPainter
-from ..training.data.interiors import load, prepare
+from ..training.data.interiors import Scenes, prepare
 from .independent import EfficientNetLite0
 
-ENLARGED = 2  # times, for a network that has learned from larger pictures
+ENLARGED = 4 / 3  # times, for a network that has learned from larger pictures
 
 
 def given(sample: dict[str, Tensor], fitted: bool) -> tuple[Tensor, Tensor]:
     """The photo's mouth crop [1,3,h,w] and, as of `Geometry.inside`, what is known of it [1,14,h,w]."""
-    target, laid, plain = sample["maps"].split([3, 9, 9])
-    colour, parts, normals = (laid if fitted else plain).split([3, 4, 2])
-    distance = sample["distance"]
-    drawn = (colour * Mouth.shadow(distance)[0] * sample["light"][:, None, None]).clamp(0, 1)
-    hidden = torch.zeros_like(distance)
-    near = (distance / 16).clamp(-1, 1)
-    return target[None], torch.cat([near, drawn, parts, normals, target, hidden])[None]
+    target, drawn = sample["target"].float() / 255, sample["fitted" if fitted else "plain"].float() / 255
+    colour, parts, normals = drawn.split([3, 4, 2])
+    distance = sample["distance"].float()
+    colour = (colour * Mouth.shadow(distance)[0] * sample["light"][:, None, None]).clamp(0, 1)
+    near = (distance / REACH).clamp(-1, 1)
+    normals = (normals * 255 - 128) / 127
+    return target[None], torch.cat([near, colour, parts, normals, target, torch.zeros_like(near)])[None]
 
 
 @torch.inference_mode()
 def evaluate(painter: MouthPainter, samples: list[Path], sheet: Path | None = None) -> dict[str, float]:
     """Mean distance by method; sheet: PNG of a row a photo, the photo first, then the methods in order."""
-    judge, rows = EfficientNetLite0.load(), []
+    judge, scenes, rows = EfficientNetLite0.load(), Scenes(), []
     found: dict[str, list[float]] = {}
     for path in samples:
-        sample, images = load(path), {}
+        sample, images = scenes.load(path), {}
         for kind in ("plain", "fitted"):
             target, inside = given(sample, kind == "fitted")
-            maps, base, cover = painter.maps(inside, target)
-            within = (16 * inside[:, :1] + 0.5).clamp(0, 1)
+            within = (REACH * inside[:, :1] + 0.5).clamp(0, 1)
             middle = target.new_zeros(1, painter.dims.style)
             images[f"drawn, {kind}"] = torch.lerp(target, inside[:, 1:4], within)
-            images[f"painted, {kind}"] = torch.lerp(target, painter(maps, base, middle).clamp(0, 1), cover)
+            made, cover = painter.painting(inside, target, middle)
+            images[f"painted, {kind}"] = torch.lerp(target, made.clamp(0, 1), cover)
         style = painter.reader(target, within)[0]
-        images["painted, fitted, read"] = torch.lerp(target, painter(maps, base, style).clamp(0, 1), cover)
+        made = painter.painting(inside, target, style)[0].clamp(0, 1)
+        images["painted, fitted, read"] = torch.lerp(target, made, cover)
         large = [F.interpolate(t, scale_factor=ENLARGED, mode="bilinear") for t in (*images.values(), target, cover)]
         *made, real, mask = large
         values = judge.distance_within(

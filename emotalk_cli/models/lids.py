@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..face.geometry.crop import pasted
 from ..face.geometry.eyeball import smooth_ring
-from ..face.geometry.mouth import pasted
 from ..face.raster import boxed, pixel_grid, polygon_distance, sharp_sample, waits
 from ..numeric import fixed, inverse, places
 from . import checkpoints

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..face.geometry.mouth import CROP_HEIGHT, CROP_WIDTH, MOUTH_MAPS, laid, pasted
+from ..face.geometry.crop import CROP_HEIGHT, CROP_WIDTH, REACH, laid, pasted
+from ..face.geometry.mouth import MOUTH_MAPS
 from ..face.model import N_IDENTITY
 from ..face.raster import boxed, pixel_grid, waits
 from ..numeric import fixed
@@ -22,42 +23,53 @@ from . import checkpoints
 from .style import StyleConv
 
 STYLE_SPREAD = 0.7  # of the prior, from which people's styles are taken: its middle looks most like teeth
-RIM = 3.0  # px of the crop outside the driven inner lips that are painted too, where
-SHOWN_RIM = 1.5  # the paint is shown up to this far: lips that warp well need none
-READABLE = 40.0  # px of a portrait's own teeth from which on they tell its style
+RIM = 4.5  # px of the crop outside the driven inner lips that are painted too, where
+SHOWN_RIM = 2.25  # the paint is shown up to this far: lips that warp well need none
+SOFT = 3.0  # px over which it fades
+SLIT, WIDE = 0.5, 1.7  # px inside the lips from which on a mouth is painted, and fully so
+LOW = slice(16, 112)  # rows of the crop that hold all but gaping mouths
+DEEP = 4.0, 12.0  # px inside the lips from which on, and fully, the drawn mouth counts where it has no teeth
+DRAWN = 0.65  # how far it then does
+READABLE = 90.0  # px of a portrait's own teeth from which on they tell its style
 
 
 @dataclasses.dataclass(frozen=True)
 class PainterDims:
     """Sizes that rebuild a MouthPainter; stored in its checkpoint.
 
-    widths: channels at the crop's own grid, at half, ... of it. inputs: maps that it reads. style: numbers that tell
-    one set of teeth from another.
+    widths: channels at half of the crop's own grid, at a quarter, ... of it. inputs: maps that it reads. style: numbers
+    that tell one set of teeth from another.
     """
 
-    widths: tuple[int, ...] = (12, 24, 40, 56, 64)
+    widths: tuple[int, ...] = (24, 40, 96, 160)
     inputs: int = 17
-    style: int = 8
+    style: int = 12
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(self.widths))
 
 
 class MouthPainter(nn.Module):
-    """Paints mouth crops. Fixed sizes in, fixed sizes out, no control flow that depends on them."""
+    """Paints mouth crops. Fixed sizes in, fixed sizes out, no control flow that depends on them.
+
+    What is dear runs on coarse grids: four pixels enter as one, and leave as one.
+    """
 
     def __init__(self, dims: PainterDims | None = None):
         super().__init__()
         self.dims = d = dims or PainterDims()
-        self.first = nn.Conv2d(d.inputs, d.widths[0], 3, padding=1)
+        widths = d.widths
+        self.first = nn.Conv2d(d.inputs, widths[0], 2, 2)
+        self.second = nn.Conv2d(widths[0], widths[0], 3, padding=1)
         self.downs = nn.ModuleList(
             nn.ModuleList([nn.Conv2d(a, b, 4, 2, 1), nn.Conv2d(b, b, 3, padding=1)])
-            for a, b in zip(d.widths, d.widths[1:], strict=False)
+            for a, b in zip(widths, widths[1:], strict=False)
         )
-        pairs = list(zip(d.widths[1:], d.widths, strict=False))[::-1]
+        self.deep = StyleConv(widths[-1], widths[-1], d.style, up=False)
+        pairs = list(zip(widths[1:], widths, strict=False))[::-1]
         self.ups = nn.ModuleList(StyleConv(a, b, d.style, up=True) for a, b in pairs)
-        self.convs = nn.ModuleList(StyleConv(2 * b, b, d.style, up=False) for _, b in pairs)
-        self.heads = nn.ModuleList(nn.Conv2d(b, 3, 3, padding=1) for _, b in pairs)
+        self.convs = nn.ModuleList(StyleConv(b, b, d.style, up=False) for _, b in pairs)
+        self.heads = nn.ModuleList(nn.Conv2d(b, 3 if b != widths[0] else 12, 3, padding=1) for _, b in pairs)
         for head in self.heads:  # untrained, it paints what was drawn
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
@@ -75,19 +87,21 @@ class MouthPainter(nn.Module):
         """What is known, maps [B,inputs,h,w], the drawn mouth base [B,3,h,w] 0..1 and style [B,style] -> [B,3,h,w],
         not clamped. h and w: multiples of 16."""
         x = F.leaky_relu(self.first(maps), 0.2)
+        x = F.leaky_relu(self.second(x), 0.2)
         known = [x]
         for down, conv in self.downs:
             x = F.leaky_relu(conv(F.leaky_relu(down(x), 0.2)), 0.2)
             known.append(x)
-        known.pop()
-        image = None
+        x = known.pop() + self.deep(x, style)
+        image = base.new_zeros(len(base), 3, x.shape[2], x.shape[3])
         for up, conv, head in zip(self.ups, self.convs, self.heads, strict=True):
-            x = conv(torch.cat([up(x, style), known.pop()], 1), style)
+            x = conv(up(x, style) + known.pop(), style)
+            image = F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
             step = head(x)
-            if image is not None:
-                step = step + F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
-            image = step
-        return base + image
+            if known:
+                image = image + step
+        image = F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+        return base + image + F.pixel_shuffle(step, 2)
 
     def maps(self, inside: Tensor, around: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What `forward` reads: maps [B,inputs,h,w], base [B,3,h,w], and where its paint shows, [B,1,h,w] 0..1.
@@ -95,13 +109,19 @@ class MouthPainter(nn.Module):
         inside [B,14,h,w]: `Geometry.inside`; around [B,3,h,w] 0..1: the frame as the crop shows it.
         """
         distance, drawn, parts, normals, own, shown = inside.split(list(MOUTH_MAPS.values()), 1)
-        hidden = (32 * distance + 2 * RIM + 1).clamp(0, 1)  # the distance is in units of 16 px
+        hidden = (2 * (REACH * distance + RIM) + 1).clamp(0, 1)
         within = [hidden * t for t in (drawn, parts, normals)]
         maps = torch.cat([distance, around * (1 - hidden), *within, own * shown, shown], 1)
         soft = drawn  # drawn lines between teeth are sharper than a camera sees them
-        for _ in range(2):
-            soft = F.avg_pool2d(soft, 3, 1, 1, count_include_pad=False)
-        return maps, torch.lerp((drawn + soft) / 2, own, shown), ((16 * distance + RIM) / 2).clamp(0, 1)
+        for size in (5, 3):
+            soft = F.avg_pool2d(soft, size, 1, size // 2, count_include_pad=False)
+        return maps, torch.lerp((drawn + soft) / 2, own, shown), ((REACH * distance + RIM) / SOFT).clamp(0, 1)
+
+    def painting(self, inside: Tensor, around: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        """The mouth [B,3,h,w], not clamped, and where it may show [B,1,h,w] 0..1; inside, around: as of `maps`."""
+        maps, base, cover = self.maps(inside, around)
+        made = self(maps.contiguous(memory_format=torch.channels_last), base, style)
+        return torch.lerp(made, base.to(made.dtype), depth(inside).to(made.dtype)), cover
 
     def style(self, inside: Tensor, identity: Tensor) -> Tensor:
         """The set of teeth [B,style] of a person: as the portrait shows them, else a face's, from α [1,N_IDENTITY+]."""
@@ -114,24 +134,51 @@ class MouthPainter(nn.Module):
         """Mouths painted into frames [B,3,H,W] 0..1, in place.
 
         inside, place: as of `Geometry`, place leading to px of these frames; identity [1,N_IDENTITY+]: α first.
+        Most mouths need only `LOW` rows of the crop; which, each frame says for itself, whatever it is made with.
         """
-        if not waits(frames) and float(inside[:, 0].max()) <= 0:
-            return frames
-        maps, base, cover = self.maps(inside, laid(frames, place))
-        made = self(maps.contiguous(memory_format=torch.channels_last), base, self.style(inside, identity))
-        distance = inside[:, :1]
-        cover = torch.minimum(cover, ((16 * distance + SHOWN_RIM) / 2).clamp(0, 1))
-        cover = cover * ((16 * distance.amax((2, 3), keepdim=True) - 0.3) / 0.8).clamp(0, 1)
-        crop = torch.cat([made.clamp(0, 1), cover], 1)
-        side = frames.shape[-1]
-        rows = columns = slice(0, side)
-        if not waits(frames):
-            corners = fixed([[0, 0], [CROP_WIDTH, 0], [0, CROP_HEIGHT], [CROP_WIDTH, CROP_HEIGHT]], place)
-            corners = corners @ place[:, :, :2].transpose(1, 2) + place[:, None, :, 2]
-            rows, columns = boxed(corners, 0, side)
+        style, side = self.style(inside, identity), frames.shape[-1]
+        if waits(frames):
+            return self._painted(frames, inside, place, style, slice(0, side), slice(0, side))
+        reach = (REACH * inside[:, 0] > -RIM).any(2)
+        seen = REACH * inside[:, 0].amax((1, 2)) > SLIT
+        tall = reach[:, : LOW.start].any(1) | reach[:, LOW.stop :].any(1)
+        kinds = (seen.int() * (1 + tall.int())).tolist()
+        for kind, lines in ((1, LOW), (2, slice(0, CROP_HEIGHT))):
+            chosen = [i for i, k in enumerate(kinds) if k == kind]
+            if not chosen:
+                continue
+            every = len(chosen) == len(kinds)  # copies of frames are dear
+            part, maps, corner, sets = (t if every else t[chosen] for t in (frames, inside[:, :, lines], place, style))
+            corner = corner + lines.start * F.pad(corner[:, :, 1:2], (2, 0))
+            corners = fixed([[x, y] for x in (0, CROP_WIDTH) for y in (0, lines.stop - lines.start)], place)
+            corners = corners @ corner[:, :, :2].transpose(1, 2) + corner[:, None, :, 2]
+            part = self._painted(part, maps, corner, sets, *boxed(corners, 0, side))
+            if not every:
+                frames[chosen] = part
+        return frames
+
+    def _painted(
+        self, frames: Tensor, inside: Tensor, place: Tensor, style: Tensor, rows: slice, columns: slice
+    ) -> Tensor:
+        """`paint` for some lines of the crop, inside [B,14,height,w]; place: where they begin. rows and columns of the
+        frames hold them."""
+        made, cover = self.painting(inside, laid(frames, place, inside.shape[2]), style)
+        distance = REACH * inside[:, :1]
+        cover = torch.minimum(cover, ((distance + SHOWN_RIM) / SOFT).clamp(0, 1))
+        cover = cover * ((distance.amax((2, 3), keepdim=True) - SLIT) / (WIDE - SLIT)).clamp(0, 1)
+        crop, side = _smoothed(torch.cat([made.clamp(0, 1), cover], 1)), frames.shape[-1]
         crop = pasted(crop, place, pixel_grid(side, side, place.device)[rows, columns])
         frames[..., rows, columns] = torch.lerp(frames[..., rows, columns], crop[:, :3], crop[:, 3:])
         return frames
+
+
+def depth(inside: Tensor) -> Tensor:
+    """How far the drawn mouth counts [B,1,h,w] behind and below the teeth, of which few photos tell. inside: as of
+    `Geometry`."""
+    teeth = F.avg_pool2d(inside[:, 4:6].sum(1, keepdim=True), 9, 1, 4, count_include_pad=False)
+    start, end = DEEP
+    far = ((REACH * inside[:, :1] - start) / (end - start)).clamp(0, 1)
+    return DRAWN * far * (1 - teeth).clamp(0, 1) * (1 - inside[:, -1:])
 
 
 class StyleReader(nn.Module):
@@ -139,7 +186,7 @@ class StyleReader(nn.Module):
 
     def __init__(self, style: int):
         super().__init__()
-        widths = (4, 16, 24, 32, 48)
+        widths = (4, 24, 48, 64, 96)
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
         self.last = nn.Linear(widths[-1], 2 * style)
         nn.init.normal_(self.last.weight, std=0.02)
@@ -153,3 +200,10 @@ class StyleReader(nn.Module):
         weight = F.adaptive_avg_pool2d(mask, x.shape[2:]) + 1e-3
         x = (x * weight).sum((2, 3)) / weight.sum((2, 3))
         return self.last(x).chunk(2, 1)
+
+
+def _smoothed(crop: Tensor) -> Tensor:
+    """The crop [B,C,h,w] without what a frame of half its resolution could not hold, and would flicker with."""
+    line = fixed([0.25, 0.5, 0.25], crop)
+    kernel = (line[:, None] * line).expand(crop.shape[1], 1, 3, 3)
+    return F.conv2d(F.pad(crop, (1, 1, 1, 1), mode="replicate"), kernel, groups=crop.shape[1])

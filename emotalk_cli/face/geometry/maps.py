@@ -25,7 +25,7 @@ class Geometry:
     lids: [B,4,512,512], eyeballs, bare lids and the lips' own colour over their seam: colour, and how much of the frame
     they cover.
 
-    These lie on the mouth's own crop: inside [B,14,112,128], its maps (see `mouth.Mouth.inside`); place [B,2,3],
+    These lie on the mouth's own crop: inside [B,14,160,192], its maps (see `mouth.Mouth.inside`); place [B,2,3],
     affine from its px to those of the others. regions [B,3,2,2],
     px: (left, top) and (right, bottom) of the left eye, the right eye and the outer lips as driven. rims [B,2,16,2] px:
     outlines of the left and the right eye as driven; opened [B,2]: how far each is open, of how far the portrait's is.

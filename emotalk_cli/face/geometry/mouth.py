@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 from ...numeric import fixed, inverse, places
 from ..fit import CROP_SIZE
-from ..model import rotation_matrix
-from ..raster import boxed, extent_of, interpolate, pixel_grid, polygon_distance, rasterize, sharp_sample, waits
-from ..topology import INNER_LIPS, N_SKIN, OUTER_LIPS
+from ..model import FaceModel, rotation_matrix
+from ..raster import boxed, extent_of, interpolate, pixel_grid, polygon_distance, rasterize, waits
+from ..topology import INNER_LIPS, N_SKIN, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
+from .crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, pasted
 from .head import Head
 from .teeth import Layout, fit_layout, groups, parts
 
@@ -24,10 +25,10 @@ TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
 OWN_TEETH = 0.3  # cm between the portrait's lips from which on its own teeth are taken to be seen
 OWN_BRIGHT = 0.62  # of the skin's brightness: what is darker between the lips is no row of teeth
 OWN_MARGIN = 1.0  # px inside the portrait's inner lips, where its own teeth begin
-CROP_HEIGHT, CROP_WIDTH = 112, 128  # px of the mouth's crop
-CROP_UNIT = 0.05625  # cm a px of it
-CROP_MIDDLE = (64.0, 41.0)  # where in it the lips' middle at rest lies
 SAMPLES = 2  # per pixel of the crop and direction, for smooth edges of teeth
+PARTED = (0.025, 0.05)  # outer eye distances between the portrait's lips: closed, and open so that its teeth's height
+# is known
+NEAR = 12  # px outside the lips to which it is drawn
 SHADOW, SHADOW_REACH = 0.55, 0.35  # most of the light that the lips take, and cm over which they do
 MOUTH_MAPS = {
     "distance": 1,
@@ -42,8 +43,9 @@ MOUTH_MAPS = {
 class Mouth:
     """like: the same person's mouth in another picture, whose teeth are taken.
 
-    own_teeth: whether the portrait itself shows its upper teeth. shown [1,4,h,w]: the portrait's own mouth on the
-    crop, and how far it shows teeth there (nothing without `own_teeth`)."""
+    own_teeth: whether the portrait itself shows its upper teeth; closed: how far its lips are, 0..1. shown [1,4,h,w]:
+    the portrait's own mouth on the crop, and how far it shows teeth there (nothing without `own_teeth`).
+    """
 
     def __init__(self, head: Head, contacts: Contacts, like: Mouth | None = None):
         self.head, self.contacts = head, contacts
@@ -64,6 +66,7 @@ class Mouth:
         self.look = torch.cat([model.mouth_color, parts(model)], 1)
         if like is not None:
             self.own_teeth, self.shown, self.layout, self.light = like.own_teeth, like.shown, like.layout, like.light
+            self.closed = like.closed
             return
         pose = torch.zeros(1, 6, device=device)
         place, contour = self.place(pose), head.points[None, INNER_LIPS, :2]
@@ -75,12 +78,14 @@ class Mouth:
         margin = OWN_MARGIN / self._unit(pose)
         mask = ((distance - margin) / 1.5).clamp(0, 1)[:, None] * self.own_teeth
         self.shown = torch.cat([picture, mask], 1)
-        self.layout = Layout.plain(device)
+        eyes = float((head.points[OUTER_EYE_CORNERS[0]] - head.points[OUTER_EYE_CORNERS[1]])[:2].norm())
+        gap, (least, most) = float(contacts.source_gap.max()) / eyes, PARTED
+        self.closed = 1 - min(max((gap - least) / (most - least), 0.0), 1.0)
+        self.layout = Layout.resting(self.closed, device)
         if self.own_teeth:  # the drawn teeth beside them are to be theirs
             vertices = self.vertices(head.source_beta, pose, place)
             shade = self.shadow(distance) * self.light[:, None, None]
             self.layout = fit_layout(vertices, model.mouth_triangles, self.group, self.look, picture, distance, shade)
-            self.light = self.light * self.layout.gain
 
     def _light(self) -> tuple[Tensor, Tensor]:
         """Light [3] that falls on drawn teeth, and the skin's brightness."""
@@ -113,29 +118,33 @@ class Mouth:
         contour = (contour - place[:, None, :, 2]) @ inverse(place[:, :, :2]).transpose(1, 2)
         return polygon_distance(contour, pixel_grid(CROP_HEIGHT, CROP_WIDTH, contour.device))
 
+    def affine(self, pose: Tensor, place: Tensor) -> Tensor:
+        """Affine [B,3,4] from the face model's cm to px of the crop, depth too."""
+        axes = torch.cat([pose.new_zeros(1, 3), torch.eye(3, device=pose.device)])
+        laid_out = (axes - self.centre) * self.scale + self.centre + self.offset
+        points = self.head.rigid(self.head.pose.project(laid_out[None]), pose)
+        flat = (points[..., :2] - place[:, None, :, 2]) @ inverse(place[:, :, :2]).transpose(1, 2)
+        points = torch.cat([flat, points[..., 2:] / self._unit(pose)[:, None, None]], 2).transpose(1, 2)
+        return torch.cat([points[..., 1:] - points[..., :1], points[..., :1]], 2)
+
     def vertices(self, beta: Tensor, pose: Tensor, place: Tensor) -> Tensor:
         """The mouth's vertices [B,M,3], px of its crop."""
-        head = self.head
-        jaw = head.model.mouth_vertices(beta)
-        jaw = (jaw - self.centre) * self.scale + self.centre + self.offset
-        jaw = head.rigid(head.pose.project(jaw), pose)
-        flat = (jaw[..., :2] - place[:, None, :, 2]) @ inverse(place[:, :, :2]).transpose(1, 2)
-        return torch.cat([flat, jaw[..., 2:] / self._unit(pose)[:, None, None]], 2)
+        affine = self.affine(pose, place)
+        return self.head.model.mouth_vertices(beta) @ affine[..., :3].transpose(1, 2) + affine[:, None, :, 3]
 
-    def seen(self, beta: Tensor, pose: Tensor, place: Tensor, layout: Layout) -> Tensor:
-        """The drawn mouth [B,9,h,w] as a layout has it: colour without light, `teeth.parts`, normals."""
-        head, model = self.head, self.head.model
-        vertices = layout.moved(self.vertices(beta, pose, place), self.group)
-        height, width = (SAMPLES * n for n in (CROP_HEIGHT, CROP_WIDTH))
-        face, weights = rasterize(vertices * SAMPLES, model.mouth_triangles, height, width)
+    def turn(self, pose: Tensor) -> Tensor:
+        """Rotation [B,3,3] of normals, from the face model's frame to the camera's."""
         flip = fixed([1.0, -1.0, -1.0], pose)
-        turn = (rotation_matrix(pose[:, :3]) * flip[:, None] * flip) @ head.pose.rotation
-        normals = torch.einsum("bij,vj->bvi", turn, self.normals)[..., :2]
-        look = torch.cat([self.look.expand(len(beta), -1, -1), normals], 2)
-        seen = interpolate(face, weights, model.mouth_triangles, look)
-        cavity = fixed(CAVITY, seen)[:, None, None]
-        seen[:, :3] = torch.where((face < 0)[:, None], cavity, seen[:, :3])
-        return F.avg_pool2d(seen, SAMPLES)
+        return (rotation_matrix(pose[:, :3]) * flip[:, None] * flip) @ self.head.pose.rotation
+
+    def seen(self, beta: Tensor, pose: Tensor, place: Tensor, distance: Tensor) -> Tensor:
+        """The drawn mouth [B,9,h,w] as `rendered` makes it, near what is inside the driven lips."""
+        vertices = self.layout.moved(self.vertices(beta, pose, place), self.group)
+        area = slice(0, CROP_HEIGHT), slice(0, CROP_WIDTH)
+        if not waits(distance):
+            near = (distance > -NEAR).any(0)
+            area = tuple(_extent(near.any(axis), size) for axis, size in ((1, CROP_HEIGHT), (0, CROP_WIDTH)))
+        return rendered(self.head.model, vertices, self.turn(pose), self.look, self.normals, area)
 
     @staticmethod
     def shadow(distance: Tensor) -> Tensor:
@@ -145,14 +154,15 @@ class Mouth:
     def inside(self, beta: Tensor, pose: Tensor, points: Tensor, place: Tensor) -> Tensor:
         """`MOUTH_MAPS` [B,14,h,w] on the crop, for driven landmarks points [B,478,3] px.
 
-        distance: px inside the driven lips / 16, -1..1; drawn: 0..1; parts: upper and lower teeth, gums, tongue, 0..1;
+        distance: px inside the driven lips / REACH, -1..1; drawn: 0..1; parts: upper, lower teeth, gums, tongue, 0..1;
         normals: x right, y up, -1..1; own: what the portrait shows there, which is fixed to the skull, and how far.
         """
         distance = self.distance(points[:, places(INNER_LIPS, points), :2], place)
-        seen = self.seen(beta, pose, place, self.layout)
-        drawn = (seen[:, :3] * self.shadow(distance) * self.light[:, None, None]).clamp(0, 1)
+        seen = self.seen(beta, pose, place, distance)
+        light = self.light * self.layout.gain
+        drawn = (seen[:, :3] * self.shadow(distance) * light[:, None, None]).clamp(0, 1)
         own = self.shown.expand(len(beta), -1, -1, -1)
-        return torch.cat([(distance / 16).clamp(-1, 1)[:, None], drawn, seen[:, 3:], own], 1)
+        return torch.cat([(distance / REACH).clamp(-1, 1)[:, None], drawn, seen[:, 3:], own], 1)
 
     def drawn(self, beta: Tensor, pose: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Soft mask of the driven inner lips, what is seen between them, where that is the portrait's own; then
@@ -180,17 +190,29 @@ class Mouth:
         return mouth, interior, own, inside, place
 
 
-def laid(image: Tensor, place: Tensor) -> Tensor:
-    """A picture [B or 1,C,H,W] as the mouth's crop shows it, 0..1: [B,C,h,w]. place [B,2,3]: crop px to its."""
-    grid = pixel_grid(CROP_HEIGHT, CROP_WIDTH, image.device)
-    at = torch.einsum("bij,hwj->bhwi", place[:, :, :2], grid) + place[:, None, None, :, 2]
-    at = at * fixed([2 / image.shape[3], 2 / image.shape[2]], at) - 1
-    return sharp_sample(image.expand(len(place), -1, -1, -1), at).clamp(0, 1)
+def rendered(
+    model: FaceModel, vertices: Tensor, turn: Tensor, look: Tensor, normals: Tensor, area: tuple[slice, slice]
+) -> Tensor:
+    """Teeth, gums and tongue on the crop [B,9,h,w]: colour without light, `teeth.parts`, normals (x, y).
+
+    vertices [B,M,3] px of the crop; turn [B,3,3] of normals [M,3]; look [M,7]: colour and parts; area: rows and columns
+    that are drawn, the others are dark.
+    """
+    rows, columns = area
+    height, width = (SAMPLES * (s.stop - s.start) for s in area)
+    x, y, z = vertices.unbind(2)
+    within = torch.stack([x - columns.start, y - rows.start, z], 2)
+    face, weights = rasterize(within * SAMPLES, model.mouth_triangles, height, width)
+    turned = torch.einsum("bij,vj->bvi", turn, normals)[..., :2]
+    values = torch.cat([look.expand(len(vertices), -1, -1), turned], 2)
+    found = interpolate(face, weights, model.mouth_triangles, values)
+    cavity = fixed(CAVITY, found)[:, None, None]
+    found[:, :3] = torch.where((face < 0)[:, None], cavity, found[:, :3])
+    seen = F.pad(cavity, (0, 0, 0, 0, 0, 6)).repeat(len(vertices), 1, CROP_HEIGHT, CROP_WIDTH)
+    seen[..., rows, columns] = F.avg_pool2d(found, SAMPLES)
+    return seen
 
 
-def pasted(crop: Tensor, place: Tensor, grid: Tensor) -> Tensor:
-    """The mouth's crop [B,C,h,w] at px grid [H,W,2] of the picture that place [B,2,3] leads to; 0 beyond the crop."""
-    back = inverse(place[:, :, :2])
-    at = torch.einsum("bij,bhwj->bhwi", back, grid - place[:, None, None, :, 2])
-    at = at * fixed([2 / crop.shape[3], 2 / crop.shape[2]], at) - 1
-    return F.grid_sample(crop, at, align_corners=False)
+def _extent(line: Tensor, size: int) -> slice:
+    hit = line.nonzero()[:, 0]
+    return slice(int(hit[0]), int(hit[-1]) + 1) if len(hit) else slice(0, size)

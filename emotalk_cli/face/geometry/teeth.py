@@ -11,18 +11,20 @@ from torch.nn import functional as F
 from ...numeric import fixed
 from ..model import FaceModel
 from ..raster import interpolate, pixel_grid, rasterize
+from .crop import CROP_MIDDLE
 
 GROUPS = 3  # that move as a whole: upper teeth and gums, lower ones, tongue
 TONGUE_RADIUS, TONGUE_TOP = 3.0, -4.6  # cm: of the lower soft parts, what is nearer to the mouth's axis and higher
 AXIS = 5.5  # cm forward, of that axis
 WHITE = (0.7, 0.15)  # of a vertex' colour, blue against red above the dark: from which on, and over how much, a tooth
-MIDDLE = (64.0, 40.0)  # px of the crop about which groups are scaled
-MARGIN = 24  # px around the crop from which a group may come in
-LIMITS = (5.0, (10.0, 15.0, 16.0), 0.2)  # most shift across, down (of each group), and change of scale
+MARGIN = 36  # px around the crop from which a group may come in
+COARSE = 3  # px of the crop in one of the search
+LIMITS = (7.5, (15.0, 22.5, 24.0), 0.2)  # most shift across, down (of each group), px, and change of scale
 LOOKS = ((0.75, 0.73, 0.7), (0.66, 0.63, 0.6), (0.45, 0.25, 0.25), (0.45, 0.23, 0.23), (0.1, 0.05, 0.05))
 TRUST = 0.08  # in these colours of upper and lower teeth, gums, tongue and the dark, against the photo's
 WHITE_DRAWN = 0.73  # brightness of drawn teeth in a light of 1
-FAR = (0.005, 0.2)  # cost of a px of shift, and of a scale of 2
+LOWERED = (5.0, 6.0, 6.0)  # px by which groups of a portrait with closed lips lie lower: smiles bare more of the teeth
+FAR = (0.0033, 0.2)  # cost of a px of shift, and of a scale of 2
 
 
 @dataclasses.dataclass
@@ -38,9 +40,16 @@ class Layout:
         """As the face model has them."""
         return cls(torch.zeros(GROUPS, 2, device=device), torch.ones(GROUPS, device=device))
 
+    @classmethod
+    def resting(cls, closed: float, device: torch.device | str = "cpu") -> Layout:
+        """Below a portrait's lips that are closed (1) or open (0): where speech and smiles of other pictures have
+        them."""
+        shift = torch.tensor([[0.0, closed * down] for down in LOWERED], device=device)
+        return cls(shift, torch.ones(GROUPS, device=device))
+
     def moved(self, vertices: Tensor, group: Tensor) -> Tensor:
         """Vertices [B,M,3] px of the crop, of groups [M], laid out."""
-        middle = fixed(MIDDLE, vertices)
+        middle = fixed(CROP_MIDDLE, vertices)
         flat = (vertices[..., :2] - middle) * self.scale[group, None] + middle + self.shift[group]
         return torch.cat([flat, vertices[..., 2:]], 2)
 
@@ -61,16 +70,16 @@ def groups(model: FaceModel) -> Tensor:
 
 
 class _Search:
-    """Candidates of a layout against one photo. All at half the crop's resolution."""
+    """Candidates of a layout against one photo. All at a third of the crop's resolution."""
 
     def __init__(self, layers: Tensor, photo: Tensor, inside: Tensor, shade: Tensor, light: Tensor):
         """layers [GROUPS,8,·,·]: colour, parts and cover of each group on the crop with its margin; photo [3,h,w];
         inside [h,w]: 1 between the lips; shade [3,h,w]: light on drawn teeth with the shadow of the lips; light [3]."""
         self.layers, self.light = layers, light
-        self.inside = F.avg_pool2d(inside[None, None], 2)[0, 0] > 0.5
+        self.inside = F.avg_pool2d(inside[None, None], COARSE)[0, 0] > 0.5
         self.known = self.inside.float()[None, None]
-        photo, self.shade = F.avg_pool2d(photo, 2), F.avg_pool2d(shade, 2)
-        edge = F.avg_pool2d(inside[None, None], 2)
+        photo, self.shade = F.avg_pool2d(photo, COARSE), F.avg_pool2d(shade, COARSE)
+        edge = F.avg_pool2d(inside[None, None], COARSE)
         soft = _smooth(photo[None] * edge, 3) / _smooth(edge, 3).clamp_min(1e-3)
         self.colour = soft[0][:, self.inside].T  # [P,3]
         self.variance = (self.colour - self.colour.mean(0)).square().mean(0).sum().clamp_min(1e-3)
@@ -85,7 +94,7 @@ class _Search:
     def drawn(self, shift: Tensor, scale: Tensor) -> Tensor:
         """Candidates shift [N,GROUPS,2], scale [N,GROUPS] -> colour and parts [N,7,h,w]."""
         height, width = self.inside.shape
-        grid, middle = pixel_grid(height, width, shift.device) * 2, shift.new_tensor(MIDDLE)
+        grid, middle = pixel_grid(height, width, shift.device) * COARSE, shift.new_tensor(CROP_MIDDLE)
         at = (grid - middle - shift[:, :, None, None]) / scale[..., None, None, None] + middle + MARGIN
         at = at * shift.new_tensor([2 / self.layers.shape[3], 2 / self.layers.shape[2]]) - 1
         found = shift.new_zeros(len(shift), 7, height, width)
@@ -143,7 +152,7 @@ def fit_layout(
     distance [1,h,w] px inside the lips; shade [1,3,h,w]: light on teeth there. A mouth too small to tell stays.
     """
     inside = (distance[0] > 1).float()
-    if float(inside.sum()) < 4 * 30:
+    if float(inside.sum()) < COARSE**2 * 30:
         return Layout.plain(vertices.device)
     height, width = (n + 2 * MARGIN for n in distance.shape[1:])
     look = torch.cat([look, torch.ones_like(look[:, :1])], 1)
@@ -161,15 +170,15 @@ def fit_layout(
         return torch.linspace(-most, most, count, device=vertices.device)
 
     for size in (1.0, 0.4):
-        layout = search.better(layout, {0: 1}, steps(14 * size, 29))
-        layout = search.better(layout, {1: 1, 2: 1}, steps(17 * size, 29))
-        layout = search.better(layout, {2: 1}, steps(14 * size, 29))
+        layout = search.better(layout, {0: 1}, steps(21 * size, 29))
+        layout = search.better(layout, {1: 1, 2: 1}, steps(25 * size, 29))
+        layout = search.better(layout, {2: 1}, steps(21 * size, 29))
         layout = search.better(layout, {0: 2, 1: 2, 2: 2}, steps(0.15 * size, 15))
-        layout = search.better(layout, {0: 0, 1: 0, 2: 0}, steps(6 * size, 13))
+        layout = search.better(layout, {0: 0, 1: 0, 2: 0}, steps(9 * size, 13))
     for size in (1.0, 0.35):
-        layout = search.better(layout, {0: 0}, steps(7 * size, 29), lines=True)
+        layout = search.better(layout, {0: 0}, steps(10 * size, 29), lines=True)
         layout = search.better(layout, {0: 2}, steps(0.08 * size, 17), lines=True)
-        layout = search.better(layout, {0: 1}, steps(3 * size, 13), lines=True)
-        layout = search.better(layout, {1: 0}, steps(7 * size, 29), lines=True)
-        layout = search.better(layout, {1: 1}, steps(3 * size, 13), lines=True)
+        layout = search.better(layout, {0: 1}, steps(4.5 * size, 13), lines=True)
+        layout = search.better(layout, {1: 0}, steps(10 * size, 29), lines=True)
+        layout = search.better(layout, {1: 1}, steps(4.5 * size, 13), lines=True)
     return layout

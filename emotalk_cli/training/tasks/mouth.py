@@ -1,17 +1,24 @@
 """Train HEF's mouth painter by completion: `emotalk train mouth`.
 
 What lies between the lips of every open-mouthed photo is hidden and painted again from the lips' contour, what is
-around, and the drawn mouth, which was first laid onto the photo's (`data.interiors`), so that lines fall on lines. At
-times a part of the photo's own mouth is shown, as a portrait's is that smiled. Losses: L1 of pixels and of broad
-patches, features of the shipped tracker's first layers that may lie a little elsewhere, a patch critic and its
-features. Styles are read from the photo; for a third of the samples they are drawn from the prior, which then has to
-look like teeth.
+around, and the drawn mouth. That is mostly laid onto the photo's first (`data.interiors`), so that lines fall on lines;
+else it is as the geometry has it, and errors of single pixels count less. What is around is, where there is one, the
+frame that the generator makes of another picture of the person, or the photo with its lips a little displaced. At times
+a part of the photo's own mouth is shown, as a portrait's is that smiled, and at first some of the photos are renderings
+in other sizes and shades of teeth. Losses: L1 of pixels and of broad patches, features of the shipped tracker's first
+layers that may lie a little elsewhere, the strength of detail, patch critics at three scales and their features, and
+that a mouth which opens a little further keeps its teeth. Styles are read from the photo; for a third of the samples
+they are drawn from the prior, which then has to look like teeth.
+
+A batch is a list of photos and numbers drawn for them; photos lie on the device and are disturbed there.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +28,9 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ...errors import InputError
-from ...face.geometry.mouth import CROP_HEIGHT, CROP_WIDTH, MOUTH_MAPS, Mouth
-from ...face.geometry.palette import LUMA
+from ...face.geometry.crop import CROP_HEIGHT, CROP_MIDDLE, CROP_WIDTH, REACH
+from ...face.geometry.mouth import MOUTH_MAPS, Mouth
+from ...face.geometry.palette import brightness
 from ...face.tracker import FaceTracker
 from ...models import checkpoints
 from ...models.mouth import MouthPainter
@@ -30,13 +38,22 @@ from .. import config as configs
 from ..config import Config
 from ..data import interiors
 
-FITTED, GUESSED, SHOWN = 0.85, 0.3, 0.4  # shares of samples: laid onto the photo; style from the prior; own teeth shown
-GUESS_COUNTS = 0.35  # of the losses against the photo, for those
-LOW = 64  # rows that hold most mouths: such batches are worked on without the rest of the crop
-DARK_COUNTS = 0.6, 0.2  # an error counts 0.6 / (0.2 + brightness): fog in a mouth's dark is as plain as a spot on teeth
+# shares of samples: drawn mouth laid onto the photo; style from the prior; own teeth shown; made frame around it, where
+# there is one; in black and white; out of focus
+FITTED, GUESSED, SHOWN, FRAMED, GREY, SOFTENED = 0.65, 0.3, 0.35, 0.6, 0.12, 0.4
+GUESS_COUNTS = 0.35  # of the losses against the photo, for styles from the prior
+LOOSE_COUNTS = 0.4  # of pixels and features, where the drawn mouth was not laid onto the photo
+LOW = 96  # rows that hold most mouths: such batches are worked on without the rest of the crop
 TALL = 0.15  # share of batches of mouths that need all of it
+DARK_COUNTS = 0.6, 0.2  # an error counts 0.6 / (0.2 + brightness): fog in a mouth's dark is as plain as a spot on teeth
 FEATURE_SHIFT = 1  # cells of the features by which they may lie elsewhere
 STYLE_RATE = 5.0  # of StyleGAN2's weights, which are of size 1, times the rate of the others
+STEADY = 4  # one in so many samples is painted twice, the second time in a mouth a little more or less open
+CRITIC_SCALES, FINE = 3, 4  # each half of the one before; px of blocks whose detail's strength is compared
+PENALTY_EVERY = 8  # steps between penalties of the critics' gradients
+KINDS = {"driven.grid": 0.3, "driven": 2.5}  # how often photos are seen whose names begin so, others: 1
+KEPT_BACK = 16  # one photo in so many is for validation
+SHEET = 8  # of them on the picture of samples
 DATA = (
     "open mouths of SFHQ and SFHQ-T2I (MIT), US Congress portraits (public domain), London Set (CC BY 4.0), "
     "GRID s1 (CC BY 4.0)"
@@ -46,35 +63,59 @@ DATA = (
 @dataclasses.dataclass
 class Options:
     """samples: a folder of prepared mouths, empty to prepare them in the run's own. start: "" or a folder of weights to
-    go on from. The others are weights of the losses."""
+    go on from. critic: channels of the critics' first layer. warm: steps over which critics come in. The others are
+    weights of the losses."""
 
     samples: str = ""
     start: str = ""
+    critic: int = 48
+    warm: int = 400
     pixels: float = 1.0
     broad: float = 2.0
     features: float = 2.0
-    critic_features: float = 2.0
+    detail: float = 6.0
+    critic_features: float = 4.0
     adversarial: float = 0.3
+    penalty: float = 0.5
+    steady: float = 2.0
+    rendered: float = 0.1
     style: float = 0.004
-    warm: int = 400
 
 
 class Critic(nn.Module):
-    """Patch critic of a mouth crop and its painted part."""
+    """Patch critic of a crop and its painted part. width: channels of its first layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 24) -> None:
         super().__init__()
-        layers = nn.Conv2d(4, 32, 4, 2, 1), nn.Conv2d(32, 48, 4, 2, 1), nn.Conv2d(48, 64, 3, padding=1)
-        self.layers = nn.ModuleList(spectral_norm(layer) for layer in layers)
-        self.last = spectral_norm(nn.Conv2d(64, 1, 3, padding=1))
+        sizes = (4, width, 4, 2), (width, 2 * width, 4, 2), (2 * width, 3 * width, 3, 1)
+        self.layers = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, k, s, 1)) for a, b, k, s in sizes)
+        self.last = spectral_norm(nn.Conv2d(3 * width, 1, 3, padding=1))
 
     def forward(self, image: Tensor, mask: Tensor) -> tuple[list[Tensor], Tensor]:
         """[B,3,h,w] 0..1, [B,1,h,w] -> features of each layer, scores [B,1,h/4,w/4]."""
-        x, found = torch.cat([image * 2 - 1, mask], 1), []
+        x, found = torch.cat([image * 2 - 1, mask], 1).contiguous(memory_format=torch.channels_last), []
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)
             found.append(x)
         return found, self.last(x)
+
+
+class Critics(nn.Module):
+    """Critics of a mouth at several scales, each half of the one before."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(Critic(width) for _ in range(CRITIC_SCALES))
+
+    def forward(self, image: Tensor, mask: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """[B,3,h,w] 0..1, [B,1,h,w] -> features of all layers, scores [B,1,·,·] of each scale."""
+        features, scores = [], []
+        for critic in self.scales:
+            found, score = critic(image, mask)
+            features += found
+            scores.append(score)
+            image, mask = F.avg_pool2d(image, 2), F.avg_pool2d(mask, 2)
+        return features, scores
 
 
 class ShiftedFeatures(nn.Module):
@@ -116,25 +157,80 @@ def masked(error: Tensor, mask: Tensor) -> Tensor:
     return (error.mean(1, keepdim=True) * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp_min(1e-3)
 
 
-def recoloured(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """Pictures [N,3,h,w] 0..1 in another light and white balance, at times in black and white or sepia."""
-    balance = np.exp(rng.normal(0, 0.06, 3) + rng.normal(0, 0.1))
-    images = images.clamp(1e-3, 1) ** float(np.exp(rng.normal(0, 0.2)))
-    images = (images * images.new_tensor(balance)[:, None, None]).clamp(0, 1)
-    if rng.random() < 0.12:
-        tint = 1 + rng.normal(0, 0.05, 3) * (rng.random() < 0.5)
-        grey = (images * images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
-        images = (grey * images.new_tensor(tint)[:, None, None]).clamp(0, 1)
-    return images
+def strength(images: Tensor) -> list[Tensor]:
+    """How much fine and middling detail is about: images [B,3,h,w] -> [B,1,·,·] twice."""
+    grey, found = brightness(images), []
+    for _ in range(2):
+        soft = F.avg_pool2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        found.append(F.avg_pool2d((grey - soft).abs(), FINE))
+        grey = F.avg_pool2d(soft, 2)
+    return found
 
 
-def own_part(distance: Tensor, rng: np.random.Generator) -> Tensor:
-    """Where a mouth [1,h,w] px of distance shows its owner's teeth, had the portrait been less open: soft, 0..1."""
-    down, side = int(rng.integers(0, 14)), int(rng.integers(0, 8))
-    far = F.pad(distance, (side, side, 0, down), value=-31.0)
-    height, width = distance.shape[1:]
-    shifted = [far[:, down : down + height, x : x + width] for x in (0, side, 2 * side)]
-    return (torch.stack([*shifted, distance - float(rng.uniform(1, 4))]).amin(0) / 1.5).clamp(0, 1)
+@dataclasses.dataclass
+class Chance:
+    """Numbers of a batch's samples, handed out in order: uniform [B,·] in 0..1 and normal [B,·]."""
+
+    uniform: Tensor
+    normal: Tensor
+    at: list[int] = dataclasses.field(default_factory=lambda: [0, 0])
+
+    COLUMNS = 24, 32
+
+    def between(self, low: float, high: float) -> Tensor:
+        """[B] in a range."""
+        self.at[0] += 1
+        return low + (high - low) * self.uniform[:, self.at[0] - 1]
+
+    def happens(self, share: float) -> Tensor:
+        """[B] 0 or 1."""
+        return (self.between(0, 1) < share).float()
+
+    def about(self, spread: float, count: int = 1) -> Tensor:
+        """[B,count], for a count of 1 [B], about 0."""
+        self.at[1] += count
+        drawn = spread * self.normal[:, self.at[1] - count : self.at[1]]
+        return drawn[:, 0] if count == 1 else drawn
+
+
+def wide(values: Tensor) -> Tensor:
+    """[B] or [B,C] -> [B,1 or C,1,1]."""
+    return values.reshape(len(values), -1, 1, 1)
+
+
+def blurred(images: Tensor, spread: Tensor) -> Tensor:
+    """Images [B,C,h,w] blurred by Gaussians of spread [B] px, 0 for not at all."""
+    reach = 8
+    line = torch.arange(-reach, reach + 1, device=images.device)
+    kernel = torch.exp(-0.5 * (line / spread[:, None].clamp_min(0.05)).square())
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(images.shape[1], 0)
+    flat = F.pad(images, (reach,) * 4, mode="replicate").flatten(0, 1)[None]
+    flat = F.conv2d(flat, kernel[:, None, None], groups=len(kernel))
+    return F.conv2d(flat, kernel[:, None, :, None], groups=len(kernel))[0].reshape(images.shape)
+
+
+def recoloured(images: Tensor, chance: Chance) -> Tensor:
+    """Pictures [B,N,3,h,w] 0..1 in another light and white balance, at times in black and white or sepia."""
+    gamma = chance.about(0.2).exp()
+    balance = (chance.about(0.06, 3) + chance.about(0.1)[:, None]).exp()
+    images = images.clamp(1e-3, 1) ** wide(gamma)[:, None] * wide(balance)[:, None]
+    grey = wide(chance.happens(GREY))[:, None]
+    tint = 1 + chance.about(0.05, 3) * chance.happens(0.5)[:, None]
+    return torch.lerp(images, brightness(images) * wide(tint)[:, None], grey).clamp(0, 1)
+
+
+def own_part(distance: Tensor, down: Tensor, side: Tensor, margin: Tensor) -> Tensor:
+    """Where mouths [B,1,h,w] px of distance show their owners' teeth, had the portraits been less open by `down` [B] px
+    and narrower by `side`, and `margin` px within: soft, 0..1."""
+    low = distance.new_tensor([2 / distance.shape[3], 2 / distance.shape[2]])
+    unit = torch.eye(2, 3, device=distance.device).expand(len(distance), -1, -1)
+    part = distance - wide(margin)
+    for x, y in ((-side, down), (torch.zeros_like(side), down), (side, down)):
+        theta = torch.cat([unit[..., :2], (torch.stack([x, y], 1) * low)[..., None]], 2)
+        grid = F.affine_grid(theta, list(distance.shape), align_corners=False)
+        shifted = F.grid_sample(distance + interiors.LIMIT, grid, align_corners=False) - interiors.LIMIT
+        part = torch.minimum(part, shifted)
+    return (part / 2).clamp(0, 1)
 
 
 class MouthTask:
@@ -146,28 +242,36 @@ class MouthTask:
         if not samples:
             raise InputError("There are no open mouths to learn from; name the data pack with --data.")
         self.options, self.rate = configs.build(Options, config.task), config.rate
-        self.model, self.critic = MouthPainter(), Critic()
+        self.model, self.critic = MouthPainter(), Critics(self.options.critic)
         if self.options.start:
             checkpoints.load("mouth", self.options.start).fill(self.model)
         self.model.to(memory_format=torch.channels_last)
+        self.critic.to(memory_format=torch.channels_last)
         self.helpers = {"critic": self.critic}
         self.features = ShiftedFeatures(FaceTracker.load())
-        self.data = [interiors.load(path) for path in samples]
-        self.tall = np.array([self._rows(d)[1] - self._rows(d)[0] > LOW - 12 for d in self.data])
-        wide = np.array([float(d["opening"]) for d in self.data])
-        film = np.array([path.name.startswith("grid") for path in samples])
-        self.weight = (1 + 2 * ((wide - 0.12) / 0.15).clip(0, 1)) * np.where(film, 0.35, 1.0)
-
-    @staticmethod
-    def _rows(sample: dict[str, Tensor]) -> tuple[int, int]:
-        """First and last row of what is painted."""
-        rows = (sample["distance"][0] > -5).any(1).nonzero()[:, 0]
-        return (int(rows[0]), int(rows[-1])) if len(rows) else (0, 0)
+        with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2)) as pool:
+            rows = list(pool.map(interiors.Scenes().load, samples))
+        self.data = {key: torch.stack([row.pop(key) for row in rows]) for key in list(rows[0])}
+        painted = (self.data["distance"][:, 0] > -7).any(2)
+        self.bottom = torch.where(painted.any(1), CROP_HEIGHT - painted.flip(1).int().argmax(1), LOW // 2).numpy()
+        height = painted.sum(1).numpy()
+        opening, names = self.data["opening"].numpy(), [path.name for path in samples]
+        kind = np.array([next((w for k, w in KINDS.items() if name.startswith(k)), 1.0) for name in names])
+        number = np.arange(len(samples))
+        self.held = number[KEPT_BACK // 2 :: KEPT_BACK]
+        self.weight = (1 + 2 * ((opening - 0.12) / 0.15).clip(0, 1)) * kind
+        if len(samples) > KEPT_BACK:
+            self.weight[self.held] = 0
+        else:
+            self.held = number
+        self.tall = height > LOW - 14
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam with StyleGAN2's momenta."""
-        self.features.to(self.model.first.weight.device)
-        heavy = [m.weight for m in (*self.model.ups, *self.model.convs)]
+        device = self.model.first.weight.device
+        self.features.to(device)
+        self.data = {key: value.to(device) for key, value in self.data.items()}
+        heavy = [m.weight for m in (self.model.deep, *self.model.ups, *self.model.convs)]
         light = [p for p in self.model.parameters() if all(p is not h for h in heavy)]
         groups = [{"params": light}, {"params": heavy, "lr": STYLE_RATE * self.rate}]
         return {
@@ -176,122 +280,242 @@ class MouthTask:
         }
 
     def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
-        """Mouths that need the whole crop, or others without its lower part."""
-        tall = self.tall.any() and (self.tall.all() or rng.random() < TALL)
+        """Numbers of mouths that need the whole crop, or of others, without its upper or lower part; and chance."""
+        tall = self.weight[self.tall].any() and (not self.weight[~self.tall].any() or rng.random() < TALL)
         weight = self.weight * (self.tall == tall)
-        rows = []
-        for number in rng.choice(len(self.data), size, p=weight / weight.sum()):
-            row = self.sample(self.data[number], rng)
-            if not tall:
-                painted = (row["cover"][0].amax(1) > 0).nonzero()[:, 0]
-                last = int(painted[-1]) if len(painted) else 0
-                top = min(max(last - LOW + int(rng.integers(3, 12)), 0), CROP_HEIGHT - LOW)
-                row = {key: v[..., top : top + LOW, :] for key, v in row.items()}
-            rows.append(row)
-        return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
+        rows = rng.choice(len(weight), size, p=weight / weight.sum())
+        rest = rng.integers(3, 14, size)
+        top = np.zeros(size) if tall else (self.bottom[rows] + rest - LOW).clip(0, CROP_HEIGHT - LOW)
+        drawn = {
+            "uniform": rng.random((size, Chance.COLUMNS[0])),
+            "normal": rng.normal(size=(size, Chance.COLUMNS[1])),
+            "field": rng.normal(size=(size, 3, 6, 7)),  # smooth changes of shape, and of the opening
+            "lines": top[:, None] + np.arange(CROP_HEIGHT if tall else LOW) + 0.5,  # rows of the crop
+        }
+        return {"rows": torch.from_numpy(rows), **{k: torch.from_numpy(v.astype(np.float32)) for k, v in drawn.items()}}
 
-    def sample(self, stored: dict[str, Tensor], rng: np.random.Generator | None) -> dict[str, Tensor]:
-        """One mouth, disturbed by `rng`; without it as it is, the drawn mouth as the geometry has it, none of it shown.
+    @staticmethod
+    def _grid(chance: Chance, field: Tensor, lines: Tensor, mirror: Tensor, zoom: Tensor) -> Tensor:
+        """Where the crop is read for a batch's windows of lines [B,height]: [B,height,w,2] px."""
+        size, height = lines.shape
+        across = torch.arange(CROP_WIDTH, device=field.device) + 0.5
+        at = torch.stack([across.expand(size, height, -1), lines[:, :, None].expand(-1, -1, CROP_WIDTH)], -1)
+        middle = at.new_tensor(CROP_MIDDLE)
+        turn = chance.about(0.05)
+        cos, sin = turn.cos() / zoom, turn.sin() / zoom
+        side = 1 - 2 * mirror
+        linear = torch.stack([torch.stack([side * cos, -side * sin], 1), torch.stack([sin, cos], 1)], 1)
+        shift = chance.about(4.0, 2)
+        at = torch.einsum("bij,bhwj->bhwi", linear, at - middle) + middle + shift[:, None, None]
+        bend = F.interpolate(field[:, :2], (height, CROP_WIDTH), mode="bicubic", align_corners=False)
+        return at + chance.between(0, 2.0)[:, None, None, None] * bend.permute(0, 2, 3, 1)
 
-        target [3,h,w]; inside [14,h,w] as `Geometry.inside`; cover [1,h,w]: what is painted.
+    def disturbed(self, batch: dict[str, Tensor], rendered: float) -> dict[str, Tensor]:
+        """Samples as the batch's chance has them; `rendered`: share of which drawn mouths are the photo's.
+
+        target, around [B,3,h,w]: the photo and what is seen beside the mouth; inside [B,14,h,w] as `Geometry.inside`;
+        fitted, guessed [B]: 0 or 1.
         """
-        layers = torch.cat([stored["maps"], stored["distance"]])
-        zoom, mirror = 1.0, False
-        if rng is not None:
-            zoom, mirror = float(np.exp(rng.normal(0, 0.06))), rng.random() < 0.5
-            shift = tuple(float(v) for v in rng.normal(0, 0.04, 2))
-            layers = interiors.moved(layers, float(rng.normal(0, 0.05)), zoom, shift, mirror)
-        target, fitted, plain, distance = layers.split([3, 9, 9, 1])
-        chosen = fitted if rng is not None and rng.random() < FITTED else plain
-        colour, parts, normals = chosen.split([3, 4, 2])
-        normals = normals * normals.new_tensor([-1.0 if mirror else 1.0, 1.0])[:, None, None]
-        distance = distance * zoom
-        light = stored["light"]
-        if rng is not None:
-            light = light * (1 + float(rng.uniform()) * (stored["gain"] - 1)) * float(np.exp(rng.normal(0, 0.08)))
-        drawn = (colour * Mouth.shadow(distance)[0] * light[:, None, None]).clamp(0, 1)
-        own, shown = target, torch.zeros_like(distance)
-        if rng is not None:
-            if rng.random() < 0.3:
-                small = F.interpolate(
-                    target[None], scale_factor=1 / rng.integers(2, 4), mode="bilinear", antialias=True
-                )
-                target = F.interpolate(small, (CROP_HEIGHT, CROP_WIDTH), mode="bilinear")[0]
-            target, drawn = recoloured(torch.stack([target, drawn]), rng)
-            own = target
-            if rng.random() < SHOWN:
-                shown = own_part(distance, rng)
-                own = target.roll(rng.integers(-1, 2, 2).tolist(), (1, 2)) * float(np.exp(rng.normal(0, 0.04)))
-        near = (distance / 16).clamp(-1, 1)
-        inside = torch.cat([near, drawn, parts, normals, own.clamp(0, 1), shown])
-        assert len(inside) == sum(MOUTH_MAPS.values())
-        return {"target": target, "inside": inside, "cover": self.model.maps(inside[None], target[None])[2][0]}
+        chance, rows, data = Chance(batch["uniform"], batch["normal"]), batch["rows"], self.data
+        size, height = batch["lines"].shape
+        mirror, zoom = chance.happens(0.5), chance.about(0.06).exp()
+        at = self._grid(chance, batch["field"], batch["lines"], mirror, zoom)
+        limit = at.new_tensor([2 / CROP_WIDTH, 2 / CROP_HEIGHT])
 
-    def painted(self, model: MouthPainter, batch: dict[str, Tensor], style: Tensor) -> Tensor:
-        """The photo with its mouth painted by a model [B,3,h,w]."""
-        maps, base, cover = model.maps(batch["inside"], batch["target"])
-        return torch.lerp(
-            batch["target"], model(maps.contiguous(memory_format=torch.channels_last), base, style), cover
+        def read(layers: Tensor, at: Tensor) -> Tensor:
+            return F.grid_sample(layers, at * limit - 1, padding_mode="border", align_corners=False)
+
+        fitted = chance.happens(FITTED)
+        pairs = torch.stack([data["plain"][rows], data["fitted"][rows]]).float() / 255
+        chosen = torch.lerp(*pairs, fitted[:, None, None, None])
+        pictures = torch.cat([data["target"][rows].float() / 255, data["distance"][rows].float()], 1)
+        target, distance = read(pictures, at).split([3, 1], 1)
+        distance = distance * wide(zoom)
+        # teeth of a mouth that was not laid onto the photo lie elsewhere again
+        loose = chance.about(2.5, 2) * (1 - fitted)[:, None]
+        drawn = read(chosen, at + loose[:, None, None])
+        colour, parts, normals = drawn.split([3, 4, 2], 1)
+        normals = (normals * 255 - 128) / 127 * wide(torch.stack([1 - 2 * mirror, torch.ones_like(mirror)], 1))
+        gain = 1 + chance.between(0, 1) * (data["gain"][rows] - 1)
+        light = data["light"][rows] * (gain * chance.about(0.08).exp())[:, None]
+        # shades of teeth, gums and tongue
+        shades = (chance.about(0.08, 2) / 2).exp()
+        tone = 1 + parts[:, :2].sum(1, keepdim=True) * wide(shades[:, 0] - 1)
+        tone = tone + parts[:, 2:].sum(1, keepdim=True) * wide(shades[:, 1] - 1)
+        shadow = Mouth.shadow(distance[:, 0])
+        colour = (colour * tone * shadow * wide(light)).clamp(0, 1)
+        # a rendering in the photo's place, whose teeth are of another size and shade
+        other = (
+            at.new_tensor(CROP_MIDDLE)
+            + (at - at.new_tensor(CROP_MIDDLE)) * chance.between(0.9, 1.12)[:, None, None, None]
         )
+        shade = (chance.about(0.1, 3) * at.new_tensor([0.3, 0.5, 1.0]) + chance.about(0.12)[:, None]).exp()
+        picture = blurred(read(chosen[:, :3], other + loose[:, None, None]), chance.between(0.7, 1.6))
+        picture = (picture * shadow * wide(light * shade)).clamp(0, 1)
+        within = (distance + 0.5).clamp(0, 1) * wide(chance.happens(rendered))
+        target = torch.lerp(target, picture, within)
+        # the frame that the generator made, or lips that lie a little elsewhere
+        away = (torch.stack(torch.gradient(distance[:, 0], dim=(2, 1)), -1)) * torch.exp(
+            -(distance[:, 0, ..., None] / 14).square()
+        )
+        frame = read(data["frame"][rows].float() / 255, at)
+        made = chance.happens(FRAMED) * data["driven"][rows]
+        moved = (
+            torch.stack(
+                torch.meshgrid(*(torch.arange(n, device=at.device) + 0.5 for n in (height, CROP_WIDTH)), indexing="ij")[
+                    ::-1
+                ],
+                -1,
+            )
+            + away * (chance.about(3.0) * chance.happens(0.4))[:, None, None, None]
+        )
+        place = moved * moved.new_tensor([2 / CROP_WIDTH, 2 / height]) - 1
+        beside = F.grid_sample(target, place, padding_mode="border", align_corners=False)
+        around = torch.lerp(beside, frame, wide(made))
+        spread = 0.4 + 3 * chance.between(0, 1).square()
+        spread = spread * chance.happens(SOFTENED)
+        target, around = blurred(torch.cat([target, around], 1), spread).split([3, 3], 1)
+        target, around, colour = recoloured(torch.stack([target, around, colour], 1), chance).unbind(1)
+        part = own_part(distance, chance.between(0, 20), chance.between(0, 11), chance.between(1.5, 6))
+        shown = part * wide(chance.happens(SHOWN))
+        shifted = chance.about(1.0, 2)
+        own = read_window(target, shifted) * wide(chance.about(0.04).exp())
+        near = (distance / REACH).clamp(-1, 1)
+        inside = torch.cat([near, colour, parts, normals, own.clamp(0, 1), shown], 1)
+        assert inside.shape == (size, sum(MOUTH_MAPS.values()), height, CROP_WIDTH)
+        guessed = chance.happens(GUESSED)
+        return {"target": target, "around": around, "inside": inside, "fitted": fitted, "guessed": guessed}
+
+    @staticmethod
+    def painted(model: MouthPainter, batch: dict[str, Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
+        """The photo with its mouth painted by a model [B,3,h,w], and where [B,1,h,w]."""
+        made, cover = model.painting(batch["inside"], batch["around"], style)
+        return torch.lerp(batch["target"], made.float(), cover), cover
+
+    def _unsteadiness(self, batch: dict[str, Tensor], image: Tensor, style: Tensor, field: Tensor) -> Tensor:
+        """How far mouths [b] change between the lips when these part a little further or less."""
+        inside = batch["inside"].clone()
+        change = F.interpolate(field, inside.shape[2:], mode="bicubic", align_corners=False) * (1.5 / REACH)
+        inside[:, :1] = (inside[:, :1] + change).clamp(-1, 1)
+        again, _ = self.painted(self.model, {**batch, "inside": inside}, style)
+        both = torch.minimum(inside[:, :1], batch["inside"][:, :1])
+        within = (REACH * both / 2 - 1).clamp(0, 1)
+        return masked((again - image).abs(), within)
 
     def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
-        """The painter's, then the critic's."""
-        options, target, cover = self.options, batch["target"], batch["cover"]
-        within = (16 * batch["inside"][:, :1] + 0.5).clamp(0, 1)
+        """The painter's, then the critics'."""
+        options = self.options
+        with torch.no_grad(), torch.autocast(batch["field"].device.type, enabled=False):
+            share = options.rendered * max(0.0, 1 - 2 * step / total)
+            sample = self.disturbed(batch, share)
+        target, fitted, guessed = sample["target"], sample["fitted"], sample["guessed"]
+        within = (REACH * sample["inside"][:, :1] + 0.5).clamp(0, 1)
         mean, variance = (t.float() for t in self.model.reader(target, within))
         style = mean + torch.randn_like(mean) * (variance / 2).exp()
-        guessed = (torch.rand(len(target), 1, device=target.device) < GUESSED).float()
-        style = torch.lerp(style, torch.randn_like(style), guessed)
-        image = self.painted(self.model, batch, style).float()
+        style = torch.lerp(style, torch.randn_like(style), guessed[:, None])
+        image, cover = self.painted(self.model, sample, style)
         shown = image.clamp(0, 1) + 0.1 * (image - image.clamp(0, 1))  # beyond the range gradients only lead back
-        around, ours = (F.avg_pool2d(t, 9, 1, 4) for t in (target, image))
+        around, ours = (F.avg_pool2d(t, 13, 1, 6) for t in (target, image))
         dark = DARK_COUNTS[0] / (DARK_COUNTS[1] + around.mean(1, keepdim=True))
         pixels, broad = (masked((a - b).abs() * dark, cover) for a, b in ((image, target), (ours, around)))
         features = self.features(shown, target, cover).float()
+        detail = sum(masked((a - b).abs(), cover) for a, b in zip(strength(shown), strength(target), strict=True))
         self.critic.requires_grad_(False)
         made, verdict = self.critic(shown, cover)
         with torch.no_grad():
             real, _ = self.critic(target, cover)
         likeness = sum(masked((a - b).abs().float(), cover) for a, b in zip(made, real, strict=True)) / len(made)
-        believed = masked(-verdict.float(), cover)
+        believed = sum(masked(-v.float(), cover) for v in verdict) / len(verdict)
         self.critic.requires_grad_(True)
+        few = slice(0, max(1, len(target) // STEADY))
+        steady = self._unsteadiness(
+            {k: v[few] for k, v in sample.items()}, image[few], style[few], batch["field"][few, 2:]
+        )
         prior = 0.5 * (mean.square() + variance.exp() - 1 - variance).mean(1)
         ramp = min(1.0, step / max(options.warm, 1))
-        against = options.pixels * pixels + options.broad * broad + options.features * features
-        against = against + ramp * options.critic_features * likeness
-        counts = 1 - (1 - GUESS_COUNTS) * guessed[:, 0]
+        tight = LOOSE_COUNTS + (1 - LOOSE_COUNTS) * fitted
+        against = tight * (options.pixels * pixels + options.features * features)
+        against = against + options.broad * broad + options.detail * detail
+        against = against + ramp * options.critic_features * tight * likeness
+        counts = 1 - (1 - GUESS_COUNTS) * guessed
         loss = (counts * against + ramp * options.adversarial * believed + options.style * prior).mean()
-        scalars = {"pixels": pixels, "broad": broad, "features": features, "believed": believed, "prior": prior}
+        loss = loss + options.steady * steady.mean()
+        scalars = {"pixels": pixels, "broad": broad, "features": features, "detail": detail, "likeness": likeness}
+        scalars |= {"believed": believed, "steady": steady, "prior": prior}
         yield "mouth", loss, {"loss": loss, **{key: value.mean() for key, value in scalars.items()}}
         both = torch.cat([target, shown.detach()])
-        scores, verdict = self.critic(both, torch.cat([cover, cover]))[1].float().chunk(2)
-        critic = (masked(F.relu(1 - scores), cover) + masked(F.relu(1 + verdict), cover)).mean()
-        yield "critic", critic, {"critic": critic}
+        scored = [s.float().chunk(2) for s in self.critic(both, torch.cat([cover, cover]))[1]]
+        critic = sum(masked(F.relu(1 - r), cover) + masked(F.relu(1 + m), cover) for r, m in scored).mean()
+        scalars = {"critic": critic}
+        if step % PENALTY_EVERY == 0:
+            penalty = self._penalty(target, cover)
+            critic = critic + PENALTY_EVERY * options.penalty * penalty
+            scalars["penalty"] = penalty
+        yield "critic", critic, scalars
 
-    def _few(self, model: MouthPainter) -> dict[str, Tensor]:
-        chosen = [self.sample(self.data[i], None) for i in np.linspace(0, len(self.data) - 1, 12).astype(int)]
-        return {key: torch.stack([s[key] for s in chosen]).to(model.first.weight.device) for key in chosen[0]}
+    def _penalty(self, target: Tensor, cover: Tensor) -> Tensor:
+        """Square of the critics' gradients at photos (R1, Mescheder et al. 2018)."""
+        with torch.autocast(target.device.type, enabled=False):
+            target = target.detach().requires_grad_()
+            scores = self.critic(target, cover)[1]
+            (slope,) = torch.autograd.grad(sum(masked(s, cover).sum() for s in scores), target, create_graph=True)
+            return slope.square().sum((1, 2, 3)).mean()
+
+    def _plain(self, rows: Tensor, fitted: bool) -> dict[str, Tensor]:
+        """Samples undisturbed."""
+        data = {key: value[rows] for key, value in self.data.items()}
+        target, around, drawn = (data[k].float() / 255 for k in ("target", "frame", "fitted" if fitted else "plain"))
+        colour, parts, normals = drawn.split([3, 4, 2], 1)
+        distance = data["distance"].float()
+        colour = (colour * Mouth.shadow(distance[:, 0]) * wide(data["light"])).clamp(0, 1)
+        near = (distance / REACH).clamp(-1, 1)
+        normals = (normals * 255 - 128) / 127
+        inside = torch.cat([near, colour, parts, normals, target, torch.zeros_like(near)], 1)
+        return {"target": target, "around": around, "inside": inside}
 
     @torch.no_grad()
     def validate(self, model: MouthPainter) -> dict[str, float]:
-        """Distance in features of a few training mouths painted in the middle style, and as drawn."""
-        batch = self._few(model)
-        style = batch["target"].new_zeros(len(batch["target"]), model.dims.style)
-        drawn = torch.lerp(batch["target"], model.maps(batch["inside"], batch["target"])[1], batch["cover"])
-        images = {"painted": self.painted(model, batch, style).clamp(0, 1), "drawn": drawn}
-        return {k: float(self.features(v, batch["target"], batch["cover"]).mean()) for k, v in images.items()}
+        """Distance in features of mouths kept back, painted in the middle style and as drawn; how far critics tell them
+        from photos."""
+        rows = torch.from_numpy(self.held).to(self.data["light"].device)
+        found = {}
+        for name, fitted in (("fitted", True), ("plain", False)):
+            batch = self._plain(rows, fitted)
+            image, cover = self.painted(model, batch, batch["target"].new_zeros(len(rows), model.dims.style))
+            drawn = torch.lerp(batch["target"], model.maps(batch["inside"], batch["around"])[1], cover)
+            for kind, picture in (("painted", image.clamp(0, 1)), ("drawn", drawn)):
+                found[f"{kind} {name}"] = float(self.features(picture, batch["target"], cover).mean())
+        real, made = (self.critic(t, cover)[1] for t in (batch["target"], image.clamp(0, 1)))
+        pairs = zip(real, made, strict=True)
+        return {**found, "told apart": float(sum(masked(r - m, cover).mean() for r, m in pairs)) / CRITIC_SCALES}
 
     @torch.no_grad()
     def samples(self, model: MouthPainter) -> np.ndarray:
-        """Photos above their mouths painted again."""
-        batch = self._few(model)
-        style = batch["target"].new_zeros(len(batch["target"]), model.dims.style)
-        both = torch.cat([batch["target"], self.painted(model, batch, style).clamp(0, 1)], 2)
-        return (torch.cat(list(both), 2) * 255).byte().permute(1, 2, 0).cpu().numpy()
+        """Photos kept back; below each its mouth painted from the drawn one laid onto it, and from that of the
+        geometry, which is last."""
+        rows = torch.from_numpy(self.held[np.linspace(0, len(self.held) - 1, 2 * SHEET).astype(int)])
+        rows = rows.to(self.data["light"].device)
+        columns = []
+        for fitted in (True, False):
+            batch = self._plain(rows, fitted)
+            image, cover = self.painted(model, batch, batch["target"].new_zeros(len(rows), model.dims.style))
+            drawn = torch.lerp(batch["target"], batch["inside"][:, 1:4], cover)
+            columns += [batch["target"], image.clamp(0, 1)] if fitted else [image.clamp(0, 1), drawn]
+        tiles = torch.cat(columns, 2)
+        halves = [torch.cat(list(part), 2) for part in tiles.split(SHEET)]
+        return (torch.cat(halves, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
 
     def save(self, model: MouthPainter, out: Path, **provenance) -> Path:
         """mouth.safetensors."""
         return checkpoints.save("mouth", model.state_dict(), model.dims, out, data=DATA, **provenance)
+
+
+def read_window(images: Tensor, shift: Tensor) -> Tensor:
+    """Images [B,C,h,w] displaced by shift [B,2] px."""
+    theta = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
+    theta[:, :, 2] = shift * shift.new_tensor([2 / images.shape[3], 2 / images.shape[2]])
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def build(data: Path, config: Config, work: Path) -> MouthTask:
