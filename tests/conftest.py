@@ -83,6 +83,7 @@ SLOW_TESTS = {  # that train, compile or read much, in files whose other tests a
     "test_eac_is_a_task_that_learns_and_saves_itself",
     "test_inception_and_emotion_fan_load",
     "test_ten_thousand_pixels_are_scaled_down",
+    "test_the_command_writes_to_stdout_and_keeps_a_pictures_own_transparency",
     "test_the_audio_tower_learns_classes_and_hears_them_in_a_speaker_it_never_met",
     "test_training_brings_a_person_together",
     "test_training_moves_generator_and_critic_and_saves",
