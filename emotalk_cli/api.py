@@ -201,9 +201,12 @@ class EmoTalk:
         wave = syllables() if speaking else np.zeros(SAMPLE_RATE, np.float32)
         beta, sigma = self.eac.predict(relative(log_mel(wave), level(wave)), felt.z[0], _single(intensity))
         open_mouth = round(0.5 * FPS)
-        gaze = life.posture(self.behaviour(felt, intensity).numpy())[1]
-        looking = torch.from_numpy(life.eyes(np.zeros(1), gaze[None])[0])
-        return beta[open_mouth] + looking.to(beta), sigma[open_mouth]
+        behaviour = self.behaviour(felt, intensity).numpy()
+        looking = torch.from_numpy(life.eyes(np.zeros(1), life.posture(behaviour)[1][None])[0])
+        face = beta[open_mouth]
+        if not speaking:
+            face = torch.maximum(face, torch.from_numpy(life.settled(behaviour)).to(face))
+        return face + looking.to(face), sigma[open_mouth]
 
     @torch.inference_mode()
     def still(self, face: Face, emotion: str | Emotion | None, intensity: float = 2.0) -> np.ndarray:

@@ -141,6 +141,18 @@ def test_feelings_blink_their_own_way():
     assert np.mean([b - a for a, b in events(sleepy)]) > 1.8 * np.mean([b - a for a, b in events(plain)])
 
 
+def test_a_mouth_settles_where_nobody_speaks():
+    loudness = np.concatenate([np.zeros(50), np.full(25, 0.6), np.zeros(25)])
+    behaviour = np.tile(states()["kissing"].behaviour.numpy(), (len(loudness), 1))
+    settled = life.Life(25).step(loudness, None, behaviour).settled
+    pursed = settled[:, COMPONENTS.index("mouthPucker")]
+    assert pursed[:6].max() == 0 and pursed[49] > 0.4 and pursed[54:75].max() == 0 and pursed[-1] > 0.4
+    assert np.abs(np.diff(pursed)).max() < 0.5 * pursed.max()
+    assert (settled[:, COMPONENTS.index("jawOpen")] == 0).all()  # lips stay closed in silence
+    face = life.lively(np.zeros((100, 64), np.float32), life.Life(25).step(loudness, None, behaviour))
+    assert np.allclose(face[:, COMPONENTS.index("mouthPucker")], pursed)
+
+
 def test_a_startle_fades_and_laughter_comes_in_bouts():
     startled = feeling("startled").vigour
     assert startled[8] > 0.7 > 0.35 > startled[35]

@@ -204,7 +204,12 @@ def main() -> None:
         behaviour = talker.ame.behaviour
         assert behaviour is not None, "our own space has one"
         report["behaviour"] = faces(lambda texts: behaviour(talker.ame.text(texts)))
-        report["EAC"] = faces(lambda texts: torch.stack([talker.expression(text, 3.0)[0] for text in texts]))
+
+        def shown(texts: list[str]) -> Tensor:  # the face of a silent film, with the head and the motion beside it
+            beside = behaviour(talker.ame.text(texts))[:, len(FACE) :]
+            return torch.cat([torch.stack([talker.expression(t, 3.0)[0] for t in texts])[:, : len(FACE)], beside], 1)
+
+        report["silent film"] = faces(shown)
     text = json.dumps(report, indent=1)
     print(text)
     if options.out:

@@ -47,6 +47,11 @@ _STRONG = [i for i, name in enumerate(COMPONENTS) if name.startswith(("brow", "e
 _UPPER = np.zeros(len(COMPONENTS), np.float32)
 _UPPER[_STRONG] = 1
 _LOWER = speech_mask().numpy() * np.array([name.startswith(("mouth", "jaw")) for name in COMPONENTS], np.float32)
+# what a mouth may do with its lips together
+_SETTLING = ("mouthPucker", "mouthPress", "mouthRoll", "mouthShrug", "mouthDimple", "mouthSmile", "mouthFrown",
+             "mouthStretch", "mouthLeft", "mouthRight", "jawForward", "jawLeft", "jawRight")  # fmt: skip
+_SETTLES = np.array([name.startswith(_SETTLING) for name in COMPONENTS], np.float32)
+_SETTLED = 0.3, 0.5, 0.12  # s of silence until the mouth settles, s that this takes, s that leaving takes
 _LAUGHING = np.zeros(len(COMPONENTS), np.float32)
 for _name, _value in {"mouthSmile": 0.12, "cheekRaiser": 0.3, "cheekSquint": 0.25, "eyeSquint": 0.25}.items():
     _LAUGHING[components(_name)] = _value
@@ -61,7 +66,8 @@ class Signs(NamedTuple):
     closure [n]: of the lids, 0..1. pose [n,6]: of the head, relative to the portrait (rotation vector in rad, camera
     axes x right, y down, z away; x, y shift in fractions of the crop; log scale). gaze [n,2] as eyeLook coefficients:
     to the subject's left, up. brow [n]: how far they rise. vigour [n], about 0.6..1.4: factor on what the upper face
-    feels. added [n,64]: what fades, laughs and trembles in the face besides.
+    feels. added [n,64]: what fades, laughs and trembles in the face besides. settled [n,64]: least coefficients of a
+    mouth that nobody speaks with: pursed, pressed or drawn aside as the emotion has it, of which speech leaves little.
     """
 
     closure: np.ndarray
@@ -70,6 +76,7 @@ class Signs(NamedTuple):
     brow: np.ndarray
     vigour: np.ndarray
     added: np.ndarray
+    settled: np.ndarray
 
 
 class _Manner:
@@ -94,6 +101,7 @@ class _Manner:
         self.shake, self.sway = values["shake"], values["sway"]
         self.face = np.zeros(len(COMPONENTS), np.float32)
         self.face[: len(FACE)] = behaviour[: len(FACE)]
+        self.mouth = _SETTLES * self.face  # where nobody speaks
 
     @property
     def posture(self) -> np.ndarray:
@@ -148,6 +156,7 @@ class Life:
         self._lean = np.zeros(6)  # posture that has been taken
         self._bout = (0.3, 0.3)  # start and end of a bout of laughter
         self._shiver = np.zeros(2)
+        self._quiet = self._rest = 0.0  # s since somebody spoke; share of a settled mouth
 
     def _next_blink(self, manner: _Manner) -> _Blink | None:
         if self.rate == 0:
@@ -182,12 +191,8 @@ class Life:
         """
         loudness = np.asarray(loudness, np.float64)
         count = len(loudness)
-        closure, brow, vigour, added = (
-            np.zeros(count),
-            np.zeros(count),
-            np.zeros(count),
-            np.zeros((count, len(COMPONENTS))),
-        )
+        closure, brow, vigour = np.zeros(count), np.zeros(count), np.zeros(count)
+        added, settled = np.zeros((count, len(COMPONENTS))), np.zeros((count, len(COMPONENTS)))
         pose, gaze = np.zeros((count, 6)), np.zeros((count, 2))
         manner, before = self._calm, None
         for i in range(count):
@@ -206,6 +211,7 @@ class Life:
             shiver = self._tremble(manner)
             added[i] = (fade - 1) * _LOWER * manner.face + manner.burst * laugh * _LAUGHING
             added[i] += _TREMBLE[1] * shiver[0] * _TREMBLING
+            settled[i] = self._settle(float(loudness[i])) * fade * manner.mouth
             if self.moving:
                 head[0] += math.radians(_BOB * manner.burst * laugh - _TREMBLE[0] * shiver[0])
                 head[1] += math.radians(_TREMBLE[0] * shiver[1])
@@ -213,7 +219,7 @@ class Life:
             else:
                 gaze[i] = np.clip(manner.gaze - manner.contact, -_FURTHEST, _FURTHEST)
         self.frame += count
-        return Signs(*(series.astype(np.float32) for series in (closure, pose, gaze, brow, vigour, added)))
+        return Signs(*(series.astype(np.float32) for series in (closure, pose, gaze, brow, vigour, added, settled)))
 
     def _brow(self, time: float, tune: float, voiced: float) -> float:
         rise = 0.0
@@ -227,6 +233,14 @@ class Life:
                 self._raise = (time, length, height)
             self._raises_again = time + length + 0.3
         return self._raise[2] * self._stress(time)
+
+    def _settle(self, loudness: float) -> float:
+        """Share 0..1 of a mouth at rest, in a silence that lasts."""
+        wait, coming, going = _SETTLED
+        self._quiet = 0.0 if loudness > 0 else self._quiet + 1 / self.fps
+        step = 1 / (coming * self.fps) if self._quiet > wait else -1 / (going * self.fps)
+        self._rest = min(1.0, max(0.0, self._rest + step))
+        return smoothstep(self._rest)
 
     def _stress(self, time: float) -> float:
         """0..1 along the rise and fall that the last stressed syllable has set off."""
@@ -307,9 +321,17 @@ def head_pose(frames: int, fps: float, loudness: np.ndarray, seed: int = 0) -> n
 
 
 def lively(beta: np.ndarray, signs: Signs) -> np.ndarray:
-    """A face's coefficients [n,64] in time with the voice: the upper face by `Signs.vigour`, and `Signs.added`."""
+    """A face's coefficients [n,64] in time with the voice: the upper face by `Signs.vigour`, `Signs.added`, and a mouth
+    at rest (`Signs.settled`)."""
     factors = 1 + (signs.vigour[:, None] - 1) * _UPPER
-    return np.concatenate([(beta * factors + signs.added)[:, :NAMED].clip(0), beta[:, NAMED:]], 1)
+    face = np.maximum(beta * factors + signs.added, signs.settled)
+    return np.concatenate([face[:, :NAMED].clip(0), beta[:, NAMED:]], 1)
+
+
+def settled(behaviour: np.ndarray) -> np.ndarray:
+    """Least coefficients [64] of a mouth that has long been silent, of a behaviour [atlas.WIDTH] (see `Signs`)."""
+    mouth: np.ndarray = _Manner(np.asarray(behaviour)).mouth
+    return mouth
 
 
 def lids(closure: np.ndarray, beta: np.ndarray) -> np.ndarray:
