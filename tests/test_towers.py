@@ -344,3 +344,13 @@ def test_an_upstream_clip_is_a_space_of_its_own(ame, tmp_path, monkeypatch):
         AudioTower.load(tmp_path, ame.space)
     z = ame_image.embedded(torch.eye(9, len(states()) + 1), clip)
     assert z.shape == (9, 512) and torch.allclose(z.norm(dim=1), torch.ones(9), atol=1e-4)
+
+
+def test_large_tables_are_stored_in_bytes_and_the_weights_stay_small(tmp_path):
+    table = torch.randn(50, 8) * torch.rand(50, 1)
+    checkpoints.save("ame", {"t": table, "u": table[0]}, {}, tmp_path, data="", command="", seed=0, tables=["t"])
+    back = checkpoints.load("ame", tmp_path).tensors
+    assert set(back) == {"t", "u"}
+    assert ((back["t"] - table).abs() <= 0.006 * table.abs().amax(1, keepdim=True)).all()
+    shipped = checkpoints.weights_dir()
+    assert sum((shipped / name).stat().st_size for name in checkpoints.index(shipped)) < 40e6

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ INDEX = "index.json"
 ENVIRONMENT = "EMOTALK_WEIGHTS"
 MAX_BYTES = 4 << 30  # of a file (other people's CLIPs are below 4 GiB), and
 MAX_HEADER = 4 << 20  # of its header, which is read into memory
+SCALE = ":scale"  # ends the name of the factors [rows] of a table that is stored in int8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +103,7 @@ def present(name: str, directory: str | os.PathLike | None = None) -> bool:
 def load(name: str, directory: str | os.PathLike | None = None) -> Checkpoint:
     """Read `<directory>/<name>.safetensors` after checking its hash against the index.
 
-    Half-precision tensors come back as float32; integer tensors keep their type.
+    Half-precision tensors and tables in int8 (see `save`) come back as float32; integer tensors keep their type.
     Raises WeightsError if the file is missing, unlisted, damaged, or without dims.
     """
     folder = weights_dir(directory)
@@ -126,6 +127,9 @@ def load(name: str, directory: str | os.PathLike | None = None) -> Checkpoint:
         dims = json.loads(metadata["dims"])
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} carries damaged model dimensions; restore the weights folder.") from error
+    for key in [key for key in tensors if key.endswith(SCALE)]:
+        table = key.removesuffix(SCALE)
+        tensors[table] = tensors[table].float() * tensors.pop(key)[:, None]
     return Checkpoint(tensors, dims, metadata, digest, path)
 
 
@@ -161,12 +165,14 @@ def save(
     command: str,
     seed: int,
     half: bool = True,
+    tables: Collection[str] = (),
     **extra: str,
 ) -> Path:
     """Write `<directory>/<name>.safetensors` atomically and record its hash in the index.
 
     dims: a dataclass (or dict) that rebuilds the model. data, command, seed: provenance.
-    half: store floating-point tensors in float16.
+    half: store floating-point tensors in float16. tables: names of large ones [rows, columns] to store in int8, with a
+    factor a row.
     """
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
@@ -176,6 +182,11 @@ def save(
         tensor = tensor.detach().cpu().contiguous()
         return tensor.half() if half and tensor.is_floating_point() else tensor
 
+    written = {k: stored(v) for k, v in tensors.items()}
+    for key in tables:
+        table = tensors[key].detach().cpu().float()
+        scale = (table.abs().amax(1) / 127).half().clamp(min=1e-7)
+        written |= {key: (table / scale.float()[:, None]).round().clamp(-127, 127).to(torch.int8), key + SCALE: scale}
     described = dict(dims) if isinstance(dims, Mapping) else dataclasses.asdict(dims)
     metadata = {
         "model": name,
@@ -187,7 +198,7 @@ def save(
         **extra,
     }
     with replaced(path) as part:
-        save_file({k: stored(v) for k, v in tensors.items()}, part, metadata)
+        save_file(written, part, metadata)
         part.chmod(0o644)  # safetensors writes for its owner alone
     _write_index(folder, {path.name: sha256(path)})
     return path

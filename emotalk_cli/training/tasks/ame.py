@@ -63,6 +63,7 @@ from ..data.prompts import (
 from ..data.teacher import EMBEDDER, LABELS, Embedder, Teacher, shares
 
 TEACHER = "teacher.npz"  # its embeddings, in the folder of the cache
+TOKENS = "text_tower.token_embedding.weight"  # the tower's largest table
 MEANING = 384  # width of all-MiniLM-L6-v2's embedding
 ROOM = WIDTH - len(CLASSES) - CODE - 1  # coordinates of meaning
 _COMPONENTS = 192  # principal components of the teacher's embedding that the tower learns to tell
@@ -503,7 +504,9 @@ class TextTask:
         for name in self.first.keys() & tensors.keys() - {"text_tower.merges"}:
             tensors[name] = torch.lerp(tensors[name].cpu(), self.first[name].cpu(), self.keep)
         data = "own emotion lexicon; WordNet 3.0; teachers all-mpnet-base-v2, all-MiniLM-L6-v2 (Apache-2.0)"
-        return checkpoints.save("ame", tensors, self.dims, out, data=data, space=self.dims.space, **provenance)
+        return checkpoints.save(
+            "ame", tensors, self.dims, out, data=data, space=self.dims.space, tables=[TOKENS], **provenance
+        )
 
 
 @dataclass(frozen=True)
