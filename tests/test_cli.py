@@ -25,7 +25,7 @@ resource = pytest.importorskip("resource")  # Windows has none
 
 QUICK = ["--generator", "geometry", "--fps", "5", "--size", "128", "--device", "cpu"]
 COMMAND = [sys.executable, "-m", "emotalk_cli"]
-USED = {"face_model", "tracker", "ame", "ame_image", "ame_audio", "behaviour", "vad", "eac", "hef", "mouth"}
+USED = {"face_model", "tracker", "ame", "ame_image", "ame_audio", "behaviour", "vad", "eac", "hef", "mouth", "lids"}
 
 
 def generate(face, audio, emotion="happy", *options) -> list[str]:
