@@ -3,7 +3,7 @@ import torch
 
 from emotalk_cli.face.fit import Pose, align, complete_smile, fit_illumination, fit_portrait, fit_shape
 from emotalk_cli.face.model import N_EXPRESSION, FaceModel, rotation_matrix, rotation_vector, sh_basis, shade
-from emotalk_cli.face.topology import ARKIT_NAMES, EXPRESSION_NAMES, INDEX
+from emotalk_cli.face.topology import ARKIT_NAMES, EXPRESSION_NAMES, INDEX, LEFT_EYE, RIGHT_EYE
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,9 @@ def test_portrait_crop_maps_back_to_the_picture(model):
     portrait = fit_portrait(model, image, landmarks.numpy())
     assert portrait.image.shape == (3, 512, 512)
     points = torch.cat([portrait.landmarks[:, :2], torch.ones(478, 1)], 1) @ torch.tensor(portrait.to_source.T).float()
-    assert torch.allclose(points, landmarks[:, :2], atol=0.05)
+    away = (points - landmarks[:, :2]).abs().amax(1)
+    away[[*LEFT_EYE, *RIGHT_EYE]] = 0  # laid onto the lids' edges, of which noise has some
+    assert away.max() < 0.05
 
 
 def test_a_smile_taken_for_identity_is_completed(model):

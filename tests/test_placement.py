@@ -50,6 +50,6 @@ def test_the_detector_of_speech_learns_on_a_card():
     clips = [Clip.of(str(n), rng.standard_normal(16000).astype(np.float32) / 9, []) for n in range(3)]
     for clip in clips:
         clip.move(torch.zeros(25, 1))
-    task = vad.VADTask(clips, [torch.rand(80, vad.MELS) - 6 for _ in range(3)], vad.Options(), 1e-3)
+    task = vad.VADTask(clips, (torch.rand(3, 80, vad.MELS) - 6).half(), vad.Options(), 1e-3)
     assert isinstance(task.model, VAD)
     train_on(task)

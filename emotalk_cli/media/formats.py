@@ -143,7 +143,9 @@ def is_film(face: object) -> bool:
 
 
 def is_sequence(out: str | os.PathLike[str]) -> bool:
-    """Whether an output's name holds the place of a number, such as %06d, and can be used as it is."""
+    """Whether an output is a numbered picture: its name holds the place of a number, such as %06d, and ends in .png."""
+    if Path(out).suffix.lower() != ".png":
+        return False
     try:
         return (Path(out).name % 1) != (Path(out).name % 2)
     except (TypeError, ValueError):
