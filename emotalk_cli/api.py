@@ -100,7 +100,7 @@ class EmoTalk:
         self.moving_model = face_model if device.type == "cpu" else copy.deepcopy(face_model).to(device)
         self.animator = Animator(ame, vad, eac, hef, device)
         self.device, self.weights, self.landmarks, self.renderer = device, weights, landmarks, renderer
-        self.portraits = Portraits(face_model, self.moving_model, tracker, hef, device, weights, folder)
+        self.portraits = Portraits(face_model, self.moving_model, tracker, hef, device, folder)
         self._emotions = EmotionReader(ame, tracker)
 
     @classmethod
@@ -394,6 +394,7 @@ class EmoTalk:
             shot = self._shot(face, audio, emotion, motion, settings, watch, report, outputs.max_seconds)
         portrait, performance = shot.portrait, shot.performance
         felt, sound = performance.emotion, performance.sound
+        weights = self.weights | (self.portraits.weights(portrait) if isinstance(portrait, Portrait) else {})
         with watch("emotion"):
             nearest = self.nearest(felt) if felt is not None else {}
         record = provenance.Record(
@@ -406,7 +407,7 @@ class EmoTalk:
                 **dataclasses.asdict(settings),
                 **self._models(),
             },
-            self.weights,
+            weights,
             str(self.device),
             {"frames": shot.total, "seconds": shot.total / settings.fps, "size": shot.size},
             outputs.signer,
@@ -430,7 +431,7 @@ class EmoTalk:
             inputs={name: digest for name, (_, digest) in record.inputs.items()},
             elapsed=time.perf_counter() - begin,
             stages=watch.stages,
-            weights=self.weights,
+            weights=weights,
             notes=portrait.notes
             + (portrait.notes_after() if isinstance(portrait, Film) else [])
             + notes_on(performance, nearest)

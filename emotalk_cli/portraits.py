@@ -52,15 +52,14 @@ class Portraits:
         tracker: Tracker,
         hef: HEF | None,
         device: torch.device,
-        weights: dict[str, str],
         folder: FilePath | None,
     ) -> None:
         """face_model: on the CPU, where portraits are fitted; moving_model: the same on `device`.
 
-        weights: file name -> SHA-256, to which those that are loaded later are added. folder: of these.
+        folder: of weights that are loaded when they are needed.
         """
         self.face_model, self.moving_model, self.tracker, self.hef = face_model, moving_model, tracker, hef
-        self.device, self.weights, self._folder = device, weights, folder
+        self.device, self._folder = device, folder
         self._kept: OrderedDict[str, Portrait] = OrderedDict()
         self._matte: MatteNet | None = None
 
@@ -159,10 +158,13 @@ class Portraits:
         """The network that tells people from backgrounds, loaded when it is first needed. Raises WeightsError."""
         if self._matte is None:
             self._matte = MatteNet.load(self._folder)
-            self.weights |= {
-                name: digest for name, digest in listed(weights_dir(self._folder)).items() if "matte" in name
-            }
         return self._matte
+
+    def weights(self, portrait: Portrait) -> dict[str, str]:
+        """File name -> SHA-256 of what was loaded for this portrait alone."""
+        if portrait.cover is None or portrait.alpha is not None:
+            return {}
+        return {name: digest for name, digest in listed(weights_dir(self._folder)).items() if "matte" in name}
 
 
 def chosen(

@@ -165,7 +165,7 @@ def test_the_command_writes_to_stdout_and_keeps_a_pictures_own_transparency(cut,
     assert all(frame[:4, :4, 3].max() < 5 and frame[24:40, 26:38, 3].min() > 250 for frame in frames)
 
 
-def test_people_are_cut_out_and_laid_over_a_colour(talker, cut, short_speech):
+def test_people_are_cut_out_and_laid_over_a_colour(talker, cut, short_speech, tmp_path):
     """By the network, of the head before a plain wall."""
     wall = Image.new("RGBA", (512, 512), (150, 160, 170, 255))
     picture = Image.alpha_composite(wall, Image.open(cut)).convert("RGB")
@@ -174,3 +174,7 @@ def test_people_are_cut_out_and_laid_over_a_colour(talker, cut, short_speech):
     assert np.abs(corners.astype(int) - (0, 200, 0)).mean() < 12
     still = next(talker.frames(picture, short_speech, "happy", size=128, pose="still"))
     assert np.abs(frame[50:80, 50:78].astype(int) - still[50:80, 50:78]).mean() < 3
+    quick = {"size": 64, "fps": 1, "pose": "still"}
+    for background, used in (("white", True), ("keep", False)):  # a video names what made it, no earlier one
+        made = talker.generate(picture, short_speech, "happy", out=tmp_path / "a.mp4", background=background, **quick)
+        assert ("matte.safetensors" in made.weights) is used
