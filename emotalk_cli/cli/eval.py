@@ -308,9 +308,9 @@ def bench(
     if latency:
         late = {name: benches.latency(face, audio, name, place, weights, size) for name in names}
         if as_json is not None:
-            rows = {name: dataclasses.asdict(one) for name, one in late.items()}
+            lateness = {name: dataclasses.asdict(one) for name, one in late.items()}
             with PartFile(as_json) as part:
-                part.path.write_text(json.dumps({**about, "latency": rows}, indent=1))
+                part.path.write_text(json.dumps({**about, "latency": lateness}, indent=1))
         table = Table("", *late, title=", ".join(f"{k} {v}" for k, v in about.items()))
         table.add_row("frames", *(str(one.frames) for one in late.values()))
         table.add_row("look-ahead, s", *(f"{one.look_ahead_seconds:.2f}" for one in late.values()))
