@@ -14,6 +14,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from emotalk_cli.cli import main
 from emotalk_cli.errors import EmoTalkError, InputError, UsageError
 from emotalk_cli.jobs import Job, repeat
+from emotalk_cli.media import provenance
 from emotalk_cli.media.label import Label
 from emotalk_cli.media.provenance import Sidecar, Signer, manifest_of, sidecar_path
 from emotalk_cli.settings import Settings
@@ -214,3 +215,9 @@ def test_a_key_of_another_certificate_leaves_nothing(c2pa, talker, short_speech,
 def test_another_tool_can_strip_neither_frames_nor_sound(made, tmp_path):
     ffmpeg("-i", made.out, "-c", "copy", tmp_path / "copy.mp4")
     assert (video_frames(tmp_path / "copy.mp4", (128, 128)) == video_frames(made.out, (128, 128))).all()
+
+
+def test_what_else_a_process_has_loaded_is_not_recorded():
+    pytest.importorskip("open_clip")
+    assert "open_clip_torch" not in provenance.environment("cpu", False)
+    assert provenance.environment("cpu", True)["open_clip_torch"] != "unknown"

@@ -35,11 +35,11 @@ def fingerprint(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def environment(device: str) -> dict[str, str | int]:
-    """What else may decide the last bit: versions, processor, threads."""
+def environment(device: str, clip: bool) -> dict[str, str | int]:
+    """What else may decide the last bit: versions, processor, threads. clip: whether open_clip's towers are used."""
     import torch
 
-    names = ["numpy", "pillow"] + ["open_clip_torch"] * ("open_clip" in sys.modules)
+    names = ["numpy", "pillow"] + ["open_clip_torch"] * clip
     packages = {name: _version(name) for name in names}
     described: dict[str, str | int] = {"python": platform.python_version(), "torch": torch.__version__, **packages}
     described |= {"ffmpeg": ffmpeg.version(), "system": f"{sys.platform} {platform.machine()}"}
@@ -113,7 +113,7 @@ class Sidecar:
     def differences(self, weights: dict[str, str], device: str) -> list[str]:
         """What is not as it was when the sidecar was written, one sentence each."""
         notes = [f"{name} is another version." for name in weights if weights[name] != self.weights.get(name)]
-        now = environment(device)
+        now = environment(device, "clip" in self.options)
         for name in sorted(now):
             if now[name] != self.environment.get(name):
                 notes.append(f"{name}: now {now[name]}, then {str(self.environment.get(name))[:60]}.")
@@ -211,7 +211,10 @@ class Record:
     def key(self) -> str:
         """Hash of all that decides the frames."""
         inputs = {name: digest for name, (_, digest) in self.inputs.items()}
-        return fingerprint([__version__, inputs, self.options, self.weights, environment(self.device), self.video])
+        return fingerprint([__version__, inputs, self.options, self.weights, self._environment(), self.video])
+
+    def _environment(self) -> dict[str, str | int]:
+        return environment(self.device, "clip" in self.options)
 
     def finish(self, path: Path, sidecar: Path | None) -> None:
         """Sign the complete file `path` before it gets its name, and write the sidecar. Raises EmoTalkError."""
@@ -249,7 +252,7 @@ class Record:
         }
         held = {"sidecar": FORMAT, "emotalk": __version__, "synthetic": True, "digitalSourceType": SOURCE_TYPE}
         held |= {"output": {"file": self.out.name, **self.video}, "inputs": files, "options": self.options}
-        held |= {"weights": self.weights, "environment": environment(self.device)}
+        held |= {"weights": self.weights, "environment": self._environment()}
         return json.dumps(held, indent=1) + "\n"
 
 
