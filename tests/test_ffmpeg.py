@@ -132,7 +132,7 @@ def test_children_are_bounded_and_inherit_little(tmp_path, monkeypatch):
 @pytest.mark.skipif(not hasattr(__import__("resource"), "prlimit"), reason="the system bounds no other process")
 def test_a_child_that_needs_too_much_is_stopped_with_a_sentence(tmp_path, monkeypatch):
     ffmpeg("-f", "lavfi", "-i", "testsrc=s=1280x720:r=5:d=2", tmp_path / "a.mp4")
-    monkeypatch.setitem(guarded.MEMORY, "film", 110 << 20)
+    monkeypatch.setitem(guarded.MEMORY, "film", 150 << 20)
     with pytest.raises(EmoTalkError, match="too much memory"):
         list(guarded.read_frames(tmp_path / "a.mp4"))
 

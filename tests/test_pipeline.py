@@ -57,7 +57,7 @@ def test_three_lines(talker, short_speech, tmp_path):
     assert abs(len(sound(tmp_path / "a.mp4")) / 16000 - 1.2) <= 1 / 25 + 0.03
     assert result.seconds == pytest.approx(1.2) and result.elapsed > 0
     assert {"portrait", "sound", "motion", "geometry", "framing", "encoding"} <= set(result.stages)
-    assert sum(result.stages.values()) <= result.elapsed * 1.05
+    assert max(result.stages.values()) <= result.elapsed  # some go on at the same time
     assert {"face_model.safetensors", "tracker.safetensors"} <= set(result.weights)
     assert not leftovers(tmp_path)
 
