@@ -36,7 +36,7 @@ from .models.acceleration import Function, steady
 from .models.behaviour import emotion_target
 from .models.eac import EAC, LIVE, WHOLE
 from .models.emotion_space import AME
-from .models.hef import HEF
+from .models.hef import HEF, Source, generated
 from .models.vad import LEVEL_AHEAD, VAD
 from .motion import life
 from .motion.take import Take
@@ -101,7 +101,7 @@ class Portrait:
     name: str
     fit: PortraitFit
     motion: FaceMotion
-    source: object | None  # HEF's features of the picture; None for the geometry generator
+    source: Source | None  # what the generator keeps of it; None without one
     notes: list[str]
     sha256: str  # of the file, or of the pixels and their shape
     path: Path | None  # None for pixels
@@ -251,10 +251,7 @@ class Animator:
         return self._makers[key]
 
     def _crops(self, shot: Shot, geometry: Geometry, beta: Tensor, sigma: Tensor, pose: Tensor) -> Tensor:
-        if self.hef is None:
-            return geometry.composite()
-        frames: Tensor = self.hef(shot.portrait.source, geometry, beta, pose, sigma, shot.framing.half)
-        return frames
+        return generated(self.hef, shot.portrait.source, geometry, beta, pose, sigma, shot.framing.half)
 
     def _several(
         self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]
@@ -304,13 +301,15 @@ class Animator:
             felt = performance.emotion.during(settings.intensity, performance.seconds)
             rows = resample(self.speech(performance, felt, watch), fps, total)
             mirrored = felt.mirrored(settings.seed)
+            constant = self.manner(felt, felt.times) if len(felt.times) == 1 else None
             at = 0
         while block := list(itertools.islice(rows, self.batch)):
             chunk = torch.stack(block)
             if performance.take is None:
                 beta, sigma, heard = chunk.split([N_EXPRESSION, self.eac.dims.width, 3], 1)
                 heard = heard.numpy()
-                manner = self.manner(felt, (torch.arange(at, at + len(beta)) + 0.5) / fps)
+                times = (torch.arange(at, at + len(beta)) + 0.5) / fps
+                manner = self.manner(felt, times) if constant is None else constant.expand(len(beta), -1)
                 at += len(beta)
                 if mirrored:
                     beta, manner = atlas.swapped(beta), atlas.mirrored(manner)
@@ -340,10 +339,8 @@ class Animator:
         """Behaviours [n, atlas.WIDTH] of keyframes at times [n] in s, scaled by their intensity."""
         if self.ame.behaviour is None:  # an upstream CLIP's space
             return torch.zeros(len(times), atlas.WIDTH)
-        at = times if len(felt.times) > 1 else times[:1]  # else the same for every frame
-        z, mu = F.normalize(between(felt.times, felt.z, at), dim=1), between(felt.times, felt.mu, at)
-        behaviour = emotion_target(self.ame.behaviour, z.to(self.device), mu.to(self.device))[1]
-        return behaviour.cpu().expand(len(times), -1)
+        z, mu = F.normalize(between(felt.times, felt.z, times), dim=1), between(felt.times, felt.mu, times)
+        return emotion_target(self.ame.behaviour, z.to(self.device), mu.to(self.device))[1].cpu()
 
     def plain_style(self) -> Tensor:
         """σ̂ [1,192] of a silent neutral face, where motion does not come from EAC."""

@@ -36,7 +36,7 @@ from .media.framing import CropFraming
 from .media.samples import Audio, SoundFile
 from .models.eac import EAC
 from .models.emotion_space import AME
-from .models.hef import HEF
+from .models.hef import HEF, generated
 from .models.loading import enough_memory, load_models
 from .models.text_tower import SPACE
 from .models.vad import VAD
@@ -202,11 +202,10 @@ class EmoTalk:
         beta, sigma = self.eac.predict(relative(log_mel(wave), level(wave)), felt.z[0], _single(intensity))
         open_mouth = round(0.5 * FPS)
         behaviour = self.behaviour(felt, intensity).numpy()
-        looking = torch.from_numpy(life.eyes(np.zeros(1), life.posture(behaviour)[1][None])[0])
         face = beta[open_mouth]
         if not speaking:
             face = torch.maximum(face, torch.from_numpy(life.settled(behaviour)).to(face))
-        return face + looking.to(face), sigma[open_mouth]
+        return face + _looking(life.posture(behaviour)[1]).to(face), sigma[open_mouth]
 
     @torch.inference_mode()
     def still(self, face: Face, emotion: str | Emotion | None, intensity: float = 2.0) -> np.ndarray:
@@ -215,8 +214,9 @@ class EmoTalk:
         if emotion is None:
             picture = portrait.fit.image
             return (picture.permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
-        beta, sigma = self.expression(emotion, intensity, speaking=True)
-        return self._picture(portrait, beta, sigma, life.posture(self.behaviour(emotion, intensity).numpy())[0])
+        felt = self.emotion(emotion) if isinstance(emotion, str) else emotion
+        beta, sigma = self.expression(felt, intensity, speaking=True)
+        return self._picture(portrait, beta, sigma, life.posture(self.behaviour(felt, intensity).numpy())[0])
 
     @torch.inference_mode()
     def state(self, face: Face, name: str, intensity: float = 3.0) -> np.ndarray:
@@ -229,14 +229,13 @@ class EmoTalk:
             raise UsageError(f"The atlas has no state {name!r}; emotalk emotion atlas lists them.")
         state, gain = atlas.states()[name], intensity_gain(_single(intensity))
         pose, gaze = life.posture((state.behaviour * gain).numpy())
-        beta = state.beta * gain + torch.from_numpy(life.eyes(np.zeros(1), gaze[None])[0])
-        return self._picture(portrait, beta, self.animator.plain_style()[0], pose)
+        return self._picture(portrait, state.beta * gain + _looking(gaze), self.animator.plain_style()[0], pose)
 
     def _picture(self, portrait: Portrait, beta: Tensor, sigma: Tensor, pose: np.ndarray) -> np.ndarray:
         """The frame of β [64], σ̂ [width] and a head pose [6]."""
         beta, sigma, turned = (part[None].to(self.device) for part in (beta, sigma, torch.from_numpy(pose)))
         geometry = portrait.motion.frame(beta, turned)
-        crops = geometry.composite() if self.hef is None else self.hef(portrait.source, geometry, beta, turned, sigma)
+        crops = generated(self.hef, portrait.source, geometry, beta, turned, sigma)
         return next(iter(CropFraming(portrait.fit, CROP_SIZE, self.device)(crops, geometry)))
 
     def frames(
@@ -477,6 +476,11 @@ class EmoTalk:
         drawn = {"renderer": self.renderer} if self.renderer != "builtin" else {}
         about = {"generator": self.generator, "landmarks": self.landmarks, **clip, **engine, **drawn}
         return {**about, "device": str(self.device)}
+
+
+def _looking(gaze: np.ndarray) -> Tensor:
+    """β [64] of open eyes that look along a gaze [2]."""
+    return torch.from_numpy(life.eyes(np.zeros(1), gaze[None])[0])
 
 
 def _single(intensity: float) -> float:

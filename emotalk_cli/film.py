@@ -42,6 +42,7 @@ from .lookahead import ahead, cores
 from .media import label
 from .media.ffmpeg import read_frames
 from .media.framing import FilmFraming
+from .models.hef import generated
 from .numeric import smoothstep
 
 if TYPE_CHECKING:
@@ -281,11 +282,8 @@ class Film:
         with watch("framing"):
             framing = FilmFraming(fit, self._device)
         with watch("generator"):
-            pose = beta.new_zeros(len(beta), 6)
-            if animator.hef is None:
-                crops = geometry.composite()
-            else:
-                crops = animator.hef(animator.hef.source(fit), geometry, beta, pose, sigma)
+            source = animator.hef.source(fit) if animator.hef is not None else None
+            crops = generated(animator.hef, source, geometry, beta, beta.new_zeros(len(beta), 6), sigma)
         with watch("framing"):
             return framing(crops, geometry, strength)
 

@@ -5,7 +5,6 @@ Importing this imports no torch: all that can be checked cheaply is checked befo
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -15,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from . import system
 from .constants import MAX_SECONDS
 from .errors import EmoTalkError, InputError, UsageError, did_you_mean
 from .media.ffmpeg import frame_rate
@@ -218,10 +218,8 @@ class Job:
     def check(self) -> OutputFiles:
         """All that needs no models: inputs are files, outputs can be written. Raises UsageError and InputError."""
         _check_address_space()
-        for name, path in self.inputs.items():
-            check_input(path, f"file of {OPTIONS[name].flag}" if name not in _KINDS else _KINDS[name])
-        for other in self.others:
-            for name, path in other.inputs.items():
+        for job in (self, *self.others):
+            for name, path in job.inputs.items():
                 check_input(path, _KINDS.get(name, f"file of {OPTIONS[name].flag}"))
         _ = self.speech  # standard input is read now
         look = self.settings
@@ -297,14 +295,11 @@ def _others(also: str, folder: Path) -> str:
 
 def _check_address_space() -> None:
     """Libraries of the models end the process where they find too little, so that nothing could be said then."""
-    with contextlib.suppress(ImportError):  # there is no such limit on Windows
-        import resource
-
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if 0 <= limit < ADDRESS_SPACE:
-            raise EmoTalkError(
-                f"ulimit -v allows {limit >> 20} MB of address space, and {ADDRESS_SPACE >> 20} are needed; raise it."
-            )
+    limit = system.address_space()
+    if limit is not None and limit < ADDRESS_SPACE:
+        raise EmoTalkError(
+            f"ulimit -v allows {limit >> 20} MB of address space, and {ADDRESS_SPACE >> 20} are needed; raise it."
+        )
 
 
 @functools.cache

@@ -15,7 +15,7 @@ import torch
 from .animate import Portrait
 from .constants import CROP_SIZE
 from .errors import InputError
-from .face.fit import cut, fit_portrait
+from .face.fit import fit_portrait
 from .face.geometry import FaceMotion
 from .face.model import FaceModel
 from .face.tracker import TURNS, FaceTracker, Tracker
@@ -96,13 +96,11 @@ class Portraits:
         """See `EmoTalk.film`."""
         path = check_input(face, "video")
         how = self.tracker, self.face_model, self.moving_model, self.device
-        options: dict[str, int | str] = {} if index is None else {"face_index": index}
-        options |= {} if at is None else {"face_at": f"{at[0]:g},{at[1]:g}"}
 
         def choose(faces: Sequence[Found], size: tuple[int, int]) -> Found:
             return chosen(faces, size, None if index is None else min(index, len(faces) - 1), at, str(path))
 
-        return Film(path, sha256(path), *how, choose, MIN_FACE, options)
+        return Film(path, sha256(path), *how, choose, MIN_FACE, _options(index, at))
 
     @torch.inference_mode()
     def _prepare(self, name: str, digest: str, pixels: np.ndarray, index: int | None, at: Place | None) -> Portrait:
@@ -117,8 +115,7 @@ class Portraits:
         if side < MIN_FACE:
             raise InputError(f"{name} shows a face of only {side:.0f} px; at least {MIN_FACE} px are needed.")
         notes = [f"The picture lies {TURNS[turns]}; it was turned upright."] if turns else []
-        options: dict[str, int | str] = {} if index is None else {"face_index": index}
-        options |= {} if at is None else {"face_at": f"{at[0]:g},{at[1]:g}"}
+        options = _options(index, at)
         if len(faces) > 1 and not options:
             notes.append(f"{len(faces)} faces found; the largest is animated (--face-index, --face-at).")
         if face.score < FaceTracker.threshold:
@@ -146,9 +143,7 @@ class Portraits:
             left, top = fit.to_source[:, 2]
             side = float(fit.to_source[0, 0]) * CROP_SIZE
             cover = self.matte.cover(fit.source, (left - 0.1 * side, top - 0.15 * side, 1.2 * side))
-        source = own_colours(fit.source, cover)
-        pixels = torch.tensor(cut(source, (*fit.to_source[:, 2], fit.to_source[0, 0] * CROP_SIZE)))
-        clean = dataclasses.replace(fit, source=source, image=pixels.permute(2, 0, 1).float() / 255)
+        clean = fit.over(own_colours(fit.source, cover))
         motion = FaceMotion(self.moving_model, clean, self.device)
         features = self.hef.source(clean) if self.hef is not None else None
         return dataclasses.replace(portrait, fit=clean, motion=motion, source=features, cover=cover_of(fit, cover))
@@ -165,6 +160,12 @@ class Portraits:
         if portrait.cover is None or portrait.alpha is not None:
             return {}
         return {name: digest for name, digest in listed(weights_dir(self._folder)).items() if "matte" in name}
+
+
+def _options(index: int | None, at: Place | None) -> dict[str, int | str]:
+    """The options of `emotalk generate` that choose a face."""
+    chosen_by: dict[str, int | str] = {} if index is None else {"face_index": index}
+    return chosen_by if at is None else chosen_by | {"face_at": f"{at[0]:g},{at[1]:g}"}
 
 
 def chosen(

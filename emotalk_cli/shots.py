@@ -16,7 +16,7 @@ from .errors import UsageError
 from .film import Film
 from .media.background import Backdrop
 from .media.files import sha256
-from .media.framing import CropFraming, FullFraming
+from .media.framing import FullFraming, framed
 from .media.samples import MIXED_RATE, Audio, SoundFile, together
 from .outputs import default_name
 from .portraits import FilePath, Portraits
@@ -51,12 +51,7 @@ def of_portrait(portrait: Portrait, performance: Performance, settings: Settings
         portrait = portraits.cut_out(portrait)
         assert portrait.cover is not None
         backdrop = Backdrop(portrait.cover, settings, portraits.device)
-    framing = (
-        CropFraming(portrait.fit, settings.size, portraits.device)
-        if settings.framing == "crop"
-        else FullFraming(portrait.fit, portraits.device)
-    )
-    return Shot(portrait, performance, settings, framing, backdrop)
+    return Shot(portrait, performance, settings, framed(portrait.fit, settings, portraits.device), backdrop)
 
 
 def of_film(film: Film, performance: Performance, settings: Settings) -> FilmShot:

@@ -69,6 +69,12 @@ def open_files() -> int | None:
     return None if resource is None else int(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
+def address_space() -> int | None:
+    """Bytes of address space that this process may take; None without a bound."""
+    limit = -1 if resource is None else resource.getrlimit(resource.RLIMIT_AS)[0]
+    return limit if limit >= 0 else None
+
+
 def peak_memory() -> float:
     """MB that this process has held at the most; 0 where the system does not say."""
     if resource is None:

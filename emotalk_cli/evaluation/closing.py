@@ -20,6 +20,7 @@ from ..constants import FPS
 from ..errors import InputError, UsageError
 from ..face.landmarker import LEFT_CORNER, RIGHT_CORNER
 from ..media import audio
+from ..models.hef import generated
 from ..training.data import motion
 from ..training.data.faces import SETS, load_faces
 from ..training.data.mouths import openings
@@ -131,10 +132,7 @@ def _evaluate(
             for i in range(0, len(at), 4):
                 part = slice(i, i + 4)
                 geometry = portrait.motion.frame(beta[part], pose[part])
-                if talker.hef is None:
-                    pictures = geometry.composite()
-                else:
-                    pictures = talker.hef(portrait.source, geometry, beta[part], pose[part], sigma[part])
+                pictures = generated(talker.hef, portrait.source, geometry, beta[part], pose[part], sigma[part])
                 shown = (pictures.permute(0, 2, 3, 1).clamp(0, 1) * 255).round().byte().numpy()
                 found += [find(picture) for picture in shown]
                 strip += [shown[0]] if i == 0 else []

@@ -27,6 +27,7 @@ from ..face.geometry import FaceMotion
 from ..face.model import FaceModel
 from ..face.topology import INDEX
 from ..media.audio import FLOOR, HOP, N_MELS, SAMPLE_RATE, Recording
+from ..models.hef import generated
 from . import independent
 
 READINGS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -194,7 +195,7 @@ def readings(
         for i, (beta, sigma) in enumerate(spoken.values()):
             pose = torch.zeros(moments, 6)
             geometry = motion.frame(beta[at], pose)
-            images = geometry.composite() if source is None else talker.hef(source, geometry, beta[at], pose, sigma[at])
+            images = generated(talker.hef, source, geometry, beta[at], pose, sigma[at])
             for name, read in readers.items():
                 found[name][i].append(read(images, motion.vertices(beta[at], pose)).numpy())
             row.append(images[0])

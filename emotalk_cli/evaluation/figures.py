@@ -15,7 +15,7 @@ from ..errors import InputError, UsageError
 from ..face.topology import INDEX
 from ..media.audio import Recording
 from ..media.files import PartFile
-from ..models.hef import HEF
+from ..models.hef import HEF, generated
 from .generator import pixels, wheel
 
 MOMENTS = 4  # columns of figure 5
@@ -59,8 +59,7 @@ class Scene:
         beta, sigma = (part[list(at)] for part in self.said(emotion, mu))
         pose = torch.zeros(len(at), 6, device=beta.device)
         geometry = self.portrait.motion.frame(beta, pose)
-        hef = self.talker.hef
-        made = geometry.composite() if hef is None else hef(self.portrait.source, geometry, beta, pose, sigma)
+        made = generated(self.talker.hef, self.portrait.source, geometry, beta, pose, sigma)
         return [pixels(frame.cpu()) for frame in made]
 
     def parts(self, hef: HEF, emotion: str, mu: float, at: int) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ from ..face.fit import PortraitFit
 from ..face.geometry import FaceMotion, Geometry, still
 from ..face.topology import INDEX, LEFT_EYE, OUTER_LIPS
 from ..media.audio import Recording
+from ..models.hef import generated
 from ..training.data.hef_pairs import SMILING, STABLE, LandmarkMotion, pairs, similarity
 from .independent import FINE, EfficientNetLite0
 from .sheet import square
@@ -90,9 +91,8 @@ def crops(
 
 def made(talker: EmoTalk, fit: PortraitFit, geometry: Geometry, beta: Tensor, sigma: Tensor | None) -> Tensor:
     """Frames [B,3,512,512] of a portrait by the generator that the talker has."""
-    if talker.hef is None:
-        return geometry.composite()
-    return talker.hef(talker.hef.source(fit), geometry, beta, still(len(beta)), sigma)
+    source = talker.hef.source(fit) if talker.hef is not None else None
+    return generated(talker.hef, source, geometry, beta, still(len(beta)), sigma)
 
 
 def accuracy(features: list[np.ndarray]) -> float:

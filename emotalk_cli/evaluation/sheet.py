@@ -20,6 +20,7 @@ from ..api import EmoTalk
 from ..face.geometry import FaceMotion
 from ..face.topology import INDEX, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
 from ..media.audio import Recording
+from ..models.hef import generated
 
 EMOTIONS = ("neutral", "happy", "sad", "surprised", "angry", "disgusted", "fearful", "contempt")
 OPEN = 0.9  # of the frames, the jaw is open less than in the one shown
@@ -42,10 +43,8 @@ def moments(
         fit = talker.portrait(face).fit
         motion = FaceMotion(talker.face_model, fit)
         geometry = motion.frame(beta, pose)
-        frames = geometry.composite()
-        if talker.hef is not None:
-            frames = talker.hef(talker.hef.source(fit), geometry, beta, pose, sigma)
-        yield fit.image, frames, motion.vertices(beta, pose)
+        source = talker.hef.source(fit) if talker.hef is not None else None
+        yield fit.image, generated(talker.hef, source, geometry, beta, pose, sigma), motion.vertices(beta, pose)
 
 
 def square(frame: Tensor, points: Tensor, index: list[int], margin: float, size: int) -> Tensor:

@@ -20,7 +20,6 @@ try:
 except ImportError:  # PyTorch for the CPU brings none
     triton = None
 
-INSIDE, SAME_DEPTH = -1e-5, 1e-4  # as in `kernels`
 TILE = 16  # px of a side of the square that one program draws
 BLOCK = 256  # px that one program works on elsewhere
 
@@ -107,7 +106,7 @@ def _rasterize(planes, boxes, face, weights, height, width, COUNT: tl.constexpr,
             v = tl.load(plane) * x + tl.load(plane + 1) * y + tl.load(plane + 2)
             w = tl.load(plane + 3) * x + tl.load(plane + 4) * y + tl.load(plane + 5)
             z = tl.load(plane + 6) * x + tl.load(plane + 7) * y + tl.load(plane + 8)
-            inside = (v > -1e-5) & (w > -1e-5) & (1 - v - w > -1e-5)
+            inside = (v > -1e-5) & (w > -1e-5) & (1 - v - w > -1e-5)  # `kernels.INSIDE` and `SAME_DEPTH`
             nearer = inside & (z < best - 1e-4)
             best = tl.where(nearer, z, best)
             found = tl.where(nearer, number, found)

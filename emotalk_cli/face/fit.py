@@ -95,6 +95,12 @@ class PortraitFit:
     source: np.ndarray
     residual: Tensor | None = None
 
+    def over(self, source: np.ndarray) -> PortraitFit:
+        """The same face in another picture uint8 [H,W,3] of the same place."""
+        square = (*self.to_source[:, 2], self.to_source[0, 0] * self.image.shape[-1])
+        pixels = torch.tensor(cut(source, square)).permute(2, 0, 1).float() / 255
+        return dataclasses.replace(self, image=pixels, source=source)
+
 
 def align(source: Tensor, target: Tensor) -> Pose:
     """Similarity that carries model points [B,V,3] to image points [B,V,3] in least squares."""

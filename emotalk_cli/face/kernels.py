@@ -21,6 +21,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from .. import system
+
 # Reading between pixels averages them, which takes a third of the grain of skin, film or paper (variance of the
 # Laplacian at half a pixel: 0.65 of the picture's): what bicubic adds to bilinear counts so much more where it is
 # small, and less than half of that where it is more than `GRAIN_EDGE`, which would ring. Faces are then about
@@ -48,8 +50,8 @@ def _temporary_cache() -> str | None:
         found = os.lstat(folder)
     except OSError:
         return None
-    owned = not hasattr(os, "getuid") or found.st_uid == os.getuid() and not found.st_mode & 0o077
-    return folder if owned and stat.S_ISDIR(found.st_mode) else None
+    private = system.owned(found) and not (hasattr(os, "getuid") and found.st_mode & 0o077)
+    return folder if private and stat.S_ISDIR(found.st_mode) else None
 
 
 def _inlined(function: Callable) -> Callable:

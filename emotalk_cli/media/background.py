@@ -7,24 +7,17 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..face.fit import PortraitFit, cut
+from ..face.fit import PortraitFit
 from ..face.geometry import Geometry
 from ..face.raster import sample
 from ..settings import Settings, colour
 from . import image
-from .framing import CropFraming, FullFraming
+from .framing import framed
 
 
 def cover_of(portrait: PortraitFit, cover: np.ndarray) -> PortraitFit:
     """A portrait's matte, float [H,W] in 0..1 over its picture, as if it were a picture too: it moves as that does."""
-    source = np.repeat((cover * 255 + 0.5).astype(np.uint8)[..., None], 3, 2)
-    left, top = portrait.to_source[:, 2]
-    side = portrait.to_source[0, 0] * portrait.image.shape[-1]
-    pixels = torch.tensor(cut(source, (left, top, side))).permute(2, 0, 1).float() / 255
-    return PortraitFit(
-        pixels, portrait.landmarks, portrait.alpha, portrait.beta, portrait.delta, portrait.gamma, portrait.pose,
-        portrait.to_source, source,
-    )  # fmt: skip
+    return portrait.over(np.repeat((cover * 255 + 0.5).astype(np.uint8)[..., None], 3, 2))
 
 
 class Backdrop:
@@ -32,10 +25,7 @@ class Backdrop:
 
     def __init__(self, cover: PortraitFit, settings: Settings, device: torch.device) -> None:
         """cover: see `cover_of`. Raises InputError if the background is a picture that cannot be read."""
-        if settings.framing == "crop":
-            self._framing: CropFraming | FullFraming = CropFraming(cover, settings.size, device)
-        else:
-            self._framing = FullFraming(cover, device)
+        self._framing = framed(cover, settings, device)
         self._image = cover.image.to(device)[None]
         self._behind = None if settings.alpha else behind(settings.background, self._framing.size)
 

@@ -29,8 +29,8 @@ class Format:
 
     name: of the codec. container: ffmpeg's name of it. suffix: of a part. video, sound: ffmpeg's arguments; sound is
     None where there is none. pixels, clear: its format of pixels, and the one with alpha (None: it knows no
-    transparency). pieces: whether parts of it can be joined without encoding them again. entry: demuxers beside the
-    usual that read it.
+    transparency). pieces: whether parts of it can be joined without encoding them again. demuxer: that reads it, where
+    the usual ones do not. mux: more of ffmpeg's arguments, of the container.
     """
 
     name: str

@@ -16,6 +16,7 @@ from ..face import kernels
 from ..face.fit import CROP_MARGIN, CROP_SIZE, PortraitFit, cut
 from ..face.geometry import Geometry
 from ..numeric import fixed
+from ..settings import Settings
 
 MAX_FULL_SIDE = 1920  # px; larger pictures are scaled down for `full`, so that the video plays everywhere
 OVERHANG = 0.02  # part of the crop's side that may lie outside the picture unnoticed
@@ -90,6 +91,11 @@ class FullFraming:
     def pixels(self, crops: Tensor, geometry: Geometry) -> Tensor:
         """What of the frames changes, uint8 [B,h,w,3], where crops are."""
         return _bytes(torch.lerp(self._placed.picture, self._placed(crops, geometry), self._alpha))
+
+
+def framed(portrait: PortraitFit, settings: Settings, device: torch.device) -> CropFraming | FullFraming:
+    """The frame that `Settings.framing` names."""
+    return CropFraming(portrait, settings.size, device) if settings.framing == "crop" else FullFraming(portrait, device)
 
 
 class FilmFraming(FullFraming):

@@ -299,6 +299,23 @@ class Pyramid(nn.Module):
         return levels[::-1]
 
 
+def generated(
+    hef: HEF | None,
+    source: Source | None,
+    geometry: Geometry,
+    beta: Tensor,
+    pose: Tensor,
+    sigma: Tensor | None = None,
+    half: bool = False,
+) -> Tensor:
+    """Frames [B,3,·,·] of `HEF.forward`, or, without a generator, of the geometry alone."""
+    if hef is None:
+        return geometry.composite()
+    assert source is not None, "a generator's source goes with it"
+    frames: Tensor = hef(source, geometry, beta, pose, sigma, half)
+    return frames
+
+
 class HEF(nn.Module):
     """Source features once a portrait, then frames from geometry and style (see module)."""
 
@@ -385,7 +402,8 @@ class HEF(nn.Module):
         source = self.encode(image, mouth, identity)
         rims = torch.stack([portrait.landmarks[ring, :2] for ring in (LEFT_EYE, RIGHT_EYE)]).to(device)
         source.eyes = LidPainter.eyes(portrait.image[None].to(device), rims)
-        return dataclasses.replace(source, whole=packed(portrait.image[None])) if device.type == "cpu" else source
+        source.whole = packed(portrait.image[None]) if device.type == "cpu" else None
+        return source
 
     def open_mouth(self, landmarks: Tensor) -> Tensor:
         """Soft inner-lip mask [B,1,w,w] of landmarks [B,478,2+] crop px."""
@@ -644,8 +662,8 @@ class HEF(nn.Module):
         if source.whole is not None and kernels.usable(*lit, psi):
             frame = torch.empty_like(geometry.warped)
             corner = torch.tensor([[o + c for o, c in zip(self.dims.origin, area.corner, strict=True)]])
-            fixed = geometry.hue, psi.new_tensor([LUMA]), psi.new_tensor([[CUBIC, HEADROOM]]), corner
-            kernels.each(kernels.skin, len(frame), source.whole, *fixed, *lit, psi, painted, near, frame)
+            light = geometry.hue, psi.new_tensor([LUMA]), psi.new_tensor([[CUBIC, HEADROOM]])
+            kernels.each(kernels.skin, len(frame), source.whole, *light, corner, *lit, psi, painted, near, frame)
             return frame
         frame, box = geometry.composite(), area.box(self.dims)
         maps = (t[box] for t in (geometry.flow, geometry.ratio, geometry.interior, geometry.mouth))

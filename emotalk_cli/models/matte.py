@@ -154,6 +154,5 @@ def own_colours(picture: np.ndarray, cover: np.ndarray) -> np.ndarray:
         rest = 1 - known
         made, known = made + rest * amount * colour, known + rest * amount
     filled = made + (1 - known) * image
-    keep = sure
-    out: np.ndarray = (keep * image + (1 - keep) * filled).round().clamp(0, 255).byte()[0].permute(1, 2, 0).numpy()
+    out: np.ndarray = (sure * image + (1 - sure) * filled).round().clamp(0, 255).byte()[0].permute(1, 2, 0).numpy()
     return out
