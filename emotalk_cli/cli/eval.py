@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,6 +16,11 @@ from .console import console, plain, say, tell
 from .help import Command, Group
 from .options import option
 from .train import _progress
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..evaluation.bench import Latency, Making, Speed
 
 app = typer.Typer(help="Measure quality and speed.", cls=Group, rich_markup_mode=None, invoke_without_command=True)
 
@@ -142,7 +148,7 @@ def ablation(
     import json
 
     from ..evaluation import ablation as ablations
-    from ..media.files import PartFile, check_output
+    from ..media.files import check_output
     from ..models.acceleration import find_device
 
     for path, ending in ((out, ".md"), (as_json, ".json")):
@@ -151,10 +157,8 @@ def ablation(
     with _progress(quiet, "variants") as show:
         place = str(find_device(device))
         table = ablations.measure(runs, data, place, clips, videos, lambda done, total: show(done, total, {}))
-    for path, text in ((out, table.markdown() + "\n"), (as_json, json.dumps(table.figures, indent=1) + "\n")):
-        if path is not None:
-            with PartFile(path) as part:
-                part.path.write_text(text)
+    _write(out, table.markdown() + "\n")
+    _write(as_json, json.dumps(table.figures, indent=1) + "\n")
     if not quiet:
         for note in dict.fromkeys(table.notes):
             say(f"Note: {note}")
@@ -181,7 +185,7 @@ def lips(
     import json
 
     from ..evaluation import sync
-    from ..media.files import PartFile, check_output
+    from ..media.files import check_output
 
     if as_json is not None:
         check_output(as_json, suffixes=(".json",))
@@ -211,12 +215,9 @@ def lips(
             )
         report = sync.measure(data, out)
     text = json.dumps(report, indent=1, default=lambda value: round(value, 4))
-    if as_json is not None:
-        with PartFile(as_json) as part:
-            part.path.write_text(text + "\n")
+    _write(as_json, text + "\n")
     if not quiet:
-        for line in (text if coefficients else sync.table(report)).splitlines():
-            tell(plain(line, 10_000))
+        _tell(text if coefficients else sync.table(report))
 
 
 @app.command(cls=Command)
@@ -235,18 +236,29 @@ def closing(
 
     from ..evaluation import closing as closings
     from ..evaluation import sync
-    from ..media.files import PartFile, check_output
+    from ..media.files import check_output
 
     if as_json is not None:
         check_output(as_json, suffixes=(".json",))
     with _progress(quiet, "portraits") as show:
         report = closings.evaluate(data, generator, portraits, weights, save, lambda done, total: show(done, total, {}))
-    if as_json is not None:
-        with PartFile(as_json) as part:
-            part.path.write_text(json.dumps(report, indent=1) + "\n")
+    _write(as_json, json.dumps(report, indent=1) + "\n")
     if not quiet:
-        for line in sync.table(report).splitlines():
-            tell(plain(line, 10_000))
+        _tell(sync.table(report))
+
+
+def _write(path: Path | None, text: str) -> None:
+    """A file that appears when all of it is there; none without a path."""
+    from ..media.files import PartFile
+
+    if path is not None:
+        with PartFile(path) as part:
+            part.path.write_text(text)
+
+
+def _tell(text: str) -> None:
+    for line in text.splitlines():
+        tell(plain(line, 10_000))
 
 
 @app.command(cls=Command)
@@ -264,14 +276,11 @@ def bench(
     debug: bool = option("debug", False),
 ) -> None:
     """Speed from files to file and by stage, memory, parameters."""
-    import dataclasses
     import json
-
-    from rich.table import Table
 
     from ..evaluation import bench as benches
     from ..examples import example
-    from ..media.files import PartFile, check_input, check_output
+    from ..media.files import check_input, check_output
     from ..models.acceleration import find_device
 
     face = check_input(face or example("portrait.png"), "picture")
@@ -281,60 +290,82 @@ def bench(
     place = str(find_device(device))
     names = [name.strip() for name in generator.split(",") if name.strip()]
     about = benches.machine(place)
+
+    def write(figures: dict[str, Any]) -> None:
+        _write(as_json, json.dumps({**about, **figures}, indent=1))
+
+    how = place, weights, size
     if batch is not None:
-        try:
-            at_once = [int(number) for number in batch.split(",")]
-        except ValueError as error:
-            raise UsageError(f"--batch {batch} are no numbers; write for example 1,16.") from error
-        if min(at_once) < 1:
-            raise UsageError(f"--batch {batch} must be 1 or more.")
-        made: dict[tuple[str, int], benches.Making] = {}
-        for row in benches.making(face, audio, names, at_once, place, weights, size, repeats):
-            made[row.generator, row.batch] = row
-            say(f"{row.generator}, {row.batch} at once: {row.milliseconds:.2f} ms a frame {row.note}")
-            if as_json is not None:  # what is there stays, whatever becomes of the rest
-                with PartFile(as_json) as part:
-                    rows = [dataclasses.asdict(row) for row in made.values()]
-                    part.path.write_text(json.dumps({**about, "making": rows}, indent=1))
-        columns = ("at once", "ms a frame", "card busy, ms", "kernels", "waits", "card's memory, GB")
-        table = Table("generator", *columns, title=", ".join(f"{k} {v}" for k, v in about.items()))
-        for row in made.values():
-            figures = row.busy_milliseconds, row.launches, row.waits, row.memory_gb
-            table.add_row(
-                row.generator, str(row.batch), f"{row.milliseconds:.2f}", *(f"{figure:.2f}" for figure in figures)
-            )
-        console(width=None if sys.stdout.isatty() else 120).print(table)
-        return
-    if latency:
-        late = {name: benches.latency(face, audio, name, place, weights, size) for name in names}
-        if as_json is not None:
-            lateness = {name: dataclasses.asdict(one) for name, one in late.items()}
-            with PartFile(as_json) as part:
-                part.path.write_text(json.dumps({**about, "latency": lateness}, indent=1))
-        table = Table("", *late, title=", ".join(f"{k} {v}" for k, v in about.items()))
-        table.add_row("frames", *(str(one.frames) for one in late.values()))
-        table.add_row("look-ahead, s", *(f"{one.look_ahead_seconds:.2f}" for one in late.values()))
-        for k, name in enumerate(("median", "95th percentile")):
-            table.add_row(
-                f"processing, ms: {name}", *(f"{one.processing_milliseconds[k]:.0f}" for one in late.values())
-            )
-        table.add_row("memory's growth, MB", *(f"{one.memory_growth_mb:.0f}" for one in late.values()))
-        console(width=None if sys.stdout.isatty() else 120).print(table)
-        return
-    found = benches.bench(face, audio, names, place, weights, size, repeats)
-    if as_json is not None:
-        with PartFile(as_json) as part:
-            part.path.write_text(json.dumps({**about, "rows": [dataclasses.asdict(one) for one in found]}, indent=1))
-    stages = list(dict.fromkeys(stage for one in found for stage in one.stages))
-    table = Table("", *(one.generator for one in found), title=", ".join(f"{k} {v}" for k, v in about.items()))
+        table = _making(benches.making(face, audio, names, _numbers(batch), *how, repeats), write)
+    elif latency:
+        table = _latency({name: benches.latency(face, audio, name, *how) for name in names}, write)
+    else:
+        table = _speed(benches.bench(face, audio, names, *how, repeats), write)
+    table.title = ", ".join(f"{k} {v}" for k, v in about.items())
+    console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _numbers(batch: str) -> list[int]:
+    """The numbers of --batch. Raises UsageError."""
+    try:
+        at_once = [int(number) for number in batch.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--batch {batch} are no numbers; write for example 1,16.") from error
+    if min(at_once) < 1:
+        raise UsageError(f"--batch {batch} must be 1 or more.")
+    return at_once
+
+
+def _making(rows: Iterable[Making], write: Callable[[dict[str, Any]], None]) -> Table:
+    """Frames alone, as they are measured: what is written stays, whatever becomes of the rest."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    made: dict[tuple[str, int], Making] = {}
+    for row in rows:
+        made[row.generator, row.batch] = row
+        say(f"{row.generator}, {row.batch} at once: {row.milliseconds:.2f} ms a frame {row.note}")
+        write({"making": [asdict(row) for row in made.values()]})
+    table = Table("generator", "at once", "ms a frame", "card busy, ms", "kernels", "waits", "card's memory, GB")
+    for row in made.values():
+        figures = row.milliseconds, row.busy_milliseconds, row.launches, row.waits, row.memory_gb
+        table.add_row(row.generator, str(row.batch), *(f"{figure:.2f}" for figure in figures))
+    return table
+
+
+def _latency(late: dict[str, Latency], write: Callable[[dict[str, Any]], None]) -> Table:
+    """How late frames of live speech leave, by generator."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    write({"latency": {name: asdict(one) for name, one in late.items()}})
+    table = Table("", *late)
+    table.add_row("frames", *(str(one.frames) for one in late.values()))
+    table.add_row("look-ahead, s", *(f"{one.look_ahead_seconds:.2f}" for one in late.values()))
+    for k, name in enumerate(("median", "95th percentile")):
+        table.add_row(f"processing, ms: {name}", *(f"{one.processing_milliseconds[k]:.0f}" for one in late.values()))
+    table.add_row("memory's growth, MB", *(f"{one.memory_growth_mb:.0f}" for one in late.values()))
+    return table
+
+
+def _speed(found: list[Speed], write: Callable[[dict[str, Any]], None]) -> Table:
+    """Whole videos, by generator."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    write({"rows": [asdict(one) for one in found]})
+    table = Table("", *(one.generator for one in found))
     table.add_row("frames/s", *(f"{one.frames_per_second:.1f}" for one in found))
     table.add_row("ms a frame", *(f"{one.milliseconds:.1f}" for one in found))
-    for stage in stages:
+    for stage in dict.fromkeys(stage for one in found for stage in one.stages):
         table.add_row(f"  {stage}", *(f"{one.stages.get(stage, 0):.1f}" for one in found))
     table.add_row("processor ms a frame", *(f"{one.processor_milliseconds:.1f}" for one in found))
     table.add_row("first frame, s", *(f"{one.first_frame_seconds:.1f}" for one in found))
     table.add_row("peak memory, GB", *(f"{one.memory_gb:.2f}" for one in found))
     table.add_row("loading, s", *(f"{one.load_seconds:.1f}" for one in found))
-    for network in list(dict.fromkeys(name for one in found for name in one.parameters)):
+    for network in dict.fromkeys(name for one in found for name in one.parameters):
         table.add_row(f"{network}, M parameters", *(f"{one.parameters.get(network, 0):.2f}" for one in found))
-    console(width=None if sys.stdout.isatty() else 120).print(table)
+    return table

@@ -32,6 +32,7 @@ from ..training.data.emodb import CLASSES as SPOKEN_CLASSES
 from ..training.data.emodb import PROMPTS
 from ..training.data.faces import load_faces
 from . import meaning
+from .report import show as show_report
 
 NAMED = 53  # named blendshapes; the residual components after them mean nothing by themselves
 INTENSITIES = (1.0, 1.5, 2.0, 2.5, 3.0)
@@ -262,10 +263,7 @@ def main() -> None:
             report["intensity"] = growth(talker, speech)
     if options.sheets:
         draw(talker, faces, options.sheets)
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text)
+    show_report(report, options.out)
 
 
 if __name__ == "__main__":

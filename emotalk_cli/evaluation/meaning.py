@@ -11,7 +11,6 @@ the face near neutral, the nearest basic emotion of unseen words, and pleasantne
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,8 +20,9 @@ from torch.nn import functional as F
 
 from ..constants import BASICS
 from ..emotions.atlas import CHANNELS, CLASSES, FACE, components
-from ..emotions.atlas import FACE as NAMES
+from ..numeric import correlation
 from ..training.data.lexicon import CLEAN, measuring, signs
+from .report import show as show_report
 
 SAME = 0.99  # cosine of two faces from which on they are one
 NEAR = 0.35  # norm of β up to which a face is near neutral
@@ -46,7 +46,7 @@ def _channel(name: str) -> Callable[[Tensor], float]:
 
 def _uneven(b: Tensor) -> float:
     """The largest difference of left and right among the blendshapes that have sides, looks aside."""
-    pairs = [(i, NAMES.index(n[:-4] + "Right")) for i, n in enumerate(NAMES) if n.endswith("Left") and "Look" not in n]
+    pairs = [(i, FACE.index(n[:-4] + "Right")) for i, n in enumerate(FACE) if n.endswith("Left") and "Look" not in n]
     return max(abs(float(b[i] - b[j])) for i, j in pairs)
 
 
@@ -125,27 +125,16 @@ def pleasantness(faces: Tensor) -> Tensor:
     return mean("mouthSmile", "cheekRaiser") - mean("mouthFrown", "browDown", "noseSneer", "mouthStretch")
 
 
-def _r(a: Tensor, b: Tensor) -> float:
-    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
-
-
 def faces(show: Callable[[list[str]], Tensor]) -> dict:
-    """Figures of `show`, texts -> behaviours [N, WIDTH] (or β alone: then head, gaze and motion are left out)."""
-    texts = list(signs())
-
-    def whole(texts: list[str]) -> Tensor:
-        shown = show(texts)
-        return (
-            shown if shown.shape[1] == len(CHANNELS) else F.pad(shown[:, : len(FACE)], (0, len(CHANNELS) - len(FACE)))
-        )
-
-    shown = whole(texts)
+    """Figures of `show`, texts -> behaviours [N, WIDTH]."""
+    texts, words = list(signs()), [text for text, _ in measuring("held out")]
+    shown = show(texts)
     lacking = expected(texts, shown)
     wanted = sum(len(signs()[text]) for text in texts)
-    words = [text for text, _ in measuring("held out")] + texts
-    betas = torch.cat([show([text for text, _ in measuring("held out")]), show(texts)])[:, : len(FACE)]
+    betas = torch.cat([show(words), shown])[:, : len(FACE)]
     felt = betas.norm(dim=1) > NEAR
     rated = measuring("valence")
+    ratings = torch.tensor([float(value) for _, value in rated])
     things = [text for text, _ in measuring("unrelated")]
     moved = show(things)[:, : len(FACE)].norm(dim=1)
     return {
@@ -153,11 +142,11 @@ def faces(show: Callable[[list[str]], Tensor]) -> dict:
         "signs": wanted,
         "signs present": 1 - sum(map(len, lacking.values())) / wanted,
         "clean phrases": len(signs(CLEAN)),
-        "clean signs present": present(whole, signs(CLEAN)),
-        "words": len(words),
+        "clean signs present": present(show, signs(CLEAN)),
+        "words": len(betas),
         "dimensions for 95 %": dimensions(betas),
         "wear another's face": shared(betas[felt]),
-        "valence r (face)": _r(pleasantness(show([t for t, _ in rated])), torch.tensor([float(v) for _, v in rated])),
+        "valence r (face)": correlation(pleasantness(show([t for t, _ in rated])), ratings),
         "unrelated near neutral": float((moved <= NEAR).float().mean()),
         "unrelated moved": {t: round(float(n), 2) for t, n in zip(things, moved, strict=True) if n > NEAR},
         "lacking": {text: missing for text, missing in lacking.items() if missing},
@@ -182,7 +171,7 @@ def classes(read: Callable[[list[str]], Tensor]) -> dict:
     felt = {thing: CLASSES[int(row.argmax())] for thing, row in zip(things, p, strict=True) if row[1:-1].sum() > 0.5}
     return report | {
         "valence words": len(rated),
-        "valence r (weights)": _r(linear, torch.tensor([float(value) for _, value in rated])),
+        "valence r (weights)": correlation(linear, torch.tensor([float(value) for _, value in rated])),
         "unrelated prompts": len(things),
         "unrelated unfelt": 1 - len(felt) / len(things),
         "unrelated named so": float((p.argmax(1) == len(CLASSES) - 1).float().mean()),
@@ -210,10 +199,7 @@ def main() -> None:
             return torch.cat([torch.stack([talker.expression(t, 3.0)[0] for t in texts])[:, : len(FACE)], beside], 1)
 
         report["silent film"] = faces(shown)
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text)
+    show_report(report, options.out)
 
 
 if __name__ == "__main__":

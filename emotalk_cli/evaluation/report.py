@@ -53,6 +53,14 @@ def write_json(path: Path, results: dict[str, Result], about: dict) -> None:
         part.path.write_text(json.dumps(to_json(results, about), indent=1) + "\n")
 
 
+def show(figures: dict, out: Path | None) -> None:
+    """Figures as JSON on stdout, and in a file if one is wanted."""
+    text = json.dumps(figures, indent=1)
+    print(text)
+    if out is not None:
+        out.write_text(text)
+
+
 def write_csv(path: Path, results: dict[str, Result]) -> None:
     """One line a row and clip; the mean is the clip `mean`."""
     columns = metrics_of(results)
