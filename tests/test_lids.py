@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from emotalk_cli.face.geometry.crop import local
 from emotalk_cli.models.lids import (
     BAND_IN,
     BAND_OUT,
@@ -16,11 +17,10 @@ from emotalk_cli.models.lids import (
     RIGHT,
     UPPER,
     LidPainter,
-    laid,
-    local,
     moved,
     parted,
     placed,
+    seen,
 )
 from emotalk_cli.training.config import Config
 from emotalk_cli.training.tasks import lids
@@ -76,7 +76,7 @@ def test_lids_that_overlap_are_parted():
 
 
 def test_lids_move_over_an_eyeball_that_stays():
-    eye = laid(torch.rand(1, 3, CROP_HEIGHT, CROP_WIDTH), torch.eye(2, 3)[None])
+    eye = seen(torch.rand(1, 3, CROP_HEIGHT, CROP_WIDTH), torch.eye(2, 3)[None])
     wide, narrow = outline(16), lids.opened(outline(16), torch.tensor([0.5]))
     assert torch.allclose(moved(eye, wide, wide)[..., 26:34, 30:50], eye[..., 26:34, 30:50], atol=1e-4)
     half = moved(eye, wide, narrow)

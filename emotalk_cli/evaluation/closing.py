@@ -6,10 +6,9 @@ tracked by MediaPipe. `emotalk eval closing`.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ import torch
 from PIL import Image
 
 from ..constants import FPS
-from ..errors import InputError, UsageError
+from ..errors import InputError
 from ..face.landmarker import LEFT_CORNER, RIGHT_CORNER
 from ..media import audio
 from ..models.hef import generated
@@ -25,6 +24,7 @@ from ..training.data import motion
 from ..training.data.faces import SETS, load_faces
 from ..training.data.mouths import openings
 from .articulation import NEAR
+from .mediapipe_landmarker import Landmarks, landmarker
 
 UPPER, LOWER = 13, 14  # middles of the inner lips
 PARTED = 3.0  # % of the outer eye distance, from which on a photo's lips count as apart
@@ -32,31 +32,6 @@ CLOSED = 2.0  # %, below which a video's do not
 TURNS = {"still": None, "20°": (20.0, 0.0), "35°": (35.0, 0.0), "down 10°": (0.0, -10.0)}  # to a side, up
 BEFORE = 0.6  # s of silence before the sentence
 SENTENCE = "ljspeech"  # set whose held-out recording with the most bilabials is spoken
-Landmarks = Callable[[np.ndarray], np.ndarray | None]
-
-
-@contextlib.contextmanager
-def landmarker(data: Path) -> Iterator[Landmarks]:
-    """MediaPipe, while the block lasts: a picture uint8 [H,W,3] -> landmarks [478,3] px, None where it finds no face.
-
-    Raises UsageError.
-    """
-    try:
-        import mediapipe as mp
-    except ImportError as error:
-        raise UsageError("Tracking videos needs MediaPipe; pip install mediapipe.") from error
-    model = str(data / "teachers" / "face_landmarker.task")
-    vision = mp.tasks.vision
-    options = vision.FaceLandmarkerOptions(base_options=mp.tasks.BaseOptions(model_asset_path=model), num_faces=1)
-    with vision.FaceLandmarker.create_from_options(options) as net:
-
-        def find(picture: np.ndarray) -> np.ndarray | None:
-            shown = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
-            found = net.detect(shown).face_landmarks
-            height, width = picture.shape[:2]
-            return np.array([[p.x * width, p.y * height, p.z * width] for p in found[0]]) if found else None
-
-        yield find
 
 
 def apart(landmarks: np.ndarray) -> float:

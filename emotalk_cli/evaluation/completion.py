@@ -14,27 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 from torch.nn import functional as F
 
 from ..face.geometry.crop import REACH
-from ..face.geometry.mouth import Mouth
 from ..models.mouth import MouthPainter
-from ..training.data.interiors import Scenes, prepare
+from ..training.data.interiors import Scenes, given, prepare
 from .independent import EfficientNetLite0
 
 ENLARGED = 4 / 3  # times, for a network that has learned from larger pictures
-
-
-def given(sample: dict[str, Tensor], fitted: bool) -> tuple[Tensor, Tensor]:
-    """The photo's mouth crop [1,3,h,w] and, as of `Geometry.inside`, what is known of it [1,14,h,w]."""
-    target, drawn = sample["target"].float() / 255, sample["fitted" if fitted else "plain"].float() / 255
-    colour, parts, normals = drawn.split([3, 4, 2])
-    distance = sample["distance"].float()
-    colour = (colour * Mouth.shadow(distance)[0] * sample["light"][:, None, None]).clamp(0, 1)
-    near = (distance / REACH).clamp(-1, 1)
-    normals = (normals * 255 - 128) / 127
-    return target[None], torch.cat([near, colour, parts, normals, target, torch.zeros_like(near)])[None]
 
 
 @torch.inference_mode()
@@ -43,9 +30,10 @@ def evaluate(painter: MouthPainter, samples: list[Path], sheet: Path | None = No
     judge, scenes, rows = EfficientNetLite0.load(), Scenes(), []
     found: dict[str, list[float]] = {}
     for path in samples:
-        sample, images = scenes.load(path), {}
+        sample, images = {key: value[None] for key, value in scenes.load(path).items()}, {}
+        target = sample["target"].float() / 255
         for kind in ("plain", "fitted"):
-            target, inside = given(sample, kind == "fitted")
+            inside = given(target, sample[kind].float() / 255, sample["distance"].float(), sample["light"])
             within = (REACH * inside[:, :1] + 0.5).clamp(0, 1)
             middle = target.new_zeros(1, painter.dims.style)
             images[f"drawn, {kind}"] = torch.lerp(target, inside[:, 1:4], within)

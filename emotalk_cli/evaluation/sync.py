@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UsageError
 from ..media.ffmpeg import read_frames
 from ..training.data import corpus, motion
 from ..training.data.motion import Phone
 from .articulation import Articulation
+from .mediapipe_landmarker import landmarker
 
 FACE = "london_neutral/014_03.jpg"
 CLOSED = 0.02  # outer eye distances, 1.8 mm
@@ -125,26 +125,13 @@ def shape(landmarks: np.ndarray) -> np.ndarray:
     return np.stack([gap(13, 14), gap(61, 291)], -1) / gap(33, 263)[..., None]
 
 
-def track(video: Path, model: Path) -> np.ndarray:
-    """Landmarks of every frame [T,478,2] px; frames without a face are NaN. Kept beside the video."""
+def track(video: Path, data: Path) -> np.ndarray:
+    """Landmarks of every frame [T,478,2] px; frames without a face are NaN. Kept beside the video. data: the pack."""
     kept = video.with_suffix(".npy")
     if kept.exists() and kept.stat().st_mtime > video.stat().st_mtime:
         return np.load(kept)
-    try:
-        import mediapipe as mp
-    except ImportError as error:
-        raise UsageError("Tracking videos needs MediaPipe; pip install mediapipe.") from error
-    options = mp.tasks.vision.FaceLandmarkerOptions(
-        base_options=mp.tasks.BaseOptions(model_asset_path=str(model)), num_faces=1
-    )
-    found = []
-    with mp.tasks.vision.FaceLandmarker.create_from_options(options) as landmarker:
-        for frame in read_frames(video):
-            picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=frame)
-            faces = landmarker.detect(picture).face_landmarks
-            size = np.array([frame.shape[1], frame.shape[0]])
-            points = [[p.x, p.y] for p in faces[0]] if faces else np.full((478, 2), np.nan)
-            found.append(np.asarray(points) * size)
+    with landmarker(data) as find:
+        found = [np.full((478, 2), np.nan) if (p := find(frame)) is None else p[:, :2] for frame in read_frames(video)]
     np.save(kept, np.stack(found))
     return np.stack(found)
 
@@ -183,12 +170,12 @@ class Tracked:
 def measure(data: Path, out: Path) -> dict[str, dict[str, float]]:
     """The figures of every emotion that was rendered in `out`, and the real talker's jitter as `tracked`."""
     real, kinds = Tracked(data), json.loads((out / "phones.json").read_text())
-    seen, model = [int(i) for i in real.index], data / "teachers/face_landmarker.task"
+    seen = [int(i) for i in real.index]
     lips = [i for i in LIPS if i in seen]
     report: dict[str, dict[str, float]] = {}
     trembling: dict[str, list[float]] = {"jitter_lips": [], "jitter_all": []}
     for emotion in (name for name in EMOTIONS if (out / name).is_dir()):
-        made = {video.stem: track(video, model) for video in sorted((out / emotion).glob("*.mp4"))}
+        made = {video.stem: track(video, data) for video in sorted((out / emotion).glob("*.mp4"))}
         opening = {name: shape(points)[:, 0] for name, points in made.items()}
         rest = float(np.nanmin(opening["silence"])) if "silence" in opening else 0.0
         rows: dict[str, list[float]] = {}

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..face.geometry.crop import pasted
+from ..face.geometry.crop import covered, laid, local, pasted
 from ..face.geometry.eyeball import smooth_ring
-from ..face.raster import boxed, pixel_grid, polygon_distance, sharp_sample, waits
-from ..numeric import fixed, inverse, places
+from ..face.raster import pixel_grid, polygon_distance, waits
+from ..numeric import fixed, places
 from . import checkpoints
 
 CROP_HEIGHT, CROP_WIDTH = 56, 80  # px
@@ -87,7 +87,7 @@ class LidPainter(nn.Module):
         """What `paint` keeps of a portrait [1,3,H,W] with eyes at rims [2,16,2] px: their crops [2,3,h,w] and outlines
         [2,16,2] px of these."""
         place = placed(rims, (LEFT, RIGHT))
-        return laid(image, place), local(rims, place)
+        return seen(image, place), local(rims, place)
 
     def paint(self, frames: Tensor, rims: Tensor, opened: Tensor, eyes: tuple[Tensor, Tensor]) -> Tensor:
         """Lids painted into frames [B,3,H,W] 0..1, in place. rims [B,2,16,2] px of these frames: outlines of both eyes
@@ -95,7 +95,7 @@ class LidPainter(nn.Module):
         Lids that have hardly moved need no paint."""
         outlines, side = rims.flatten(0, 1), frames.shape[-1]
         place, shut = placed(outlines, (LEFT, RIGHT)), (1 - opened.flatten()).clamp(0, 1)
-        frame, outlines = laid(frames.repeat_interleave(2, 0), place), parted(local(outlines, place))
+        frame, outlines = seen(frames.repeat_interleave(2, 0), place), parted(local(outlines, place))
         distance = outline_distance(outlines)
         # a lid that closes is the portrait's own, moved, as in training
         own, before = (t.repeat(len(frames), *[1] * (t.dim() - 1)) for t in eyes)
@@ -108,9 +108,7 @@ class LidPainter(nn.Module):
         for eye in (0, 1):
             rows = columns = slice(0, side)
             if not waits(frames):
-                corners = fixed([[0, 0], [CROP_WIDTH, 0], [0, CROP_HEIGHT], [CROP_WIDTH, CROP_HEIGHT]], place)
-                corners = corners @ place[:, eye, :, :2].transpose(1, 2) + place[:, eye, None, :, 2]
-                rows, columns = boxed(corners, 0, side)
+                rows, columns = covered(place[:, eye], CROP_HEIGHT, CROP_WIDTH, side)
             frames[..., rows, columns] += pasted(change[:, eye], place[:, eye], grid[rows, columns])
         return frames.clamp_(0, 1)
 
@@ -131,17 +129,9 @@ def placed(outlines: Tensor, sides: Sequence[float]) -> Tensor:
     return torch.cat([turn, corner[:, :, None]], 2)
 
 
-def laid(image: Tensor, place: Tensor) -> Tensor:
+def seen(image: Tensor, place: Tensor) -> Tensor:
     """A picture [B or 1,C,H,W] as the crop at place [B,2,3] shows it, 0..1: [B,C,h,w]."""
-    grid = pixel_grid(CROP_HEIGHT, CROP_WIDTH, image.device)
-    at = torch.einsum("bij,hwj->bhwi", place[:, :, :2], grid) + place[:, None, None, :, 2]
-    at = at * fixed([2 / image.shape[3], 2 / image.shape[2]], at) - 1
-    return sharp_sample(image.expand(len(place), -1, -1, -1), at).clamp(0, 1)
-
-
-def local(points: Tensor, place: Tensor) -> Tensor:
-    """Points [B,N,2] of the picture in px of the crop at place [B,2,3]."""
-    return (points - place[:, None, :, 2]) @ inverse(place[:, :, :2]).transpose(1, 2)
+    return laid(image, place, CROP_HEIGHT, CROP_WIDTH)
 
 
 def parted(outlines: Tensor) -> Tensor:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..face.geometry.crop import CROP_HEIGHT, CROP_WIDTH, REACH, laid, pasted
+from ..face.geometry.crop import CROP_HEIGHT, CROP_WIDTH, REACH, covered, laid, pasted
 from ..face.geometry.mouth import MOUTH_MAPS
 from ..face.model import N_IDENTITY
-from ..face.raster import boxed, pixel_grid, waits
+from ..face.raster import pixel_grid, waits
 from ..numeric import fixed
 from . import checkpoints
 from .style import StyleConv
@@ -150,9 +150,8 @@ class MouthPainter(nn.Module):
             every = len(chosen) == len(kinds)  # copies of frames are dear
             part, maps, corner, sets = (t if every else t[chosen] for t in (frames, inside[:, :, lines], place, style))
             corner = corner + lines.start * F.pad(corner[:, :, 1:2], (2, 0))
-            corners = fixed([[x, y] for x in (0, CROP_WIDTH) for y in (0, lines.stop - lines.start)], place)
-            corners = corners @ corner[:, :, :2].transpose(1, 2) + corner[:, None, :, 2]
-            part = self._painted(part, maps, corner, sets, *boxed(corners, 0, side))
+            box = covered(corner, lines.stop - lines.start, CROP_WIDTH, side)
+            part = self._painted(part, maps, corner, sets, *box)
             if not every:
                 frames[chosen] = part
         return frames

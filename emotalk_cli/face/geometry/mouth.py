@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...numeric import fixed, inverse, places
+from ...numeric import fixed, places
 from ..fit import CROP_SIZE
 from ..model import FaceModel, rotation_matrix
 from ..raster import boxed, extent_of, interpolate, pixel_grid, polygon_distance, rasterize, waits
 from ..topology import INNER_LIPS, N_SKIN, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
-from .crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, pasted
+from .crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, local, pasted
 from .head import Head
 from .teeth import Layout, fit_layout, groups, parts
 
@@ -115,16 +115,16 @@ class Mouth:
 
     def distance(self, contour: Tensor, place: Tensor) -> Tensor:
         """Signed distance (px of the crop) to a contour [B,N,2] of the portrait crop: [B,h,w]."""
-        contour = (contour - place[:, None, :, 2]) @ inverse(place[:, :, :2]).transpose(1, 2)
-        return polygon_distance(contour, pixel_grid(CROP_HEIGHT, CROP_WIDTH, contour.device))
+        return polygon_distance(local(contour, place), pixel_grid(CROP_HEIGHT, CROP_WIDTH, contour.device))
 
     def affine(self, pose: Tensor, place: Tensor) -> Tensor:
         """Affine [B,3,4] from the face model's cm to px of the crop, depth too."""
         axes = torch.cat([pose.new_zeros(1, 3), torch.eye(3, device=pose.device)])
         laid_out = (axes - self.centre) * self.scale + self.centre + self.offset
         points = self.head.rigid(self.head.pose.project(laid_out[None]), pose)
-        flat = (points[..., :2] - place[:, None, :, 2]) @ inverse(place[:, :, :2]).transpose(1, 2)
-        points = torch.cat([flat, points[..., 2:] / self._unit(pose)[:, None, None]], 2).transpose(1, 2)
+        points = torch.cat(
+            [local(points[..., :2], place), points[..., 2:] / self._unit(pose)[:, None, None]], 2
+        ).transpose(1, 2)
         return torch.cat([points[..., 1:] - points[..., :1], points[..., :1]], 2)
 
     def vertices(self, beta: Tensor, pose: Tensor, place: Tensor) -> Tensor:

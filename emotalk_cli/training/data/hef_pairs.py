@@ -35,6 +35,7 @@ from ...face.topology import EXPRESSION_NAMES, INDEX, INNER_LIPS, OUTER_EYE_CORN
 from ...media.ffmpeg import read_frames
 from ...media.files import replaced
 from ...models.hef import HEF
+from .filmed import LEFT_LIDS, LIPS, RIGHT_LIDS, clips
 
 NEUTRAL, SMILING = "london_neutral", "london_smiling"
 VALIDATION = ("001", "011", "037", "034", "062", "101")  # people of the training split kept for validation
@@ -155,21 +156,9 @@ def completed(model: FaceModel, points: Tensor, index: Tensor) -> Tensor:
 
 def talk(data: Path, model: FaceModel) -> Iterator[tuple[str, Photo, Photo]]:
     """(kind, source, target) moments of GRID clips of the training split: talk, hush and blink."""
-    tracks = np.load(data / "grid" / "tracks.npz")
-    held_out = set(json.loads((data / "splits.json").read_text())["grid"])
-    index = torch.tensor(tracks["landmark_index"])
-    start = np.concatenate([[0], np.cumsum(tracks["length"])])
-    rows = {str(n): slice(a, b) for n, a, b in zip(tracks["name"], start, start[1:], strict=False)}
-    where = {int(v): i for i, v in enumerate(index)}
-    landmarks = tracks["landmarks"]
-    for path in sorted((data / "grid" / "clips").glob("*.mpg")):
-        if path.stem in held_out or path.stem not in rows:
-            continue
-        points = landmarks[rows[path.stem]].astype(np.float32)
-        gap, eyes, left, right = (
-            np.linalg.norm(points[:, where[a], :2] - points[:, where[b], :2], axis=1)
-            for a, b in ((13, 14), OUTER_EYE_CORNERS, (386, 374), (159, 145))
-        )
+    for clip in clips(data, held_out=False):
+        points, index = clip.points, torch.tensor(clip.index)
+        gap, eyes, left, right = (clip.apart(*pair) for pair in (LIPS, OUTER_EYE_CORNERS, LEFT_LIDS, RIGHT_LIDS))
         opening, lids = gap / eyes, np.maximum(left, right)
         awake = lids > 0.8 * np.median(lids)
         shut = int(np.where(awake, opening, np.inf).argmin())
@@ -177,9 +166,9 @@ def talk(data: Path, model: FaceModel) -> Iterator[tuple[str, Photo, Photo]]:
         if len(opened) < TALK_FRAMES or opening[shut] > 0.01:
             continue
         opened = opened[opening[opened].argsort()][np.linspace(0, len(opened) - 1, TALK_FRAMES).astype(int)]
-        frames = list(read_frames(path))
+        frames = list(read_frames(clip.path))
 
-        def moment(i: int, name=path.stem, frames=frames, points=points) -> Photo:
+        def moment(i: int, name=clip.path.stem, frames=frames, points=points, index=index) -> Photo:
             i = min(i, len(frames) - 1)
             return Photo(f"grid/{name}.{i:02d}", frames[i], completed(model, torch.tensor(points[i]), index).numpy())
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from ...face.fit import PortraitFit, complete_smile, crop_box, cut, fit_portrait, fit_shape, snap_lips
 from ...face.geometry import still
 from ...face.geometry.contacts import Contacts
-from ...face.geometry.crop import CROP_HEIGHT, CROP_WIDTH, laid
+from ...face.geometry.crop import CROP_HEIGHT, CROP_WIDTH, REACH, laid
 from ...face.geometry.head import Head
 from ...face.geometry.mouth import Mouth, rendered
 from ...face.geometry.teeth import Layout, fit_layout, groups, parts
@@ -32,6 +32,7 @@ from ...face.topology import INNER_LIPS, OUTER_EYE_CORNERS
 from ...media.ffmpeg import read_frames
 from ...media.files import replaced
 from ...models.hef import HEF
+from .filmed import LIPS, Clip, clips
 from .hef_pairs import NEUTRAL, STABLE, LandmarkMotion, Photo, aligned, completed, pairs, similarity
 
 OPEN, HELD_OPEN, GAPING = 0.02, 0.04, 0.55  # inner-lip gap / distance of the outer eye corners, in training and in the
@@ -67,34 +68,37 @@ def driven_photos(data: Path, model: FaceModel) -> Iterator[tuple[Photo, Photo]]
     for source, photo in pairs(data, held_out=False):
         if source.name.startswith(NEUTRAL) and photo.opening > OPEN:
             yield source, photo
-    tracks = np.load(data / "grid" / "tracks.npz")
-    held_out = set(json.loads((data / "splits.json").read_text())["grid"])
-    index = torch.tensor(tracks["landmark_index"])
-    where = {int(v): i for i, v in enumerate(index)}
-    start = np.concatenate([[0], np.cumsum(tracks["length"])])
-    rows = {str(n): slice(a, b) for n, a, b in zip(tracks["name"], start, start[1:], strict=False)}
-    landmarks = tracks["landmarks"]
-    for path in sorted((data / "grid" / "clips").glob("*.mpg")):
-        if path.stem in held_out or path.stem not in rows:
-            continue
-        points = landmarks[rows[path.stem]].astype(np.float32)
-        gaps, eyes = (
-            np.linalg.norm(points[:, where[a], :2] - points[:, where[b], :2], axis=1)
-            for a, b in ((13, 14), OUTER_EYE_CORNERS)
-        )
+    for clip in clips(data, held_out=False):
+        gaps, eyes = clip.apart(*LIPS), clip.apart(*OUTER_EYE_CORNERS)
         opened = np.flatnonzero(gaps / eyes > FILM_OPEN)
         if len(opened) < FILM_FRAMES:
             continue
         order = (gaps / eyes)[opened].argsort()
-        frames = list(read_frames(path))
+        frames = list(read_frames(clip.path))
 
-        def photo(i: int, path: Path = path, points: np.ndarray = points, frames: list = frames) -> Photo:
-            full = completed(model, torch.tensor(points[i]), index).numpy()
-            return Photo(f"grid/{path.stem}-{i:02d}", frames[i], full)
+        def photo(i: int, clip: Clip = clip, frames: list = frames) -> Photo:
+            full = completed(model, torch.tensor(clip.points[i]), torch.tensor(clip.index)).numpy()
+            return Photo(f"grid/{clip.path.stem}-{i:02d}", frames[i], full)
 
         first = photo(0)
         for i in opened[order][np.linspace(0, len(opened) - 1, FILM_FRAMES).astype(int)]:
             yield first, photo(min(int(i), len(frames) - 1))
+
+
+def given(target: Tensor, drawn: Tensor, distance: Tensor, light: Tensor) -> Tensor:
+    """What the painter is given of mouths as they are [B,14,h,w] (`Geometry.inside`), none of their own teeth shown.
+
+    target [B,3,h,w], drawn [B,9,h,w] 0..1 as of `sample`; distance [B,1,h,w] px; light [B,3].
+    """
+    colour, parts, normals = drawn.split([3, 4, 2], 1)
+    colour = (colour * Mouth.shadow(distance[:, 0]) * light[..., None, None]).clamp(0, 1)
+    near = (distance / REACH).clamp(-1, 1)
+    return torch.cat([near, colour, parts, directions(normals), target, torch.zeros_like(near)], 1)
+
+
+def directions(normals: Tensor) -> Tensor:
+    """Normals -1..1 of how samples keep them, 0..1."""
+    return (normals * 255 - 128) / 127
 
 
 def mapped(first: np.ndarray, second: np.ndarray) -> np.ndarray:

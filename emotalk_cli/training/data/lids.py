@@ -17,10 +17,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...face.fit import snap_lids
+from ...face.geometry.crop import local
 from ...face.topology import LEFT_EYE, RIGHT_EYE
 from ...media.ffmpeg import read_frames
 from ...media.files import replaced
-from ...models.lids import EYE_WIDTH, LEFT, RIGHT, laid, local, placed
+from ...models.lids import EYE_WIDTH, LEFT, RIGHT, placed, seen
+from .filmed import LEFT_LIDS, RIGHT_LIDS, clips
 
 SIDES = ((LEFT_EYE, 473, LEFT), (RIGHT_EYE, 468, RIGHT))
 PIXELS, FILM_PIXELS = 22, 14  # least width of an eye in a photo, in a film
@@ -44,25 +46,15 @@ def photos(data: Path, held_out: bool) -> Iterator[tuple[str, np.ndarray, np.nda
 
 def moments(data: Path, held_out: bool) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """The same of GRID's clips."""
-    tracks, splits = np.load(data / "grid" / "tracks.npz"), json.loads((data / "splits.json").read_text())
-    index, start = tracks["landmark_index"], np.concatenate([[0], np.cumsum(tracks["length"])])
-    rows = {str(n): slice(a, b) for n, a, b in zip(tracks["name"], start, start[1:], strict=False)}
-    where, landmarks = {int(v): i for i, v in enumerate(index)}, tracks["landmarks"]
-    for path in sorted((data / "grid" / "clips").glob("*.mpg")):
-        if (path.stem in splits["grid"]) != held_out or path.stem not in rows:
-            continue
-        points, frames = landmarks[rows[path.stem]].astype(np.float32), list(read_frames(path))
-        count = min(len(points), len(frames))
-        gaps = [
-            np.linalg.norm(points[:count, where[a], :2] - points[:count, where[b], :2], axis=1)
-            for a, b in ((386, 374), (159, 145))
-        ]
-        gap = np.minimum(*gaps)
+    for clip in clips(data, held_out):
+        frames = list(read_frames(clip.path))
+        count = min(len(clip.points), len(frames))
+        gap = np.minimum(clip.apart(*LEFT_LIDS), clip.apart(*RIGHT_LIDS))[:count]
         closed = [i for i in gap.argsort() if gap[i] < NARROW * np.median(gap)][:BLINKS]
         for i in sorted({*closed, *np.linspace(2, count - 1, OTHERS).astype(int)}):
             full = np.zeros((478, 3), np.float32)
-            full[index] = points[i]
-            yield f"grid{path.stem}", frames[i], full
+            full[clip.index] = clip.points[i]
+            yield f"grid{clip.path.stem}", frames[i], full
 
 
 def eyes(image: np.ndarray, landmarks: np.ndarray) -> Iterator[tuple[Tensor, Tensor, Tensor, float]]:
@@ -72,11 +64,11 @@ def eyes(image: np.ndarray, landmarks: np.ndarray) -> Iterator[tuple[Tensor, Ten
     for ring, iris, side in SIDES:
         outline = points[None, ring]
         place, width = placed(outline, (side,)), float((outline[0, 0] - outline[0, 8]).norm())
-        shrink, seen = max(int(width / EYE_WIDTH), 1), pixels[None]
+        shrink, picture = max(int(width / EYE_WIDTH), 1), pixels[None]
         if shrink > 1:  # or pixels between the samples would not count
-            seen = F.avg_pool2d(seen, shrink)
+            picture = F.avg_pool2d(picture, shrink)
         there = local(torch.cat([outline, points[None, [iris]]], 1), place)[0]
-        yield laid(seen, place / shrink)[0], there[:16], there[16], width
+        yield seen(picture, place / shrink)[0], there[:16], there[16], width
 
 
 def prepare(data: Path, folder: Path, held_out: bool = False) -> Path:

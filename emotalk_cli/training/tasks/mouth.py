@@ -335,7 +335,7 @@ class MouthTask:
         loose = chance.about(2.5, 2) * (1 - fitted)[:, None]
         drawn = read(chosen, at + loose[:, None, None])
         colour, parts, normals = drawn.split([3, 4, 2], 1)
-        normals = (normals * 255 - 128) / 127 * wide(torch.stack([1 - 2 * mirror, torch.ones_like(mirror)], 1))
+        normals = interiors.directions(normals) * wide(torch.stack([1 - 2 * mirror, torch.ones_like(mirror)], 1))
         gain = 1 + chance.between(0, 1) * (data["gain"][rows] - 1)
         light = data["light"][rows] * (gain * chance.about(0.08).exp())[:, None]
         # shades of teeth, gums and tongue
@@ -465,12 +465,7 @@ class MouthTask:
         """Samples undisturbed."""
         data = {key: value[rows] for key, value in self.data.items()}
         target, around, drawn = (data[k].float() / 255 for k in ("target", "frame", "fitted" if fitted else "plain"))
-        colour, parts, normals = drawn.split([3, 4, 2], 1)
-        distance = data["distance"].float()
-        colour = (colour * Mouth.shadow(distance[:, 0]) * wide(data["light"])).clamp(0, 1)
-        near = (distance / REACH).clamp(-1, 1)
-        normals = (normals * 255 - 128) / 127
-        inside = torch.cat([near, colour, parts, normals, target, torch.zeros_like(near)], 1)
+        inside = interiors.given(target, drawn, data["distance"].float(), data["light"])
         return {"target": target, "around": around, "inside": inside}
 
     @torch.no_grad()
