@@ -189,6 +189,12 @@ def waits(tensor: Tensor) -> bool:
     return tensor.device != CPU
 
 
+def span(line: Tensor) -> tuple[int, int] | None:
+    """The first element above 0 of a line, and what follows the last; None without one."""
+    hit = (line > 0).nonzero()[:, 0]
+    return (int(hit[0]), int(hit[-1]) + 1) if len(hit) else None
+
+
 def boxed(
     points: Tensor, margin: int, size: int, extent: tuple[int, int] | None = None
 ) -> tuple[slice, slice] | tuple[Tensor, Tensor]:

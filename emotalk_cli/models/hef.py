@@ -24,7 +24,7 @@ from ..face.geometry import Geometry, relight
 from ..face.geometry.maps import HEADROOM
 from ..face.geometry.palette import LUMA
 from ..face.model import N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
-from ..face.raster import CUBIC, boxed, halved, packed, pixel_grid, polygon_distance, sharp_sample, waits
+from ..face.raster import CUBIC, boxed, halved, packed, pixel_grid, polygon_distance, sharp_sample, span, waits
 from ..face.topology import INNER_LIPS, LEFT_EYE, RIGHT_EYE
 from ..numeric import fixed
 from . import checkpoints
@@ -206,8 +206,7 @@ def occupied(mask: Tensor, step: int = 1, margin: int = 0) -> tuple[slice, slice
         return slice(0, mask.shape[2]), slice(0, mask.shape[3])
     found = []
     for axis, length in ((3, mask.shape[2]), (2, mask.shape[3])):
-        hit = mask.amax((0, 1, axis)).nonzero().flatten()
-        low, high = (int(hit[0]), int(hit[-1]) + 1) if len(hit) else (0, 1)
+        low, high = span(mask.amax((0, 1, axis))) or (0, 1)
         low, high = (low - margin) // step * step, -(-(high + margin) // step) * step
         found.append(slice(max(0, low), min(length, high)))
     return tuple(found)
@@ -221,8 +220,8 @@ def smaller(geometry: Geometry) -> Geometry:
     colour, cover = geometry.lids.split([3, 1], 1)
     rows = slice(0, cover.shape[2])
     if not waits(cover):
-        seen = cover.amax((0, 1, 3)).nonzero()[:, 0]
-        rows = slice(int(seen[0]) // 2 * 2, int(seen[-1]) // 2 * 2 + 2) if len(seen) else slice(0, 2)
+        low, high = span(cover.amax((0, 1, 3))) or (0, 1)
+        rows = slice(low // 2 * 2, (high + 1) // 2 * 2)
     lids = geometry.lids.new_zeros(len(cover), 4, *maps["mouth"].shape[2:])
     part = lids[:, :, rows.start // 2 : rows.stop // 2]
     part[:, 3:] = halved(cover[:, :, rows])  # a colour counts as far as it covers

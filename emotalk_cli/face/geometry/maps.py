@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..raster import waits
+from ..raster import span, waits
 from .palette import brightness, toned
 
 HEADROOM = 1.2  # most by which light may count on dark skin, of what it does at middle brightness
@@ -92,5 +92,4 @@ def _extent(line: Tensor) -> slice:
     card."""
     if waits(line):
         return slice(None)
-    hit = line.nonzero()[:, 0]
-    return slice(int(hit[0]), int(hit[-1]) + 1) if len(hit) else slice(0, 0)
+    return slice(*(span(line) or (0, 0)))

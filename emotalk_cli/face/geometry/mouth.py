@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ...numeric import fixed, places
 from ..fit import CROP_SIZE
 from ..model import FaceModel, rotation_matrix
-from ..raster import boxed, extent_of, interpolate, pixel_grid, polygon_distance, rasterize, waits
+from ..raster import boxed, extent_of, interpolate, pixel_grid, polygon_distance, rasterize, span, waits
 from ..topology import INNER_LIPS, N_SKIN, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
 from .crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, local, pasted
@@ -143,7 +143,7 @@ class Mouth:
         area = slice(0, CROP_HEIGHT), slice(0, CROP_WIDTH)
         if not waits(distance):
             near = (distance > -NEAR).any(0)
-            area = tuple(_extent(near.any(axis), size) for axis, size in ((1, CROP_HEIGHT), (0, CROP_WIDTH)))
+            area = tuple(slice(*(span(near.any(k)) or (0, n))) for k, n in ((1, CROP_HEIGHT), (0, CROP_WIDTH)))
         return rendered(self.head.model, vertices, self.turn(pose), self.look, self.normals, area)
 
     @staticmethod
@@ -211,8 +211,3 @@ def rendered(
     seen = F.pad(cavity, (0, 0, 0, 0, 0, 6)).repeat(len(vertices), 1, CROP_HEIGHT, CROP_WIDTH)
     seen[..., rows, columns] = F.avg_pool2d(found, SAMPLES)
     return seen
-
-
-def _extent(line: Tensor, size: int) -> slice:
-    hit = line.nonzero()[:, 0]
-    return slice(int(hit[0]), int(hit[-1]) + 1) if len(hit) else slice(0, size)
