@@ -70,6 +70,35 @@ def test_pieces_stay_for_a_week_and_no_longer(tmp_path):
     assert sweep(tmp_path, everything=True) == [left] and not left.exists()
 
 
+@pytest.mark.parametrize("locked", [False, True])
+def test_what_was_killed_as_it_began_is_swept_at_once(tmp_path, locked):
+    left = tmp_path / f".emotalk-{'b' * 16}.work"
+    left.mkdir(0o700)
+    if locked:
+        (left / "lock").touch()
+    with PartFile(tmp_path / "a.mp4") as part:
+        part.path.write_text("x")
+    assert not left.exists() and not leftovers(tmp_path)
+
+
+@pytest.mark.parametrize("moment", ["open", "lock"])
+def test_a_folder_that_is_swept_as_it_begins_is_made_again(tmp_path, monkeypatch, moment):
+    owner, name = (files.os, "open") if moment == "open" else (files.system, "lock")
+    real, swept = getattr(owner, name), []
+
+    def slow(*args, **options):
+        if not swept and (moment == "lock" or str(args[0]).endswith("lock")):
+            swept.append(True)
+            swept.extend(sweep(tmp_path))
+        return real(*args, **options)
+
+    monkeypatch.setattr(owner, name, slow)
+    with PartFile(tmp_path / "a.mp4") as part:
+        assert len(swept) == 2 and swept[1] != part.path.parent
+        part.path.write_text("x")
+    assert (tmp_path / "a.mp4").read_text() == "x" and not leftovers(tmp_path)
+
+
 def test_a_living_process_keeps_its_own(tmp_path):
     space = Workspace(tmp_path / "film.mp4")
     assert sweep(tmp_path, everything=True) == [] and space.path.is_dir()
@@ -125,6 +154,7 @@ def test_traps_under_names_of_ours(tmp_path, trap):
 def test_tries_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(files.secrets, "token_hex", lambda count: "0" * 2 * count)
     (tmp_path / f".emotalk-{'0' * 16}.work").mkdir()
+    (tmp_path / f".emotalk-{'0' * 16}.work" / "thesis.txt").touch()
     with pytest.raises(EmoTalkError, match="could not be written"):
         PartFile(tmp_path / "a.mp4")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -107,10 +108,8 @@ class Workspace:
         self._key = key
         sweep(out.parent, making=out.name)
         try:
-            self.path, self._lock = _new_folder(out.parent), -1
+            self.path, self._lock = _new_folder(out.parent)
             try:
-                self._lock = os.open(self.path / _LOCK, _EXCLUSIVE, 0o600)
-                _flock(self._lock)
                 self._note()
             except OSError:
                 self.remove()
@@ -179,7 +178,6 @@ _OURS = re.compile(
 _OLD = re.compile(r"\.emotalk-[0-9a-f]{12}\.part(\.old)?")  # of versions before 0.2
 _TRIES = 8
 _KEPT_SECONDS = 7 * 86400.0  # that pieces stay for another attempt
-_UNFINISHED_SECONDS = 3600.0  # after which a folder without a manifest is nobody's
 
 
 def sweep(folder: Path, everything: bool = False, making: str | None = None) -> list[Path]:
@@ -197,8 +195,8 @@ def sweep(folder: Path, everything: bool = False, making: str | None = None) -> 
             lock = -1
         if alive := lock >= 0 and not _flock(lock, unknown=False):
             dead = False
-        elif not held:
-            dead = age > _UNFINISHED_SECONDS
+        elif not held:  # killed as it began
+            dead = lock >= 0 or _vacant(path)
         elif everything or held.get("out") == making:
             dead = True
         else:  # another machine's locks may not be seen here
@@ -254,16 +252,38 @@ def _modified(path: Path) -> float:
         return time.time()
 
 
-def _new_folder(parent: Path) -> Path:
+def _new_folder(parent: Path) -> tuple[Path, int]:
+    """A new folder and its lock, held. Until it is held, a sweep may take the folder for a dead process's."""
     for attempt in range(_TRIES):
         path = parent / f".emotalk-{secrets.token_hex(8)}.work"
         try:
             os.mkdir(path, 0o700)
-            return path
         except FileExistsError:
             if attempt == _TRIES - 1:
                 raise
-    raise AssertionError
+            continue
+        try:
+            lock = os.open(path / _LOCK, _EXCLUSIVE, 0o600)
+        except FileNotFoundError:
+            if attempt == _TRIES - 1:
+                raise
+            continue
+        except OSError:
+            _vacant(path)
+            raise
+        if _flock(lock) and os.fstat(lock).st_nlink:
+            return path, lock
+        os.close(lock)
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def _vacant(path: Path) -> bool:
+    """Remove a folder with nothing in it; whether it was one."""
+    try:
+        os.rmdir(path)
+    except OSError:
+        return False
+    return True
 
 
 def _remove(path: Path, lock: int) -> None:
