@@ -9,12 +9,11 @@ import pytest
 import torch
 from card import train_on
 
-from emotalk_cli.evaluation.completion import given
 from emotalk_cli.evaluation.realness import accuracy
 from emotalk_cli.evaluation.sheet import square
 from emotalk_cli.face.geometry.crop import CROP_HEIGHT, CROP_WIDTH
 from emotalk_cli.training.config import Config
-from emotalk_cli.training.data.interiors import Scenes, encoded
+from emotalk_cli.training.data.interiors import Scenes, encoded, given
 from emotalk_cli.training.tasks.mouth import MouthTask, blurred, own_part
 from tools import parcel
 
@@ -106,7 +105,9 @@ def test_blur_is_each_samples_own():
 
 
 def test_completion_gives_nothing_away(samples):
-    target, inside = given(Scenes().load(next(samples.glob("*.npz"))), True)
+    sample = {key: value[None] for key, value in Scenes().load(next(samples.glob("*.npz"))).items()}
+    target = sample["target"].float() / 255
+    inside = given(target, sample["plain"].float() / 255, sample["distance"].float(), sample["light"])
     assert inside.shape == (1, 14, CROP_HEIGHT, CROP_WIDTH) and target.shape == (1, 3, CROP_HEIGHT, CROP_WIDTH)
     assert (inside[:, -1:] == 0).all()
 

@@ -38,10 +38,10 @@ def main() -> int:
     """Exit code."""
     command = [sys.executable, "-m", "mypy", "--no-error-summary", "emotalk_cli", "emotalk"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode not in (0, 1):
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    if done.returncode not in (0, 1) or bool(errors) != bool(done.returncode):
         print(done.stdout + done.stderr)
         return 1
-    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
     patterns = strict_modules()
     strict = [line for line in errors if is_strict(line.split(":")[0], patterns)]
     rest, allowed = len(errors) - len(strict), int(ALLOWED.read_text())
