@@ -208,15 +208,18 @@ class EmoTalk:
         return face + _looking(life.posture(behaviour)[1]).to(face), sigma[open_mouth]
 
     @torch.inference_mode()
-    def still(self, face: Face, emotion: str | Emotion | None, intensity: float = 2.0) -> np.ndarray:
-        """One picture of the face saying "ma" with an emotion, uint8 [512,512,3]; the portrait itself for None."""
+    def still(
+        self, face: Face, emotion: str | Emotion | None, intensity: float = 2.0, size: int = CROP_SIZE
+    ) -> np.ndarray:
+        """One picture of the face saying "ma" with an emotion, uint8 [size,size,3]; for None the portrait itself, as it
+        was cut, uint8 [512,512,3]."""
         portrait = self.portrait_of(face)
         if emotion is None:
             picture = portrait.fit.image
             return (picture.permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
         felt = self.emotion(emotion) if isinstance(emotion, str) else emotion
         beta, sigma = self.expression(felt, intensity, speaking=True)
-        return self._picture(portrait, beta, sigma, life.posture(self.behaviour(felt, intensity).numpy())[0])
+        return self._picture(portrait, beta, sigma, life.posture(self.behaviour(felt, intensity).numpy())[0], size)
 
     @torch.inference_mode()
     def state(self, face: Face, name: str, intensity: float = 3.0) -> np.ndarray:
@@ -231,12 +234,15 @@ class EmoTalk:
         pose, gaze = life.posture((state.behaviour * gain).numpy())
         return self._picture(portrait, state.beta * gain + _looking(gaze), self.animator.plain_style()[0], pose)
 
-    def _picture(self, portrait: Portrait, beta: Tensor, sigma: Tensor, pose: np.ndarray) -> np.ndarray:
+    def _picture(
+        self, portrait: Portrait, beta: Tensor, sigma: Tensor, pose: np.ndarray, size: int = CROP_SIZE
+    ) -> np.ndarray:
         """The frame of β [64], σ̂ [width] and a head pose [6]."""
+        framing = CropFraming(portrait.fit, size, self.device)
         beta, sigma, turned = (part[None].to(self.device) for part in (beta, sigma, torch.from_numpy(pose)))
         geometry = portrait.motion.frame(beta, turned)
-        crops = generated(self.hef, portrait.source, geometry, beta, turned, sigma)
-        return next(iter(CropFraming(portrait.fit, CROP_SIZE, self.device)(crops, geometry)))
+        crops = generated(self.hef, portrait.source, geometry, beta, turned, sigma, framing.half)
+        return next(iter(framing(crops, geometry)))
 
     def frames(
         self,

@@ -88,9 +88,11 @@ class Worker:
 
     def _preview(self, number: int, face: Path, emotion: str | None, intensity: float, size: int) -> None:
         try:
-            picture = Image.fromarray(self.talker.still(face, emotion, intensity))
+            picture = Image.fromarray(self.talker.still(face, emotion, intensity, size))
             buffer = io.BytesIO()
-            picture.resize((size, size), Image.Resampling.BICUBIC).save(buffer, "PNG", compress_level=1)
+            if picture.size != (size, size):  # the portrait itself
+                picture = picture.resize((size, size), Image.Resampling.BICUBIC)
+            picture.save(buffer, "PNG", compress_level=1)
             self._send("answer", number, buffer.getvalue())
         except EmoTalkError as error:
             self._send("refusal", number, _public(str(error), {face: "The picture"}))

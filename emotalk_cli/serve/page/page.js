@@ -1,7 +1,6 @@
 // The page of `emotalk serve`: plain modules, no build, no request to anywhere but this server.
 const $ = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
-const SETTLE = 90; // ms without a keystroke before a preview is asked for
 const POLL = 400; // ms between looks at a video that is being made
 const HUES = [28, 205, 340, 130, 265, 60, 180];
 
@@ -151,18 +150,18 @@ function ready() {
 
 // -- the feeling ------------------------------------------------------------------------------------------------
 
-let timer = 0, asked = 0, busy = false, again = false;
-function settle() { clearTimeout(timer); timer = setTimeout(preview, SETTLE); }
+let busy = false, again = false;
 
+// One preview at a time; whatever changes meanwhile is asked for once, as it then is. So no key has to be waited for.
 async function preview() {
   if (!state.face || !state.emotions.length || state.job) return;
   if (busy) { again = true; return; }
   busy = true;
-  const number = ++asked, begun = performance.now();
+  const begun = performance.now();
   try {
     const wish = { face: state.face, emotion: $("emotion").value.trim() || "neutral", intensity: Number($("intensity").value) };
     const picture = await (await json("v1/preview", "POST", wish)).blob();
-    if (number === asked) {
+    if (!state.job) { // else the stage is the video's
       URL.revokeObjectURL($("preview").src);
       $("preview").src = URL.createObjectURL(picture);
       $("preview").hidden = false;
@@ -179,8 +178,8 @@ async function preview() {
   if (again) { again = false; preview(); }
 }
 
-$("emotion").addEventListener("input", () => { state.spot = null; drawMap(); settle(); });
-$("intensity").addEventListener("input", () => { $("intensity-shown").textContent = $("intensity").value; settle(); });
+$("emotion").addEventListener("input", () => { state.spot = null; drawMap(); preview(); });
+$("intensity").addEventListener("input", () => { $("intensity-shown").textContent = $("intensity").value; preview(); });
 
 // A canvas as sharp as the screen: its pen draws in CSS pixels.
 function canvasPen(canvas) {
@@ -230,7 +229,7 @@ function pick(x, y) {
   const parts = near.map((e) => ({ ...e, weight: e.weight / sum })).filter((e) => e.weight > 0.08);
   $("emotion").value = parts.length === 1 || parts[0].weight > 0.9 ? parts[0].name : parts.map((e) => `${e.name}:${e.weight.toFixed(2)}`).join("+");
   drawMap();
-  settle();
+  preview();
 }
 
 const map = $("map");
