@@ -11,7 +11,7 @@ import collections
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,7 +145,7 @@ class Film:
 
     # --- reading ---
 
-    def _pictures(self, fps: float, total: int, loop: bool) -> Iterator[tuple[bool, np.ndarray]]:
+    def _pictures(self, fps: float, total: int, loop: bool) -> Generator[tuple[bool, np.ndarray], None, None]:
         """`total` frames, each with whether the film begins there (again); after its end the last one stays."""
         count, last = 0, None
         while count < total:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Number = TypeVar("Number", float, Tensor, np.ndarray)
 
@@ -39,6 +39,12 @@ def inverse(matrices: Tensor) -> Tensor:
     (a, b), (c, d) = (row.unbind(-1) for row in matrices.unbind(-2))
     swapped = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
     return swapped / (a * d - b * c)[..., None, None]
+
+
+def silence(layer: nn.Module) -> None:
+    """Zero its weights and biases: until it is trained, it adds nothing to what is there."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def smoothstep(x: Number) -> Number:

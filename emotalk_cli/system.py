@@ -41,7 +41,7 @@ def lock(descriptor: int) -> bool | None:
         else:
             import msvcrt
 
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         return True
     except (BlockingIOError, PermissionError):
         return False

@@ -27,7 +27,7 @@ if [ -n "${VENV:-}" ] || [ -x .venv/bin/python ] || ! complete "$python"; then
 fi
 "$python" -m ruff check .
 "$python" -m ruff format --check .
-[ "$marked" = soak ] || "$python" tools/check_types.py
+[ "$marked" = soak ] || "$python" -m mypy
 "$python" tools/check_layers.py
 if [ "$marked" = soak ] && [ $# = 0 ]; then # on two cores at a time: parsers are fuzzed beside the rest, half an hour
   "$python" -m pytest -q -m soak tests/soak/test_fuzzing.py &

@@ -9,6 +9,7 @@ published list made from that table; the fractions of subjects were written from
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 
@@ -18,6 +19,8 @@ from ..face.topology import EXPRESSION_NAMES as COMPONENTS
 from .atlas import CLASSES, LIMIT, components, states
 
 __all__ = ["BASICS", "CLASSES", "COMPONENTS", "LIMIT", "components"]
+
+Intensity = TypeVar("Intensity", float, torch.Tensor)
 
 # Share of an emotion's component that stays while speaking: articulation owns the opening and rounding of the
 # mouth, so that lips close on m, b, p whatever the emotion. Unlisted components stay whole.
@@ -90,7 +93,7 @@ def speech_mask() -> torch.Tensor:
     return mask
 
 
-def intensity_gain(mu: float | torch.Tensor) -> float | torch.Tensor:
+def intensity_gain(mu: Intensity) -> Intensity:
     """Factor on a full-intensity β for intensity μ: 1 -> 0.45, 2 -> 0.75, 3 -> 1, smooth between.
 
     Raises UsageError for a number outside 1..3; tensors are not checked.

@@ -37,11 +37,11 @@ def evaluate(painter: MouthPainter, samples: list[Path], sheet: Path | None = No
             within = (REACH * inside[:, :1] + 0.5).clamp(0, 1)
             middle = target.new_zeros(1, painter.dims.style)
             images[f"drawn, {kind}"] = torch.lerp(target, inside[:, 1:4], within)
-            made, cover = painter.painting(inside, target, middle)
-            images[f"painted, {kind}"] = torch.lerp(target, made.clamp(0, 1), cover)
+            mouth, cover = painter.painting(inside, target, middle)
+            images[f"painted, {kind}"] = torch.lerp(target, mouth.clamp(0, 1), cover)
         style = painter.reader(target, within)[0]
-        made = painter.painting(inside, target, style)[0].clamp(0, 1)
-        images["painted, fitted, read"] = torch.lerp(target, made, cover)
+        mouth = painter.painting(inside, target, style)[0].clamp(0, 1)
+        images["painted, fitted, read"] = torch.lerp(target, mouth, cover)
         large = [F.interpolate(t, scale_factor=ENLARGED, mode="bilinear") for t in (*images.values(), target, cover)]
         *made, real, mask = large
         values = judge.distance_within(

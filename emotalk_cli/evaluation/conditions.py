@@ -9,7 +9,6 @@ pyworld`, which needs setuptools below 81), which no training used.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import tempfile
 from collections.abc import Callable, Iterator
@@ -65,7 +64,11 @@ def voices(wave: np.ndarray) -> Iterator[tuple[str, Heard]]:
         noisy = breath[at] + air * (1 - breath[at])
         spoken = pyworld.synthesize(tune, moved, noisy, audio.SAMPLE_RATE, PERIOD).astype(np.float32)
         grid = np.arange(len(at)) * PERIOD / 1000
-        yield name, (spoken, functools.partial(np.interp, xp=grid, fp=index * PERIOD / 1000))
+
+        def when(times: np.ndarray, grid: np.ndarray = grid, source: np.ndarray = index * PERIOD / 1000) -> np.ndarray:
+            return np.interp(times, grid, source)
+
+        yield name, (spoken, when)
 
 
 def coded(wave: np.ndarray, codec: str, suffix: str, rate: int, *options: str) -> np.ndarray:

@@ -172,7 +172,9 @@ class Judges:
         self.syncnet: published.SyncNet | None = None
         for metric in metrics:
             if metric in ("fid", "csim", "efd"):
-                self.features[metric] = published.find(JUDGED[metric], self.device)
+                judge = published.find(JUDGED[metric], self.device)
+                assert judge is not None, "the metrics are of judges that are there"
+                self.features[metric] = judge
             elif metric == "fid-lite0":
                 self.features[metric] = self.lite0
             elif metric == "identity-dlib":
@@ -186,7 +188,9 @@ class Judges:
             elif metric == "sync-builtin":
                 self.sync = SyncJudge.load(weights)
             elif metric == "sync":
-                self.syncnet = published.find(JUDGED[metric], self.device)
+                judge = published.find(JUDGED[metric], self.device)
+                assert isinstance(judge, published.SyncNet)
+                self.syncnet = judge
 
     @functools.cached_property
     def lite0(self) -> independent.EfficientNetLite0:

@@ -164,8 +164,8 @@ def draw_tokens(scene: Scene, path: Path, seed: int = 0) -> None:
         )
     axis.set(xticks=[], yticks=[])
     axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    with PartFile(path) as part:
-        figure.savefig(part.path, dpi=130, format="png")
+    with PartFile(path) as written:
+        figure.savefig(written.path, dpi=130, format="png")
 
 
 FIGURES: dict[int, Callable[[Scene], tuple[list[str], list[Row]]]] = {

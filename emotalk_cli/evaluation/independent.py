@@ -110,7 +110,7 @@ class EfficientNetLite0(nn.Module):
         """[B]: the same of pictures as they are, in the first `FINE` stages, under masks [B,1,H,W]."""
         total = torch.zeros(len(mine), device=mine.device)
         for a, b in zip(self.maps(mine)[:FINE], self.maps(real)[:FINE], strict=True):
-            weight = F.adaptive_avg_pool2d(masks, a.shape[2:])
+            weight = F.adaptive_avg_pool2d(masks, (a.shape[2], a.shape[3]))
             total += (_apart(a, b) * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-6)
         return total / FINE
 

@@ -75,7 +75,7 @@ def generate(
                     continue
                 intensity = clip.labels.intensity
                 options: GenerateOptions = {"intensity": intensity, "framing": "full", "pose": "still", "seed": seed}
-                talker.generate(first, sound, emotion, made, sidecar=False, **options)
+                talker.generate(first, sound, emotion, made, **(options | {"sidecar": False}))
             if ROWS[kind] in rows:
                 rows[ROWS[kind]].append(Pair(name, made, real))
             done += 1

@@ -9,7 +9,7 @@ is asked for, compiled loops (`kernels`) do the same faster.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -193,6 +193,16 @@ def span(line: Tensor) -> tuple[int, int] | None:
     """The first element above 0 of a line, and what follows the last; None without one."""
     hit = (line > 0).nonzero()[:, 0]
     return (int(hit[0]), int(hit[-1]) + 1) if len(hit) else None
+
+
+@overload
+def boxed(points: Tensor, margin: int, size: int) -> tuple[slice, slice]: ...
+
+
+@overload
+def boxed(
+    points: Tensor, margin: int, size: int, extent: tuple[int, int] | None
+) -> tuple[slice, slice] | tuple[Tensor, Tensor]: ...
 
 
 def boxed(

@@ -111,5 +111,5 @@ def emotion_target(model: nn.Module, z: Tensor, mu: Tensor) -> tuple[Tensor, Ten
     Returns β [B,64], the residual components zero, and the behaviour [B, atlas.WIDTH], both already scaled by
     `intensity_gain`. Gaze is left to the motion of the eyes, so β looks ahead.
     """
-    behaviour = model(z) * intensity_gain(mu)[:, None]
+    behaviour = model(z) * intensity_gain(mu[:, None])
     return F.pad(behaviour[:, : len(FACE)], (0, len(COMPONENTS) - len(FACE))), behaviour

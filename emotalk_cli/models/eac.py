@@ -37,7 +37,7 @@ from ..motion.lips import (
     sharpened,
     smoothed,
 )
-from ..numeric import smoothstep
+from ..numeric import silence, smoothstep
 from ..settings import INTENSITY
 from . import checkpoints
 from .behaviour import Behaviour, BehaviourDims
@@ -92,6 +92,9 @@ LIVE = Overlap(4, 4)  # speech that is coming in: four times the work, a third o
 
 class EAC(nn.Module):
     """Speech mel [B,80,4T] (see `vad.VAD.listen`), z_emo [B,512], mu [B] in 1..3 -> beta [B,T,64], sigma [B,width]."""
+
+    lips: Tensor
+    encoder: nn.TransformerEncoder | nn.GRU | nn.Sequential
 
     def __init__(self, dims: Dims = Dims()) -> None:
         super().__init__()
@@ -155,13 +158,15 @@ class EAC(nn.Module):
             kept = {name: value for name, value in kept.items() if not name.startswith("feeling.")}
         if older.dims.space != self.dims.space:
             kept = {name: value for name, value in kept.items() if not name.startswith(("emotion.", "feeling."))}
-            nn.init.zeros_(self.emotion[-1].weight)  # a new emotion does not disturb what is known of speech
+            last = self.emotion[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)  # a new emotion does not disturb what is known of speech
         self.load_state_dict(kept, strict=False)
-        if self.dims.encoder == "transformer":  # layers that come on top change nothing at first
-            for layer in self.encoder.layers[older.dims.layers :]:
-                for part in (layer.self_attn.out_proj, layer.linear2):
-                    nn.init.zeros_(part.weight)
-                    nn.init.zeros_(part.bias)
+        if isinstance(self.encoder, nn.TransformerEncoder):  # layers that come on top change nothing at first
+            for layer in list(self.encoder.layers)[older.dims.layers :]:
+                assert isinstance(layer, nn.TransformerEncoderLayer)
+                silence(layer.self_attn.out_proj)
+                silence(layer.linear2)
 
     @torch.no_grad()
     def feel(self, behaviour: Behaviour) -> None:
@@ -207,7 +212,7 @@ class EAC(nn.Module):
         sigma = mu[:, None] * self.intensity
         tokens = torch.cat([sigma[:, None], self.audio((mel - FLOOR) / SPAN).transpose(1, 2)], 1)
         tokens = tokens + self.position[: tokens.shape[1]] + self.emotion(z)[:, None]
-        if self.dims.encoder == "mlp":
+        if isinstance(self.encoder, nn.Sequential):
             for block in self.encoder:
                 tokens = tokens + block(tokens)
         else:
@@ -217,7 +222,7 @@ class EAC(nn.Module):
         motion = self.head(tokens[:, 1:])
         if self.feeling is not None:
             keeps = (self.lips.mean(1).abs() < PARTING).to(z)  # what parts the lips is speech's to say, feeling or not
-            felt = self.feeling.raw(z) * intensity_gain(mu)[:, None] * keeps
+            felt = self.feeling.raw(z) * intensity_gain(mu[:, None]) * keeps
             motion = torch.cat([motion[..., :-1] + felt[:, None], motion[..., -1:]], 2)
         heard = self.heard(tokens[:, 1:]).reshape(len(mel), -1, self.dims.visemes) if self.heard else None
         return motion[..., :-1], motion[..., -1], heard, tokens[:, 0]
@@ -298,8 +303,8 @@ class EAC(nn.Module):
                 )
                 closed, sharp = self.closing(closed, heard), self.sharpness(heard, beta)
                 first += count
-                rows = [beta, closed[..., None], sharp, sigma[:, None].expand(-1, window, -1)]
-                rows = torch.cat(rows, 2)[:, answered] * fade
+                told = [beta, closed[..., None], sharp, sigma[:, None].expand(-1, window, -1)]
+                rows = torch.cat(told, 2)[:, answered] * fade
                 mixed = torch.zeros((count + 1) * hop, rows.shape[2], device=device)
                 for i in range(count):
                     mixed[i * hop : (i + 2) * hop] += rows[i]
@@ -329,6 +334,7 @@ class EAC(nn.Module):
         windows = F.pad(mel.to(self.intensity.device), margin, value=FLOOR).unfold(1, window, hop).transpose(0, 1)
         z = z.to(windows).expand(count, -1)
         logits = self.window(windows, z, torch.ones(count, device=windows.device))[2]
+        assert logits is not None, "a network without visemes"
         return logits[:, hop // 2 : hop // 2 + hop].flatten(0, 1)[: mel.shape[1]]
 
     def contact(self, beta: Tensor, closed: Tensor, sharp: Tensor) -> Tensor:

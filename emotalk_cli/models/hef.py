@@ -10,8 +10,10 @@ neighbourhood of the face is ever changed.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import EllipsisType
 from typing import NamedTuple
 
 import torch
@@ -26,7 +28,7 @@ from ..face.geometry.palette import LUMA
 from ..face.model import N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
 from ..face.raster import CUBIC, boxed, halved, packed, pixel_grid, polygon_distance, sharp_sample, span, waits
 from ..face.topology import INNER_LIPS, LEFT_EYE, RIGHT_EYE
-from ..numeric import fixed
+from ..numeric import fixed, silence
 from . import checkpoints
 from .acceleration import Steady, check, steady
 from .lids import LidPainter
@@ -126,6 +128,11 @@ class Fields(NamedTuple):
     image: Tensor
     blend: Tensor | None
 
+    def each(self, change: Callable[[Tensor], Tensor]) -> Fields:
+        """With every map changed alike."""
+        blend = None if self.blend is None else change(self.blend)
+        return Fields(change(self.features), change(self.psi), change(self.image), blend)
+
     @property
     def share(self) -> Tensor:
         """The mask [B,1,h,w], 0..1."""
@@ -153,12 +160,12 @@ class Area:
         rows, columns = (slice(s.start // scale, s.stop // scale) for s in (self.rows, self.columns))
         return tensor[..., rows, columns]
 
-    def box(self, dims: HEFDims, scale: int = 1) -> tuple:
+    def box(self, dims: HEFDims, scale: int = 1) -> tuple[EllipsisType, slice, slice]:
         """The index of its part of a tensor over the portrait crop."""
-        ends = [
+        rows, columns = (
             slice((o + s.start) // scale, (o + s.stop) // scale) for o, s in zip(dims.origin, (self.rows, self.columns))
-        ]
-        return (..., *ends)
+        )
+        return ..., rows, columns
 
 
 def warp(image: Tensor, flow: Tensor, extent: float, origin: Tensor | None = None, sharp: bool = False) -> Tensor:
@@ -194,8 +201,10 @@ def patches(frames: Tensor, corners: Tensor, size: tuple[int, int]) -> tuple:
     return frames[:, None, None], slice(None), rows[:, :, None], columns[:, None]
 
 
-def _part(tensor: Tensor, scale: int, corners: list[tuple[int, int]], size: tuple[int, int]) -> Tensor:
-    """The rectangles of `region`, given in px, of a tensor whose cells are `scale` px."""
+def _part(tensor: Tensor, scale: int, corners: list[tuple[int, int]] | None, size: tuple[int, int] | None) -> Tensor:
+    """The rectangles of `region`, given in px, of a tensor whose cells are `scale` px; without them all of it."""
+    if corners is None or size is None:
+        return tensor
     return region(tensor, [(y // scale, x // scale) for y, x in corners], (size[0] // scale, size[1] // scale))
 
 
@@ -204,12 +213,13 @@ def occupied(mask: Tensor, step: int = 1, margin: int = 0) -> tuple[slice, slice
     where the card would have to be waited for."""
     if waits(mask):
         return slice(0, mask.shape[2]), slice(0, mask.shape[3])
-    found = []
-    for axis, length in ((3, mask.shape[2]), (2, mask.shape[3])):
-        low, high = span(mask.amax((0, 1, axis))) or (0, 1)
+
+    def along(axis: int, length: int) -> slice:
+        low, high = span(mask.amax((0, 1, 5 - axis))) or (0, 1)
         low, high = (low - margin) // step * step, -(-(high + margin) // step) * step
-        found.append(slice(max(0, low), min(length, high)))
-    return tuple(found)
+        return slice(max(0, low), min(length, high))
+
+    return along(2, mask.shape[2]), along(3, mask.shape[3])
 
 
 def smaller(geometry: Geometry) -> Geometry:
@@ -285,6 +295,7 @@ class Pyramid(nn.Module):
         """As `forward` reads x [B,inputs,w/2,w/2] with every pixel doubled: features at w/64 .. w/2."""
         x = x.contiguous(memory_format=torch.channels_last)
         first, *rest = self.layers
+        assert isinstance(first, nn.Conv2d)
         rows = torch.stack([first.weight[:, :, 0], first.weight[:, :, 1:3].sum(2), first.weight[:, :, 3]], 2)
         kernel = torch.stack([rows[..., 0], rows[..., 1:3].sum(3), rows[..., 3]], 3)
         return self._levels(F.leaky_relu(F.conv2d(x, kernel, first.bias, padding=1), 0.2), rest)
@@ -340,9 +351,7 @@ class HEF(nn.Module):
         self.heads = nn.ModuleList(
             nn.Conv2d(w, 6 if i >= BLOCKS - 2 else 5, 3, padding=1) for i, w in enumerate(widths)
         )
-        for head in self.heads:
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+        silence(self.heads)
         self.painter: MouthPainter | None = None
         self.lids: LidPainter | None = None
 
@@ -350,7 +359,7 @@ class HEF(nn.Module):
     def load(cls, weights=None, device="cpu") -> HEF:
         """The shipped generator in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("hef", weights)
-        model = checkpoint.fill(cls(checkpoint.sizes(HEFDims))).to(device, memory_format=torch.channels_last)
+        model = checkpoint.fill(cls(checkpoint.sizes(HEFDims))).to(device).to(memory_format=torch.channels_last)
         if checkpoints.present("mouth", weights):
             model.painter = MouthPainter.load(weights, device)
         if checkpoints.present("lids", weights):
@@ -377,7 +386,7 @@ class HEF(nn.Module):
         self, flow: Tensor, shown: Tensor, driven: Tensor, code: Tensor, *pyramid: Tensor
     ) -> tuple[Tensor, ...]:
         """All blocks but the last on the whole window at half size, as `Fields`: what engines run, in steady shapes."""
-        return tuple(self.blocks(list(pyramid), flow, shown, driven, code)[0])
+        return tuple(t for t in self.blocks(list(pyramid), flow, shown, driven, code)[0] if t is not None)
 
     def window(self, tensor: Tensor) -> Tensor:
         """The window of a portrait-crop tensor [B,C,512,512], or of one at half that size."""
@@ -477,7 +486,14 @@ class HEF(nn.Module):
     def driven(self, drive: Drive, hidden: Tensor) -> Tensor:
         """What E_rd reads: [B,8,·,·], channels last."""
         shades = drive.rendered, drive.ratio - 1, drive.mouth, drive.eyes, drive.face, hidden
-        return stacked(shades, self.heads[0].weight.dtype)
+        return stacked(shades, self.precision)
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What convolutions compute in."""
+        weight = self.heads[0].weight
+        assert isinstance(weight, Tensor)
+        return weight.dtype
 
     def painted(self, image: Tensor, mask: Tensor, hidden: Tensor) -> Tensor:
         """The residual colour [B,3,·,·] within its limits: of skin, and of teeth that the source does not show."""
@@ -517,9 +533,9 @@ class HEF(nn.Module):
         origin = None if corners is None else drive.flow.new_tensor([[x, y] for y, x in corners])
 
         def finish(scale: int, fields: Fields, cut: bool) -> dict[str, Tensor]:
-            maps = drive.flow, drive.ratio, drive.interior, drive.mouth, support, hidden, free
-            maps = tuple(halved(t) for t in maps) if scale > unit else maps
-            maps = tuple(_part(t, scale, corners, size) for t in maps) if cut else maps
+            maps = [drive.flow, drive.ratio, drive.interior, drive.mouth, support, hidden, free]
+            maps = [halved(t) for t in maps] if scale > unit else maps
+            maps = [_part(t, scale, corners, size) for t in maps] if cut else maps
             base, ratio, interior, mouth, near, unseen, where = maps
             psi = fields.psi * near
             pixels = source.image if scale == 1 else source.small
@@ -552,7 +568,6 @@ class HEF(nn.Module):
         reads (or all three at half size, without the last block); code [B,code]; the others as in `refine`. Returns
         what the last block leaves, ψ at an eighth of the window's size, and with split = 6 what block 5 leaves.
         """
-        batch, precision = len(flow), self.heads[0].weight.dtype
         half = flow.shape[-1] < self.dims.window
         encode = self.encode_rendered.forward_half if half else self.encode_rendered
         rendered = encode(driven)
@@ -561,12 +576,12 @@ class HEF(nn.Module):
             flows.append(halved(flows[-1]))
             shows.append(halved(shows[-1]))
         flows, shows = flows[::-1], shows[::-1]
-        fields = Fields(self.start.to(precision).expand(batch, -1, -1, -1), None, None, None)
+        fields: Fields | None = None
         origin, coarse, small = None, None, None
         for i, guide in enumerate(rendered):
             scale = 2 ** (BLOCKS - 1 - i)
-            if corners is not None and i == split:
-                fields = Fields(*(None if t is None else _part(t, scale * 2, corners, size) for t in fields))
+            if corners is not None and i == split and fields is not None:
+                fields = fields.each(functools.partial(_part, scale=scale * 2, corners=corners, size=size))
                 origin = flow.new_tensor([[x, y] for y, x in corners])
             base, show = flows[i], shows[i]
             if origin is not None:
@@ -576,12 +591,13 @@ class HEF(nn.Module):
                 coarse = fields.psi
             if i == BLOCKS - 2 and split == BLOCKS - 1:
                 small = fields
+        assert fields is not None and coarse is not None
         return fields, coarse, small
 
     def block(
         self,
         i: int,
-        before: Fields,
+        before: Fields | None,
         source: Tensor,
         base: Tensor,
         show: Tensor,
@@ -589,25 +605,26 @@ class HEF(nn.Module):
         code: Tensor,
         origin: Tensor | None = None,
     ) -> Fields:
-        """Block i of eq. 8-10 on what block i-1 left at half this grid.
+        """Block i of eq. 8-10 on what block i-1 left at half this grid; before: None for the first.
 
         source: F^s_i of the window; base, show, guide: φ_geo, what the source shows, F^rd_i on this grid, which spans
         the window, or with origin [B,2] (x, y px of the window) a part of it.
         """
-        d, precision = self.dims, self.heads[0].weight.dtype
-        psi = torch.zeros_like(base) if before.psi is None else upsample(before.psi)
+        d, precision = self.dims, self.precision
+        psi = torch.zeros_like(base) if before is None else upsample(before.psi)
+        coarser = self.start.to(precision).expand(len(base), -1, -1, -1) if before is None else before.features
         warped = warp(source, base + psi, d.window, origin) * show
         warped = warped.to(precision, memory_format=torch.channels_last)
-        features = torch.cat([warped, self.convs[i](before.features, code), guide], 1)
+        features = torch.cat([warped, self.convs[i](coarser, code), guide], 1)
         out = self.heads[i](features).contiguous().to(psi.dtype)  # planes: arithmetic on a few channels follows
         step = out[:, :2] * FLOW_UNIT if d.hierarchy or i == SPLIT else torch.zeros_like(psi)
-        previous = 0 if before.image is None else upsample(before.image)
+        previous = 0 if before is None else upsample(before.image)
         psi = psi + step if d.residual or not d.hierarchy and i != SPLIT else step
         color = soften(out[:, 2:5]) if i == BLOCKS - 1 else out[:, 2:5]
         image = previous + color if d.residual else color
         blend = None
         if i >= BLOCKS - 2:
-            blend = out[:, 5:] if before.blend is None else upsample(before.blend) + out[:, 5:]
+            blend = out[:, 5:] if before is None or before.blend is None else upsample(before.blend) + out[:, 5:]
         return Fields(features, psi, image, blend)
 
     @torch.inference_mode()
@@ -750,7 +767,7 @@ class HEF(nn.Module):
         drive = self._masked(Drive(**{k: v[places].movedim(-1, 1) for k, v in maps.items()}, hue=hue))
         hidden = self.hidden(drive)
         inner = patches(frames, corners // 2, (size[0] // 2, size[1] // 2))
-        before = Fields(*(t[inner].movedim(-1, 1) for t in fields))
+        before = fields.each(lambda t: t[inner].movedim(-1, 1))
         near = upsample(near[inner].movedim(-1, 1))
         window = corners + fixed(area.corner, corners)
         driven = self.driven(drive, hidden)

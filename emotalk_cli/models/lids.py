@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ..face.geometry.crop import covered, laid, local, pasted
 from ..face.geometry.eyeball import smooth_ring
 from ..face.raster import pixel_grid, polygon_distance, waits
-from ..numeric import fixed, places
+from ..numeric import fixed, places, silence
 from . import checkpoints
 
 CROP_HEIGHT, CROP_WIDTH = 56, 80  # px
@@ -58,14 +58,13 @@ class LidPainter(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(b, b, 3, padding=1) for _, b in pairs)
         self.ups = nn.ModuleList(nn.Conv2d(a + b, a, 3, padding=1) for a, b in pairs[::-1])
         self.head = nn.Conv2d(widths[0], 3, 3, padding=1)
-        nn.init.zeros_(self.head.weight)  # untrained, it paints what was drawn
-        nn.init.zeros_(self.head.bias)
+        silence(self.head)  # untrained, it paints what was drawn
 
     @classmethod
     def load(cls, weights=None, device="cpu") -> LidPainter:
         """The shipped painter in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("lids", weights)
-        return checkpoint.fill(cls(checkpoint.sizes(LidDims))).to(device, memory_format=torch.channels_last)
+        return checkpoint.fill(cls(checkpoint.sizes(LidDims))).to(device).to(memory_format=torch.channels_last)
 
     def forward(self, drawn: Tensor, around: Tensor, distance: Tensor, hidden: Tensor) -> Tensor:
         """What the geometry drew and what is known around the band [B,3,h,w] 0..1, distance to the outline (positive

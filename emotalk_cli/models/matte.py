@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ class MatteNet(nn.Module):
         checkpoint = checkpoints.load("matte", weights)
         return checkpoint.fill(cls(checkpoint.sizes(MatteDims))).to(memory_format=torch.channels_last)
 
-    def save(self, directory: str | os.PathLike, **provenance: str) -> Path:
+    def save(self, directory: str | os.PathLike, **provenance: Any) -> Path:
         """Write `matte.safetensors` (see `checkpoints.save` for the provenance to give)."""
         return checkpoints.save("matte", self.state_dict(), asdict(self.dims), directory, **provenance)
 

@@ -18,7 +18,7 @@ from ..face.geometry.crop import CROP_HEIGHT, CROP_WIDTH, REACH, covered, laid, 
 from ..face.geometry.mouth import MOUTH_MAPS
 from ..face.model import N_IDENTITY
 from ..face.raster import pixel_grid, waits
-from ..numeric import fixed
+from ..numeric import fixed, silence
 from . import checkpoints
 from .style import StyleConv
 
@@ -55,6 +55,8 @@ class MouthPainter(nn.Module):
     What is dear runs on coarse grids: four pixels enter as one, and leave as one.
     """
 
+    mixed: Tensor
+
     def __init__(self, dims: PainterDims | None = None):
         super().__init__()
         self.dims = d = dims or PainterDims()
@@ -70,9 +72,7 @@ class MouthPainter(nn.Module):
         self.ups = nn.ModuleList(StyleConv(a, b, d.style, up=True) for a, b in pairs)
         self.convs = nn.ModuleList(StyleConv(b, b, d.style, up=False) for _, b in pairs)
         self.heads = nn.ModuleList(nn.Conv2d(b, 3 if b != widths[0] else 12, 3, padding=1) for _, b in pairs)
-        for head in self.heads:  # untrained, it paints what was drawn
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+        silence(self.heads)  # untrained, it paints what was drawn
         self.reader = StyleReader(d.style)
         generator = torch.Generator().manual_seed(0)
         self.register_buffer("mixed", torch.randn(N_IDENTITY, d.style, generator=generator), persistent=False)
@@ -81,7 +81,7 @@ class MouthPainter(nn.Module):
     def load(cls, weights=None, device="cpu") -> MouthPainter:
         """The shipped painter in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("mouth", weights)
-        return checkpoint.fill(cls(checkpoint.sizes(PainterDims))).to(device, memory_format=torch.channels_last)
+        return checkpoint.fill(cls(checkpoint.sizes(PainterDims))).to(device).to(memory_format=torch.channels_last)
 
     def forward(self, maps: Tensor, base: Tensor, style: Tensor) -> Tensor:
         """What is known, maps [B,inputs,h,w], the drawn mouth base [B,3,h,w] 0..1 and style [B,style] -> [B,3,h,w],
@@ -89,8 +89,9 @@ class MouthPainter(nn.Module):
         x = F.leaky_relu(self.first(maps), 0.2)
         x = F.leaky_relu(self.second(x), 0.2)
         known = [x]
-        for down, conv in self.downs:
-            x = F.leaky_relu(conv(F.leaky_relu(down(x), 0.2)), 0.2)
+        for pair in self.downs:
+            for conv in pair.children():
+                x = F.leaky_relu(conv(x), 0.2)
             known.append(x)
         x = known.pop() + self.deep(x, style)
         image = base.new_zeros(len(base), 3, x.shape[2], x.shape[3])
@@ -196,7 +197,7 @@ class StyleReader(nn.Module):
         x = torch.cat([(mouth - 0.4) * mask * 2, mask], 1)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)
-        weight = F.adaptive_avg_pool2d(mask, x.shape[2:]) + 1e-3
+        weight = F.adaptive_avg_pool2d(mask, (x.shape[2], x.shape[3])) + 1e-3
         x = (x * weight).sum((2, 3)) / weight.sum((2, 3))
         return self.last(x).chunk(2, 1)
 

@@ -21,7 +21,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,8 +46,14 @@ class Task(Protocol):
     """One thing to train. Losses are means over the samples of a batch, or processes would not add up."""
 
     name: str  # file name of the weights, for example "eac"
-    model: nn.Module  # what is shipped; the solver keeps its exponential moving average (EMA)
-    helpers: dict[str, nn.Module]  # such as {"discriminator": ...}: in the checkpoint, without an average
+
+    @property
+    def model(self) -> nn.Module:
+        """What is shipped; the solver keeps its exponential moving average (EMA)."""
+
+    @property
+    def helpers(self) -> Mapping[str, nn.Module]:
+        """Such as {"discriminator": ...}: in the checkpoint, without an average."""
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Called once, when all modules are where they are trained. Their rates are scaled by `rate_factor`."""
@@ -299,7 +305,8 @@ class Solver:
         """Write the checkpoint atomically."""
         self._sum()
         if self.rank == 0:
-            tensors, plain = {}, {}
+            tensors: dict[str, Tensor] = {}
+            plain: dict[str, Any] = {}
             for name, module in {**self._modules(), "average": self.average}.items():
                 tensors |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
             for name, optimizer in self.optimizers.items():
@@ -345,7 +352,8 @@ class Batches:
     """The global batch of each step, this process's slice of it, on the device; drawn ahead by `workers` threads."""
 
     def __init__(self, solver: Solver) -> None:
-        self._solver, self._ahead = solver, {}
+        self._solver = solver
+        self._ahead: dict[int, Future[dict[str, Tensor]]] = {}
         self._pool = ThreadPoolExecutor(solver.config.workers) if solver.config.workers else None
 
     def _draw(self, step: int) -> dict[str, Tensor]:
@@ -361,7 +369,7 @@ class Batches:
             for later in range(step, min(step + self._solver.config.workers + 1, self._solver.config.steps)):
                 if later not in self._ahead:
                     self._ahead[later] = self._pool.submit(self._draw, later)
-        drawn: Future | None = self._ahead.pop(step, None)
+        drawn = self._ahead.pop(step, None)
         if drawn is None:
             torch.manual_seed(_entropy(self._solver.config.seed, step))  # for data code that draws from torch
         batch = drawn.result() if drawn else self._draw(step)

@@ -32,11 +32,12 @@ class Contacts:
         self.lip_profile = (1 - across.square()).clamp_min(0)
         self.lip_up = _spread(mean, LIP_PAIRS, True, 0.9, 0.45).to(device)
         self.lip_down = _spread(mean, LIP_PAIRS, False, 1.4, 0.45).to(device)
-        self.lids, self.blinks, self.narrow, self._lid_spread = [], [], [], []
+        self.lids: list[Tensor] = []
+        self.blinks, self.narrow, self._lid_spread = [], [], []
         self.widths = [float((head.points[r[0]] - head.points[r[8]])[:2].norm()) for r in (LEFT_EYE, RIGHT_EYE)]
-        for side, pairs in (("Left", LEFT_LID_PAIRS), ("Right", RIGHT_LID_PAIRS)):
-            self._lid_spread.append([_spread(mean, pairs, upper, 0.55, 0.3).to(device) for upper in (True, False)])
-            pairs = torch.tensor(pairs, device=device).T
+        for side, lids in (("Left", LEFT_LID_PAIRS), ("Right", RIGHT_LID_PAIRS)):
+            self._lid_spread.append([_spread(mean, lids, upper, 0.55, 0.3).to(device) for upper in (True, False)])
+            pairs = torch.tensor(lids, device=device).T
             self.lids.append(pairs)
             self.blinks.append(INDEX[f"eyeBlink{side}"])
             usual = (model.mean[pairs[0], 1] - model.mean[pairs[1], 1]).mean() * head.pose.scale

@@ -57,7 +57,7 @@ class Geometry:
         """The animated face without a learned generator: warp x shading ratio, with the drawn mouth and eyes. 0..1."""
         frames = self.warped.clone()
         body = torch.maximum(self.face, self.mouth)
-        box = (..., *(_extent(body.amax((0, 1, axis))) for axis in (3, 2)))
+        box = (..., _extent(body.amax((0, 1, 3))), _extent(body.amax((0, 1, 2))))
         skin = relight(self.warped[box], self.ratio[box], self.hue).clamp(0, 1)
         frames[box] = torch.lerp(skin, self.interior[box], self.mouth[box])
         return self.toned(self.paint(frames))

@@ -68,7 +68,8 @@ class Mesh:
         lashes = torch.lerp(rim, above, share)
         self.source = torch.cat([head.points[:N_SKIN], self.rings.flatten(0, 1), head.points[self.behind], lashes])
         uv = head.model.uv[:N_SKIN]
-        uv = torch.cat([uv, *[uv[FACE_OVAL]] * len(RINGS), uv[self.behind], torch.lerp(*uv[self.edges], share)])
+        lash, brow = uv[self.edges]
+        uv = torch.cat([uv, *[uv[FACE_OVAL]] * len(RINGS), uv[self.behind], torch.lerp(lash, brow, share)])
         onface = torch.ones_like(uv[:, :1])
         onface[N_SKIN : N_SKIN + 36 * len(RINGS)] = 0
         self.attributes = torch.cat([self.source[:, :2], uv, onface], 1)

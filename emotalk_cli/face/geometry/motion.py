@@ -35,6 +35,8 @@ class FaceMotion:
     portrait's light: a warp and nothing else, for comparison.
     """
 
+    mouth: Mouth
+
     def __init__(
         self,
         model: FaceModel,
@@ -102,24 +104,25 @@ class FaceMotion:
         eyes, lashes, lids = self.eyes.drawn(flow, warped, beta, pose, points)
         mouth, interior, own, inside, place = self.mouth.drawn(beta, pose, points)
         # skin, and the first ring, on which the face's mask fades: beyond, the maps below do not change
-        rows = columns = slice(0, RATIO_SIZE)
-        if not waits(mesh):
-            rows, columns = boxed(mesh[:, : N_SKIN + 36, :2] / half, 2, RATIO_SIZE)
+        whole = slice(0, RATIO_SIZE)
+        rows, columns = (whole, whole) if waits(mesh) else boxed(mesh[:, : N_SKIN + 36, :2] / half, 2, RATIO_SIZE)
         onface = found[:, 4:, rows, columns]
         skin = self.relief.drawn(beta, pose, uv[:, rows, columns], onface, self.shading)
         small = torch.cat([*skin, ((onface - 0.02) / 0.5).clamp(0, 1)], 1)
         part = doubled(small)
-        box = (..., *(slice(half * s.start, half * s.stop) for s in (rows, columns)))
+        box = (..., slice(half * rows.start, half * rows.stop), slice(half * columns.start, half * columns.stop))
         maps = flow.new_zeros(len(flow), 5, CROP_SIZE, CROP_SIZE)
         maps[:, 0] = 1
         maps[box] = part
         ratio, rendered, soft = maps.split([1, 3, 1], 1)
         ratio[box] = torch.lerp(ratio[box], torch.ones_like(part[:, :1]), eyes[box]) * (1 - LASH_DARK * lashes[box])
         rendered[box] = torch.lerp(rendered[box], interior[box], mouth[box])
-        regions, colours = self._regions(points), self._colours(len(beta))
-        self.seam.drawn(lids, flow, mouth, ratio, colours[0], points)
-        maps = flow, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids
-        return Geometry(*maps, inside, place, regions, *self._rims(points), *colours)
+        hue, colours, plain = (t.expand(len(beta), *t.shape[1:]) for t in self.colours)  # the same for each frame
+        self.seam.drawn(lids, flow, mouth, ratio, hue, points)
+        return Geometry(
+            *(flow, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids, inside, place),
+            *(self._regions(points), *self._rims(points), hue, colours, plain),
+        )
 
     @staticmethod
     def _regions(points: Tensor) -> Tensor:
@@ -135,10 +138,6 @@ class FaceMotion:
         ]
         rims = torch.stack([points[:, places(ring, points), :2] for ring in (LEFT_EYE, RIGHT_EYE)], 1)
         return rims, torch.stack(opened, 1).clamp_min(0)
-
-    def _colours(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """`Geometry`'s hue, colours and plain, the same for each frame."""
-        return tuple(t.expand(count, *t.shape[1:]) for t in self.colours)
 
     def _sharpen(self, flow: Tensor, mesh: Tensor, points: Tensor) -> Tensor:
         """Full resolution at lids and lips: between two that touch, an average would point into the eye or mouth."""

@@ -47,6 +47,12 @@ class Mouth:
     the portrait's own mouth on the crop, and how far it shows teeth there (nothing without `own_teeth`).
     """
 
+    own_teeth: bool
+    closed: float
+    shown: Tensor
+    layout: Layout
+    light: Tensor
+
     def __init__(self, head: Head, contacts: Contacts, like: Mouth | None = None):
         self.head, self.contacts = head, contacts
         model, device = head.model, head.device
@@ -143,7 +149,8 @@ class Mouth:
         area = slice(0, CROP_HEIGHT), slice(0, CROP_WIDTH)
         if not waits(distance):
             near = (distance > -NEAR).any(0)
-            area = tuple(slice(*(span(near.any(k)) or (0, n))) for k, n in ((1, CROP_HEIGHT), (0, CROP_WIDTH)))
+            rows, columns = span(near.any(1)) or (0, CROP_HEIGHT), span(near.any(0)) or (0, CROP_WIDTH)
+            area = slice(*rows), slice(*columns)
         return rendered(self.head.model, vertices, self.turn(pose), self.look, self.normals, area)
 
     @staticmethod

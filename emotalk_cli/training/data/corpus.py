@@ -110,7 +110,7 @@ def kept(work: Path | None, name: str, make: Callable[[], Iterator[Clip]]) -> li
         ]
     clips = list(make())
     if file:
-        work.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         rows = [
             {
                 "name": clip.name,
@@ -330,10 +330,9 @@ def noise_waves(count: int, seed: int) -> Iterator[np.ndarray]:
                 )
                 wave += (times >= beat) * np.exp(-age * rng.uniform(10, 80)) * hit
         else:  # mains hum, engines, hiss
-            pitch = rng.uniform(40, 180)
-            wave = sum(
-                np.sin(2 * np.pi * pitch * n * times + rng.uniform(0, 6)) / n for n in range(1, rng.integers(3, 20))
-            )
+            hum = rng.uniform(40, 180)
+            tones = (np.sin(2 * np.pi * hum * n * times + rng.uniform(0, 6)) / n for n in range(1, rng.integers(3, 20)))
+            wave = sum(tones, np.zeros(samples))
             wave = wave + rng.uniform(0.01, 0.5) * rng.standard_normal(samples)
         yield (0.3 * wave / (np.abs(wave).max() + 1e-6)).astype(np.float32)
 
@@ -363,7 +362,7 @@ def build(
     rows = alignment.manifest(data / "speechocean" / "manifest.tsv")
     sentences = [text.lower() for _, speaker, _, text in rows if speaker not in held["speechocean_speakers"]]
     for name, count in SYNTHETIC.items():
-        groups[name] = kept(work, name, lambda name=name, count=count: synthetic(name, count, seed, sentences))
+        groups[name] = kept(work, name, functools.partial(synthetic, name, count, seed, sentences))
     for name, clips in groups.items():
         if clips and name not in ("grid", "facegood"):
             articulate(clips, reference, basis)

@@ -33,8 +33,8 @@ from ...face.model import FaceModel
 from ...face.procrustes import similarity_of_arrays
 from ...face.topology import EXPRESSION_NAMES, INDEX, INNER_LIPS, OUTER_EYE_CORNERS
 from ...media.ffmpeg import read_frames
-from ...media.files import replaced
 from ...models.hef import HEF
+from . import arrays
 from .filmed import LEFT_LIDS, LIPS, RIGHT_LIDS, clips
 
 NEUTRAL, SMILING = "london_neutral", "london_smiling"
@@ -379,8 +379,7 @@ def prepare_acts(data: Path, cache: Path, seed: int, model: FaceModel, fit=fit_p
 
 
 def _save(path: Path, photo: Photo, packed: dict[str, np.ndarray]) -> None:
-    with replaced(path) as part, open(part, "wb") as file:
-        np.savez(file, opening=np.float32(photo.opening), **packed)
+    arrays.save(path, packed | {"opening": np.float32(photo.opening)})
 
 
 @torch.no_grad()

@@ -30,8 +30,8 @@ from ...face.model import FaceModel
 from ...face.raster import pixel_grid, polygon_distance
 from ...face.topology import INNER_LIPS, OUTER_EYE_CORNERS
 from ...media.ffmpeg import read_frames
-from ...media.files import replaced
 from ...models.hef import HEF
+from . import arrays
 from .filmed import LIPS, Clip, clips
 from .hef_pairs import NEUTRAL, STABLE, LandmarkMotion, Photo, aligned, completed, pairs, similarity
 
@@ -76,13 +76,13 @@ def driven_photos(data: Path, model: FaceModel) -> Iterator[tuple[Photo, Photo]]
         order = (gaps / eyes)[opened].argsort()
         frames = list(read_frames(clip.path))
 
-        def photo(i: int, clip: Clip = clip, frames: list = frames) -> Photo:
+        def shot(i: int, clip: Clip = clip, frames: list = frames) -> Photo:
             full = completed(model, torch.tensor(clip.points[i]), torch.tensor(clip.index)).numpy()
             return Photo(f"grid/{clip.path.stem}-{i:02d}", frames[i], full)
 
-        first = photo(0)
+        first = shot(0)
         for i in opened[order][np.linspace(0, len(opened) - 1, FILM_FRAMES).astype(int)]:
-            yield first, photo(min(int(i), len(frames) - 1))
+            yield first, shot(min(int(i), len(frames) - 1))
 
 
 def given(target: Tensor, drawn: Tensor, distance: Tensor, light: Tensor) -> Tensor:
@@ -179,14 +179,14 @@ def prepare(data: Path, cache: Path, held_out: bool = False) -> list[Path]:
     def keep(name: str, make: Callable[[], dict[str, np.ndarray]]) -> None:
         path = cache / f"{name.replace('/', '.').removesuffix('.jpg').removesuffix('.png')}.npz"
         if not path.exists():
-            with replaced(path) as part, open(part, "wb") as file:
-                np.savez(file, **make())
+            arrays.save(path, make())
 
     for photo in open_photos(data, held_out):
         keep(photo.name, functools.partial(sample, model, photo))
     if not held_out:
         hef = HEF.load()
-        hef.painter, portraits = None, {}
+        hef.painter = None
+        portraits: dict[str, PortraitFit] = {}
         for source, photo in driven_photos(data, model):
 
             def make(source: Photo = source, photo: Photo = photo) -> dict[str, np.ndarray]:

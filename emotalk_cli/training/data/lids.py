@@ -20,8 +20,8 @@ from ...face.fit import snap_lids
 from ...face.geometry.crop import local
 from ...face.topology import LEFT_EYE, RIGHT_EYE
 from ...media.ffmpeg import read_frames
-from ...media.files import replaced
 from ...models.lids import EYE_WIDTH, LEFT, RIGHT, placed, seen
+from . import arrays
 from .filmed import LEFT_LIDS, RIGHT_LIDS, clips
 
 SIDES = ((LEFT_EYE, 473, LEFT), (RIGHT_EYE, 468, RIGHT))
@@ -85,15 +85,14 @@ def prepare(data: Path, folder: Path, held_out: bool = False) -> Path:
     columns = list(zip(*rows, strict=True))
     images, outlines, irises = (torch.stack(column) for column in columns[:3])
     folder.mkdir(parents=True, exist_ok=True)
-    with replaced(path) as part, open(part, "wb") as file:
-        np.savez_compressed(
-            file,
-            image=(images * 255).round().byte().permute(0, 2, 3, 1).numpy(),
-            outline=outlines.half().numpy(),
-            iris=irises.half().numpy(),
-            width=np.array(columns[3], np.float32),
-            of=np.array(columns[4]),
-            left=np.array(columns[5]),
-            film=np.array(columns[6]),
-        )
+    kept = {
+        "image": (images * 255).round().byte().permute(0, 2, 3, 1).numpy(),
+        "outline": outlines.half().numpy(),
+        "iris": irises.half().numpy(),
+        "width": np.array(columns[3], np.float32),
+        "of": np.array(columns[4]),
+        "left": np.array(columns[5]),
+        "film": np.array(columns[6]),
+    }
+    arrays.save(path, kept, compressed=True)
     return path

@@ -217,8 +217,11 @@ _DIPHTHONGS = {
     "i6": ("close front", "central"),
 }
 # EmoDB writes in SAMPA: these letters mean other sounds there than in ARPAbet.
-_SAMPA = {"S": "postalveolar", "Z": "postalveolar", "N": "velar", "R": "rhotic", "Y": "close round", "B": "bilabial"}
-_SAMPA |= {"V": "labiodental", "D": "dental", "T": "dental", "OY": ("open round", "near front"), "G": "velar"}
+_SAMPA: dict[str, str | tuple[str, str]] = {
+    **{"S": "postalveolar", "Z": "postalveolar", "N": "velar", "R": "rhotic", "Y": "close round", "B": "bilabial"},
+    **{"V": "labiodental", "D": "dental", "T": "dental", "G": "velar"},
+    "OY": ("open round", "near front"),
+}
 
 # The International Phonetic Alphabet without length, stress and other marks, letter by letter.
 _IPA = {
@@ -281,9 +284,9 @@ def visemes_of(label: str, alphabet: str = "arpabet") -> tuple[str, ...]:
     if alphabet == "arpabet":
         label = label.rstrip("012")
     own = _SAMPA.get(label) if alphabet == "sampa" else None
-    own = own or _DIPHTHONGS.get(label)
-    if own:
-        return (own,) if isinstance(own, str) else own
+    told = own or _DIPHTHONGS.get(label)
+    if told:
+        return (told,) if isinstance(told, str) else told
     return next(((viseme,) for viseme, labels in _PHONES.items() if label in labels.split()), ())
 
 
@@ -318,9 +321,9 @@ def speak(phones: list[Phone], frames: int, basis: Basis, alphabet: str = "arpab
     """
     parts: list[tuple[float, float, str]] = []
     for phone in phones:
-        names = visemes_of(phone.label, alphabet) or ("silence",)
-        edges = np.linspace(phone.start, phone.end, len(names) + 1)
-        parts += list(zip(edges[:-1], edges[1:], names))
+        visemes = visemes_of(phone.label, alphabet) or ("silence",)
+        edges = np.linspace(phone.start, phone.end, len(visemes) + 1)
+        parts += list(zip(edges[:-1], edges[1:], visemes))
     first, last = (parts[0][0], parts[-1][1]) if parts else (0.0, 0.0)
     seconds = frames / audio.FPS
     parts = [(-1.0, first, "silence"), *parts, (last, max(seconds, last) + 1, "silence")]

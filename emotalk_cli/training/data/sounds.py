@@ -103,8 +103,9 @@ def tones(rng: np.random.Generator, count: int) -> np.ndarray:
     if kind == 3:  # siren, sweep
         octaves = np.sin(2 * np.pi * rng.uniform(0.05, 3) * time) * rng.uniform(0.2, 1.5)
         phase = 2 * np.pi * np.cumsum(rng.uniform(250, 1500) * 2**octaves) / SAMPLE_RATE
-        return sum(np.sin(n * phase) / n for n in range(1, rng.integers(2, 6)))
-    return sum(np.sin(2 * np.pi * rng.uniform(60, 3000) * time) for _ in range(rng.integers(1, 4)))  # held
+        return sum((np.sin(n * phase) / n for n in range(1, rng.integers(2, 6))), np.zeros(count))
+    held = (np.sin(2 * np.pi * rng.uniform(60, 3000) * time) for _ in range(rng.integers(1, 4)))
+    return sum(held, np.zeros(count))
 
 
 def bells(rng: np.random.Generator, count: int) -> np.ndarray:

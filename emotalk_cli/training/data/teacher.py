@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...emotions import atlas
-from . import lexicon
+from . import arrays, lexicon
 from .prompts import CONCRETE, Synset, label, senses
 
 EMBEDDER = "sentence-transformers/all-mpnet-base-v2"  # Apache-2.0; its name at the hub, or a folder that holds it
@@ -46,7 +46,7 @@ class Embedder:
             vectors = model.encode(missing, batch_size=64, normalize_embeddings=True)
             self.rows |= dict(zip(missing, vectors.astype(np.float16), strict=True))
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(self.path, texts=np.array(list(self.rows)), vectors=np.stack(list(self.rows.values())))
+            arrays.save(self.path, {"texts": np.array(list(self.rows)), "vectors": np.stack(list(self.rows.values()))})
         return torch.from_numpy(np.array([self.rows[text] for text in texts], np.float32))
 
 

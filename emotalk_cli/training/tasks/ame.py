@@ -38,7 +38,7 @@ from ...evaluation import meaning
 from ...models import checkpoints
 from ...models.behaviour import CODE, NAMED, SHOWN, STRONGEST, Behaviour, Layout, named
 from ...models.emotion_space import AME
-from ...models.text_tower import SPACE, WIDTH, TextDims, Tokenizer
+from ...models.text_tower import SPACE, WIDTH, TextDims, TextTower, Tokenizer
 from ..config import Config
 from ..config import build as build_options
 from ..data import lexicon, phrases
@@ -148,8 +148,16 @@ def rotation() -> Tensor:
     return torch.linalg.qr(matrix)[0].T.contiguous()
 
 
-def initial_embeddings(tower: nn.Module, tokenizer: Tokenizer, embed: Embedder) -> None:
+def parts_of(model: AME) -> tuple[TextTower, Tokenizer]:
+    """The tower and the tokenizer of our own space."""
+    tower, tokenizer = model.text_tower, model.tokenizer
+    assert isinstance(tower, TextTower) and isinstance(tokenizer, Tokenizer)
+    return tower, tokenizer
+
+
+def initial_embeddings(model: AME, embed: Embedder) -> None:
     """Start each token at the principal components of the teacher's embedding of its letters."""
+    tower, tokenizer = parts_of(model)
     names = [tokenizer.decode([i]).strip() or "." for i in range(tokenizer.vocab_size - 2)]
     x = embed(names)
     x = x - x.mean(0)
@@ -438,10 +446,10 @@ class TextTask:
     ) -> None:
         """behaviour: what the space means on a face; it stays as it is. keep: as in `Options`."""
         self.curriculum, self.config, self.dims = curriculum, config, dims
-        self.model: nn.Module = model
+        self.model, self.tower = model, parts_of(model)[0]
         self.behaviour = behaviour.eval().requires_grad_(False)
         width = curriculum.source.x.shape[1]
-        self.helpers: dict[str, nn.Module] = {"embedding": nn.Linear(model.text_tower.width, width)}
+        self.helpers: dict[str, nn.Module] = {"embedding": nn.Linear(self.tower.width, width)}
         self.units, self.keep = torch.tensor(UNITS), keep
         self.first = {name: tensor.clone() for name, tensor in model.state_dict().items()} if keep else {}
 
@@ -464,8 +472,8 @@ class TextTask:
     def losses(self, batch: dict[str, Tensor], step: int, total: int) -> Iterator[tuple[str, Tensor, dict]]:
         """The terms of `_TERMS`."""
         target, shown = batch["z"], batch["behaviour"]
-        state = self.model.text_tower.state(batch["tokens"], batch["kept"])
-        z = F.normalize(state @ self.model.text_tower.text_projection, dim=1)
+        state = self.tower.state(batch["tokens"], batch["kept"])
+        z = F.normalize(state @ self.tower.text_projection, dim=1)
         p = (z[:, : len(CLASSES)].clamp(min=0) + 0.01).square()
         wanted = target[:, : len(CLASSES)].square() / NAMED
         read = self.behaviour.raw(z)
@@ -565,8 +573,6 @@ def build(data: Path | None, config: Config, work: Path) -> TextTask:
         merges = learned_merges(counts, options.merges)
         dims = TextDims(len(merges), layers=options.layers)
         model = AME.own(dims, torch.tensor(merges))
-        initial_embeddings(
-            model.text_tower, model.tokenizer, Embedder(Path(options.cache or work) / TEACHER, options.embedder)
-        )
-    curriculum = Curriculum(texts, model.tokenizer, config.seed)
+        initial_embeddings(model, Embedder(Path(options.cache or work) / TEACHER, options.embedder))
+    curriculum = Curriculum(texts, parts_of(model)[1], config.seed)
     return TextTask(curriculum, model.train().requires_grad_(True), behaviour, dims, config, options.keep)

@@ -23,8 +23,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...constants import BASICS
 from ...emotions import atlas, prototypes
-from ...emotions.atlas import BASICS, CLASSES
+from ...emotions.atlas import CLASSES
 from ...errors import InputError
 from ...face.fit import fit_portrait
 from ...face.geometry import FaceMotion
@@ -32,15 +33,16 @@ from ...face.model import FaceModel
 from ...face.procrustes import nearest_rotation
 from ...face.topology import EXPRESSION_NAMES, INDEX, N_RESIDUAL
 from ...face.tracker import FaceTracker
-from ...media.files import replaced
 from ...models import upstream
 from ...models.behaviour import MEANING, SHOWN, Layout
 from ...models.emotion_space import AME
 from ...models.image_tower import MARGIN, ImageDims, ImageTower, face_crop
 from ...models.text_tower import SPACE
 from ...motion.life import eyes, posture
+from ...numeric import silence
 from ..config import Config
 from ..config import build as build_options
+from ..data import arrays
 from ..data.faces import load_faces
 
 SIDE = 112  # px of a stored crop; the tower sees random parts of it, `ImageDims.side` px
@@ -122,8 +124,8 @@ def render(data: Path, out: Path, portraits: int, variants: int, seed: int = 0) 
         found = tracker(pixels)
         if found:
             crop = face_crop(pixels, found[0].landmarks, SIDE, MARGIN * SIDE / ImageDims.side)
-            crop = ((crop[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
-            row = (crop, found[0].landmarks, found[0].blendshapes, weights, strength, beta, person, real)
+            picture = ((crop[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+            row = (picture, found[0].landmarks, found[0].blendshapes, weights, strength, beta, person, real)
             for name, value in zip(rows, row, strict=True):
                 rows[name].append(value)
 
@@ -146,8 +148,7 @@ def render(data: Path, out: Path, portraits: int, variants: int, seed: int = 0) 
             add(pixels, face.name, weights, strength, beta.numpy(), False)
         if number % 20 == 19:
             print(f"{number + 1} portraits, {len(rows['crop'])} faces, {time.monotonic() - begin:.0f} s", flush=True)
-    with replaced(out) as part:
-        np.savez(part, **{name: np.array(values) for name, values in rows.items()})
+    arrays.save(out, {name: np.array(values) for name, values in rows.items()})
 
 
 # --- training -----------------------------------------------------------------------------------------------------
@@ -211,7 +212,7 @@ class ImageTask:
         self.crops, self.trust = torch.from_numpy(faces["crop"]), trust
         self.p = torch.cat([w[:, :-1] @ atlas.basics()[:, :-1], w[:, -1:]], 1)
         self.z = embedded(w, ame)
-        self.model: nn.Module = ImageTower(ImageDims(output=self.z.shape[1], space=ame.space))
+        self.model = ImageTower(ImageDims(output=self.z.shape[1], space=ame.space))
         points = torch.from_numpy(faces["points"]).float()
         with torch.no_grad():
             self.model.mean.copy_(mean_face(points[:, self.model.index]))
@@ -232,7 +233,8 @@ class ImageTask:
         """Start at the ridge regression of z on the features; pixels and the rest learn what it leaves."""
         rows = torch.cat([self.drawn, self.real])
         x, z, weight = self.features[rows], self.z[rows], self.trust[rows, None]
-        standard, direct = self.model.standard, self.model.direct
+        standard, direct, last = self.model.standard, self.model.direct, self.model.shape[-1]
+        assert standard.running_mean is not None and standard.running_var is not None
         standard.running_mean.copy_(x.mean(0))
         standard.running_var.copy_(x.var(0))
         x = standard.eval()(x).clamp(-5, 5)
@@ -241,9 +243,7 @@ class ImageTask:
         direct.weight.copy_(torch.linalg.solve(gram, x.T @ ((z - mean) * weight)).T)
         direct.bias.copy_(mean)
         self.model.visual.proj.zero_()
-        last = self.model.shape[-1]
-        last.weight.zero_()
-        last.bias.zero_()
+        silence(last)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"adamw": torch.optim.AdamW(self.model.parameters(), self.config.rate, weight_decay=0.05)}
@@ -350,6 +350,7 @@ def class_faces(path: Path, ame: AME, words: list[str], count: int = 60) -> Tens
     """[K,count,512]: what the image tower says of training faces nearest to each of K words, for L_clip."""
     faces = load(path)
     tower = ame.image_tower
+    assert tower is not None, "a space of our own with pictures"
     border = (SIDE - tower.dims.side) // 2
     strong = np.flatnonzero(~faces["real"] & ((faces["strength"] > 0.6) | (faces["weights"][:, 0] == 1)))
     crops = torch.from_numpy(faces["crop"][strong]).permute(0, 3, 1, 2)[:, :, border:-border, border:-border]

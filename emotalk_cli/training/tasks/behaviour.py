@@ -81,7 +81,7 @@ class BehaviourTask:
     def __init__(self, config: Config, hidden: int = BehaviourDims.hidden, ame: AME | None = None) -> None:
         """ame: the towers whose z is read; None for the space's own layout."""
         self.config, self.space = config, ame.space if ame is not None else SPACE
-        self.model: nn.Module = Behaviour(BehaviourDims(hidden, space=self.space))
+        self.model = Behaviour(BehaviourDims(hidden, space=self.space))
         self.units = torch.tensor(UNITS)
         texts, w, strength = drawn(POOL, config.seed)
         behaviour = atlas.mixed(w[:, :-1]) * strength

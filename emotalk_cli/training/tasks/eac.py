@@ -95,6 +95,10 @@ class Objective(nn.Module):
     large and as varied as the target's, and `tremor` for second differences no larger.
     """
 
+    mouth: Tensor
+    gap: Tensor
+    width: Tensor
+
     def __init__(self, basis: Basis) -> None:
         super().__init__()
         self.count = len(basis.names)
@@ -143,6 +147,9 @@ class Shown(nn.Module):
     lips that meet on bilabials and on nothing else, a lower lip at the teeth on /f v/, narrow /w u/, wide /i/, open
     vowels.
     """
+
+    gap: Tensor
+    width: Tensor
 
     def __init__(self, basis: Basis) -> None:
         super().__init__()
@@ -204,6 +211,8 @@ def _unlike(made: Tensor, wanted: Tensor, where: Tensor) -> Tensor:
 
 class Consistency(nn.Module):
     """L_emo (eq. 6) where no image exists: the mean face rendered with β̂ and with β, seen by φ_emo."""
+
+    light: Tensor
 
     def __init__(self, teachers: Path, size: int = 96) -> None:
         """teachers: folder of the data pack's emotion classifier. size: px of the renderings."""
@@ -325,7 +334,7 @@ class EACTask:
         heard[:, :FIRST_BAND] = FLOOR
         heard = FLOOR + (heard - FLOOR) * passes.repeat_interleave(MELS_PER_FRAME, 1)[:, None]
         z, face = self.bank.alike(len(clip))
-        face = face * prototypes.intensity_gain(mu)[:, None]
+        face = face * prototypes.intensity_gain(mu[:, None])
         named = len(self.basis.names)
         speech = cut.beta[:, middle].repeat(3, 1, 1)
         target = motion.compose(speech, face[:, :named], self.share, self.basis)
@@ -341,6 +350,7 @@ class EACTask:
             batch = self.prepare(batch)
         beta, closed, heard, _ = self.model.window(batch["mel"], batch["z"], batch["mu"])
         with torch.autocast(device, enabled=False):
+            assert heard is not None, "a network that says what it hears"
             beta, closed, heard = beta.float(), closed.float(), heard.float()
             terms = self.objective(beta, closed, batch["beta"])
             known = (batch["visemes"] >= 0).sum().clamp(min=1)
@@ -357,7 +367,7 @@ class EACTask:
         yield "eac", loss, {"loss": loss, **terms}
 
     @torch.no_grad()
-    def validate(self, model: nn.Module) -> dict[str, float]:
+    def validate(self, model: EAC) -> dict[str, float]:
         """Pearson r of opening and width with the tracked mouth, and the size and tremor of openings beside its."""
         mine, wide, truth, width = [], [], [], []
         for clip in self.held_out:
@@ -365,6 +375,7 @@ class EACTask:
             beta, _ = model.predict(self.ear.hear(clip.mel.float().to(device)), self.rest, 1.0)
             mine.append(motion.gaps(beta, self.basis).mean(1).cpu())
             wide.append(motion.widths(beta, self.basis).mean(1).cpu())
+            assert clip.gaps is not None and clip.widths is not None, "held-out clips are tracked"
             truth.append(clip.gaps.mean(1))
             width.append(clip.widths.mean(1))
         opening, tracked = torch.cat(mine), torch.cat(truth)
@@ -382,12 +393,13 @@ class EACTask:
     def samples(self, model: nn.Module) -> np.ndarray | None:
         return None
 
-    def save(self, model: nn.Module, out: Path, **provenance) -> Path:
+    def save(self, model: EAC, out: Path, **provenance) -> Path:
         return model.save(out, data=corpus.LICENCES, **provenance)
 
 
 def recognition(model: EAC, clip: Clip, z: Tensor) -> float:
     """Share of the mel frames of a clip's speech whose viseme is recognised."""
+    assert clip.visemes is not None, "of clips with timed phones"
     known = clip.visemes > 0
     found = model.visemes(relative(clip.mel.float(), clip.level), z).argmax(1).cpu()
     return float((found == clip.visemes)[known].float().mean())
@@ -411,7 +423,9 @@ def bank_of(options: Options, seed: int, voices: list[Clip] | None = None) -> Em
     if options.encoding == "clip" and bank.behaviour is not None:
         told, shown, names = [], [], []
         for part in (of_voices(ame, voices or []), of_pictures(ame, options.faces, seed)):
-            told.append(part[0]), shown.append(part[1]), names.extend(part[2])
+            told.append(part[0])
+            shown.append(part[1])
+            names += part[2]
         if names:
             bank = bank + EmotionBank.of(torch.cat(shown), bank.behaviour)
             bank.others = Others.of(torch.cat(told), torch.cat(shown), names, seed)
@@ -422,11 +436,12 @@ def of_voices(ame: AME, clips: list[Clip]) -> tuple[Tensor, Tensor, list[str]]:
     """z [M,512] of the emotion in words, z of the voice, and names, of EmoDB's recordings that are heard as speech."""
     words = dict(zip(SPOKEN.values(), ame.text(list(SPOKEN.values())), strict=True))
     names, shown = [], []
-    for clip in clips if ame.audio_tower is not None else []:
-        z = ame.audio_tower.listen([clip.mel.float()], clip.level)
-        if z is not None:
-            names.append(SPOKEN[clip.name[EMOTION_LETTER]])
-            shown.append(z)
+    if ame.audio_tower is not None:
+        for clip in clips:
+            z = ame.audio_tower.listen([clip.mel.float()], clip.level)
+            if z is not None:
+                names.append(SPOKEN[clip.name[EMOTION_LETTER]])
+                shown.append(z)
     if not names:
         return torch.zeros(0, WIDTH), torch.zeros(0, WIDTH), []
     return torch.stack([words[name] for name in names]), torch.stack(shown), names

@@ -484,11 +484,12 @@ class HEFTask:
                     sums.setdefault(f"{self.kept.kinds[i]}_{name}_{measure}", []).append(value)
             found, wanted = (tracked(self.tracker, t, batch["points"]) for t in (image, batch["target"]))
             sums.setdefault(f"{self.kept.kinds[i]}_landmarks", []).append(float(landmark_loss(found, wanted)))
-        for i in self.kept.of("act") if self.reader is not None else ():
-            batch = self._one(i, model)
-            image = generate(model, batch)[0].clamp(0, 1)
-            loss = reading_loss(self.reader.read(image, batch["points"]), batch["emotion"])
-            sums.setdefault("act_read", []).append(0.8 * float((-loss).exp()))
+        if self.reader is not None:
+            for i in self.kept.of("act"):
+                batch = self._one(i, model)
+                image = generate(model, batch)[0].clamp(0, 1)
+                loss = reading_loss(self.reader.read(image, batch["points"]), batch["emotion"])
+                sums.setdefault("act_read", []).append(0.8 * float((-loss).exp()))
         return {key: float(np.mean(values)) for key, values in sums.items()}
 
     def _one(self, number: int, model: HEF) -> dict[str, Tensor]:

@@ -103,10 +103,12 @@ class LidTask:
             self.image = torch.from_numpy(stored["image"]).permute(0, 3, 1, 2)
             self.outline, self.iris = (torch.from_numpy(stored[key]).float() for key in ("outline", "iris"))
             of, left, film, width = (stored[key] for key in ("of", "left", "film", "width"))
-        rng, people = np.random.default_rng(0), {}
+        rng = np.random.default_rng(0)
+        people: dict[str, list[int]] = {}
         for number, person in enumerate(of):
             people.setdefault(person, []).append(number)
-        self.partners = {True: {}, False: {}}  # by whether it is the same eye, then by number
+        # by whether it is the same eye, then by number
+        self.partners: dict[bool, dict[int, np.ndarray]] = {True: {}, False: {}}
         for members in people.values():
             for number in members:
                 for same in (True, False):

@@ -46,7 +46,8 @@ class MatteTask:
     def __init__(self, folder: Path, config: Config, options: Options = Options()) -> None:
         """folder: holds `train` and `test`, each images.npy [N,256,256,3] and mattes.npy [N,256,256], uint8."""
         self.rate = config.rate
-        self.model, self.helpers = MatteNet.load(options.weights) if options.weights else MatteNet(MatteDims()), {}
+        self.model = MatteNet.load(options.weights) if options.weights else MatteNet(MatteDims())
+        self.helpers: dict[str, nn.Module] = {}
         self.model.requires_grad_(True).train()
         try:
             self.images, self.mattes, *held = (
@@ -78,7 +79,7 @@ class MatteTask:
         angle, zoom = rng.uniform(-0.35, 0.35, size), np.exp(rng.uniform(-0.25, 0.6, size))
         turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], 1).reshape(size, 2, 2)
         affine = np.concatenate([turn * zoom[:, None, None], rng.uniform(-0.25, 0.25, (size, 2, 1))], 2)
-        grid = F.affine_grid(torch.from_numpy(affine).float(), image.shape, align_corners=False)
+        grid = F.affine_grid(torch.from_numpy(affine).float(), list(image.shape), align_corners=False)
         both = F.grid_sample(torch.cat([image, matte], 1), grid, padding_mode="border", align_corners=False)
         image, matte = both.split([3, 1], 1)
         gain = torch.from_numpy(np.exp(rng.normal(0, 0.2, (size, 1, 1, 1)) + rng.normal(0, 0.1, (size, 3, 1, 1))))
@@ -133,7 +134,7 @@ class MatteTask:
     def samples(self, model: nn.Module) -> np.ndarray | None:
         return None
 
-    def save(self, model: nn.Module, out: Path, **provenance: str) -> Path:
+    def save(self, model: MatteNet, out: Path, **provenance) -> Path:
         return model.save(out, data=LICENCES, **provenance)
 
 

@@ -20,6 +20,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -273,7 +274,7 @@ class MouthTask:
         self.data = {key: value.to(device) for key, value in self.data.items()}
         heavy = [m.weight for m in (self.model.deep, *self.model.ups, *self.model.convs)]
         light = [p for p in self.model.parameters() if all(p is not h for h in heavy)]
-        groups = [{"params": light}, {"params": heavy, "lr": STYLE_RATE * self.rate}]
+        groups: list[dict[str, Any]] = [{"params": light}, {"params": heavy, "lr": STYLE_RATE * self.rate}]
         return {
             "mouth": torch.optim.Adam(groups, self.rate, betas=(0.5, 0.99)),
             "critic": torch.optim.Adam(self.critic.parameters(), 1.5 * self.rate, betas=(0.5, 0.99)),
@@ -326,8 +327,8 @@ class MouthTask:
             return F.grid_sample(layers, at * limit - 1, padding_mode="border", align_corners=False)
 
         fitted = chance.happens(FITTED)
-        pairs = torch.stack([data["plain"][rows], data["fitted"][rows]]).float() / 255
-        chosen = torch.lerp(*pairs, fitted[:, None, None, None])
+        plain, laid_on = (data[key][rows].float() / 255 for key in ("plain", "fitted"))
+        chosen = torch.lerp(plain, laid_on, fitted[:, None, None, None])
         pictures = torch.cat([data["target"][rows].float() / 255, data["distance"][rows].float()], 1)
         target, distance = read(pictures, at).split([3, 1], 1)
         distance = distance * wide(zoom)
@@ -445,7 +446,8 @@ class MouthTask:
         yield "mouth", loss, {"loss": loss, **{key: value.mean() for key, value in scalars.items()}}
         both = torch.cat([target, shown.detach()])
         scored = [s.float().chunk(2) for s in self.critic(both, torch.cat([cover, cover]))[1]]
-        critic = sum(masked(F.relu(1 - r), cover) + masked(F.relu(1 + m), cover) for r, m in scored).mean()
+        told = (masked(F.relu(1 - r), cover) + masked(F.relu(1 + m), cover) for r, m in scored)
+        critic = sum(told, cover.new_zeros(())).mean()
         scalars = {"critic": critic}
         if step % PENALTY_EVERY == 0:
             penalty = self._penalty(target, cover)
@@ -458,7 +460,8 @@ class MouthTask:
         with torch.autocast(target.device.type, enabled=False):
             target = target.detach().requires_grad_()
             scores = self.critic(target, cover)[1]
-            (slope,) = torch.autograd.grad(sum(masked(s, cover).sum() for s in scores), target, create_graph=True)
+            score = sum((masked(s, cover).sum() for s in scores), target.new_zeros(()))
+            (slope,) = torch.autograd.grad(score, target, create_graph=True)
             return slope.square().sum((1, 2, 3)).mean()
 
     def _plain(self, rows: Tensor, fitted: bool) -> dict[str, Tensor]:

@@ -123,8 +123,8 @@ class SyncTask:
                 found.append(confidence)
                 if source is talk:
                     hits.append(abs(offset) <= 1)
-        figures = {"confidence": true, "other_sound": false, "within_one_frame": hits}
-        return {name: float(np.mean(values)) for name, values in figures.items()}
+        means = float(np.mean(true)), float(np.mean(false)), float(np.mean(hits))
+        return dict(zip(("confidence", "other_sound", "within_one_frame"), means, strict=True))
 
     def samples(self, model: SyncJudge) -> None:
         """None: there is nothing to see."""

@@ -124,7 +124,9 @@ def patch(rng: np.random.Generator, pictures: list[np.ndarray]) -> np.ndarray:
     return np.rot90(picture[y : y + side, x : x + side], int(rng.integers(4)))[:, :: int(rng.choice([-1, 1]))]
 
 
-def grid_frames(data: Path, mean: np.ndarray, every: int) -> Iterator[tuple[np.ndarray, ...]]:
+def grid_frames(
+    data: Path, mean: np.ndarray, every: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Frames of GRID's clips: (picture, landmarks with NaN where unlabelled, landmarks completed, blendshapes).
 
     mean: [478,3] a face's shape in camera axes, which completes what is not labelled.
@@ -509,7 +511,8 @@ class Scenes:
 
     def scene(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """RGB uint8 [112,112,3] and the frames [n,4] (x, y, size, roll) of the faces in it."""
-        canvas, frames = self.background(rng), []
+        canvas = self.background(rng)
+        frames: list[np.ndarray] = []
         for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.25, 0.5, 0.17, 0.08]))):
             index = rng.integers(len(self.faces))
             face, (x, y, size, roll) = self.faces[index], self.frames[index]
@@ -632,7 +635,8 @@ class TrackerTask:
             photos = load_faces(data, test=False, sets=tuple(SETS))
             self.mouths = photos[7::30]
             warp = MeshWarp(dict(np.load(data / "face_basis_478.npz")))
-            frames = (frame[:3] for frame in grid_frames(data, warp.basis["mean"] @ AXES, 5))
+            films = grid_frames(data, warp.basis["mean"] @ AXES, 5)
+            frames = ((picture, known, completed) for picture, known, completed, _ in films)
             photos = [photo for i, photo in enumerate(photos) if i % 30 != 7]
             self.mouth_bank = MouthBank(
                 photos, frames, warp, options.mouth_variants, np.random.default_rng(config.seed)

@@ -53,7 +53,8 @@ class VADTask:
         """clips: speech with phones. others: log-mels [N,80,MELS] without speech (`sounds.background`); a tenth of both
         is for validation."""
         self.rate, self.options = rate, options
-        self.model, self.helpers = VAD(VADDims(width=options.width)), {}
+        self.model = VAD(VADDims(width=options.width))
+        self.helpers: dict[str, nn.Module] = {}
         self.augment = Augmenter()
         self.recordings = Recordings(clips)
         self.first, self.frames = (row.numpy() for row in (self.recordings.first, self.recordings.frames))
@@ -157,7 +158,7 @@ class VADTask:
     def samples(self, model: nn.Module) -> np.ndarray | None:
         return None
 
-    def save(self, model: nn.Module, out: Path, **provenance) -> Path:
+    def save(self, model: VAD, out: Path, **provenance) -> Path:
         return model.save(out, data=corpus.LICENCES, **provenance)
 
 
