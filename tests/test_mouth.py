@@ -12,7 +12,7 @@ from emotalk_cli.face.geometry import FaceMotion, relight, still
 from emotalk_cli.face.geometry.crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, pasted
 from emotalk_cli.face.geometry.mouth import NEAR
 from emotalk_cli.face.geometry.palette import brightness
-from emotalk_cli.face.geometry.teeth import Layout, fit_layout, groups, parts
+from emotalk_cli.face.geometry.teeth import Layout, fit_layout, groups, look, parts
 from emotalk_cli.face.model import FaceModel
 from emotalk_cli.face.raster import pixel_grid
 from emotalk_cli.face.topology import INDEX, INNER_LIPS
@@ -43,6 +43,15 @@ def beta() -> torch.Tensor:
     beta = torch.zeros(1, 64)
     beta[0, [INDEX[n] for n in ("jawOpen", "mouthSmileLeft", "mouthSmileRight")]] = 0.6
     return beta
+
+
+def test_light_fails_behind_the_front_teeth(model):
+    part, seen, forward = parts(model), look(model), model.mouth_mean[:, 2]
+    light = seen[:, 1] / model.mouth_color[:, 1]
+    for kind, front, back in ((part[:, :2].sum(1), forward > 10, forward < 8), (part[:, 3], forward > 8, forward < 6)):
+        assert light[(kind > 0.9) & front].mean() > 0.95 and light[(kind > 0.9) & back].mean() < 0.6
+    teeth = (part[:, :2].sum(1) > 0.9) & (forward < 7.2)
+    assert (seen[:, 3:] <= part).all() and (seen[teeth, 3:5] < 0.1).all()
 
 
 def test_the_crop_follows_the_skull(motion, portrait, beta):

@@ -28,8 +28,8 @@ SHOWN_RIM = 2.25  # the paint is shown up to this far: lips that warp well need 
 SOFT = 3.0  # px over which it fades
 SLIT, WIDE = 0.5, 1.7  # px inside the lips from which on a mouth is painted, and fully so
 LOW = slice(16, 112)  # rows of the crop that hold all but gaping mouths
-DEEP = 4.0, 12.0  # px inside the lips from which on, and fully, the drawn mouth counts where it has no teeth
-DRAWN = 0.65  # how far it then does
+DEEP = 3.0, 9.0  # px inside the lips from which on, and fully, the drawn mouth counts where it has no teeth
+DRAWN = 0.9  # how far it then does
 READABLE = 90.0  # px of a portrait's own teeth from which on they tell its style
 
 

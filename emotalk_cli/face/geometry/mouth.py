@@ -18,7 +18,7 @@ from ..topology import INNER_LIPS, N_SKIN, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
 from .crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, local, pasted
 from .head import Head
-from .teeth import Layout, fit_layout, groups, parts
+from .teeth import Layout, fit_layout, groups, look
 
 CAVITY = (0.06, 0.025, 0.025)  # colour (R, G, B) of the dark behind the teeth
 TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
@@ -69,7 +69,7 @@ class Mouth:
         self.group = groups(model).to(device)
         self.normals = model.mouth_normals()
         self.light, grey = self._light()
-        self.look = torch.cat([model.mouth_color, parts(model)], 1)
+        self.look = look(model)
         if like is not None:
             self.own_teeth, self.shown, self.layout, self.light = like.own_teeth, like.shown, like.layout, like.light
             self.closed = like.closed

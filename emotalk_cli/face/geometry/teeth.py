@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...numeric import fixed
+from ...numeric import fixed, smoothstep
 from ..model import FaceModel
 from ..raster import interpolate, pixel_grid, rasterize
 from .crop import CROP_MIDDLE
@@ -17,6 +17,8 @@ GROUPS = 3  # that move as a whole: upper teeth and gums, lower ones, tongue
 TONGUE_RADIUS, TONGUE_TOP = 3.0, -4.6  # cm: of the lower soft parts, what is nearer to the mouth's axis and higher
 AXIS = 5.5  # cm forward, of that axis
 WHITE = (0.7, 0.15)  # of a vertex' colour, blue against red above the dark: from which on, and over how much, a tooth
+TEETH_LIT, TONGUE_LIT = (7.2, 9.6), (5.0, 8.0)  # cm forward, where light has failed, and where it is full
+TEETH_DARK, TONGUE_DARK = 0.2, 0.3  # of the light, where it has
 MARGIN = 36  # px around the crop from which a group may come in
 COARSE = 3  # px of the crop in one of the search
 LIMITS = (7.5, (15.0, 22.5, 24.0), 0.2)  # most shift across, down (of each group), px, and change of scale
@@ -62,6 +64,20 @@ def parts(model: FaceModel) -> Tensor:
     within = torch.hypot(place[:, 0], place[:, 2] - AXIS) < TONGUE_RADIUS
     tongue = (1 - tooth) * ((lower > 0.5) & within & (place[:, 1] > TONGUE_TOP))
     return torch.stack([tooth * (1 - lower), tooth * lower, 1 - tooth - tongue, tongue], 1)
+
+
+def look(model: FaceModel) -> Tensor:
+    """How the mouth's vertices are drawn [M,7]: colour in a light of 1, then `parts`.
+
+    Light fails behind the front teeth, before which cheeks and lips stand; there a tooth is no longer seen as one.
+    """
+    part = parts(model)
+    teeth, gums, tongue = part[:, :2].sum(1), part[:, 2], part[:, 3]
+    forward = model.mouth_mean[:, 2]
+    hard, soft = (smoothstep(((forward - dark) / (full - dark)).clamp(0, 1)) for dark, full in (TEETH_LIT, TONGUE_LIT))
+    light = 1 - (teeth + gums) * (1 - TEETH_DARK) * (1 - hard) - tongue * (1 - TONGUE_DARK) * (1 - soft)
+    part = torch.cat([part[:, :2] * (1 - teeth * (1 - hard))[:, None], part[:, 2:]], 1)
+    return torch.cat([model.mouth_color * light[:, None], part], 1)
 
 
 def groups(model: FaceModel) -> Tensor:

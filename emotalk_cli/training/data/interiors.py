@@ -25,7 +25,7 @@ from ...face.geometry.contacts import Contacts
 from ...face.geometry.crop import CROP_HEIGHT, CROP_WIDTH, REACH, laid
 from ...face.geometry.head import Head
 from ...face.geometry.mouth import Mouth, rendered
-from ...face.geometry.teeth import Layout, fit_layout, groups, parts
+from ...face.geometry.teeth import Layout, fit_layout, groups, look
 from ...face.model import FaceModel
 from ...face.raster import pixel_grid, polygon_distance
 from ...face.topology import INNER_LIPS, OUTER_EYE_CORNERS
@@ -205,7 +205,7 @@ class Scenes:
     def __init__(self) -> None:
         self.model = FaceModel.load()
         self.group, self.normals = groups(self.model), self.model.mouth_normals()
-        self.look = torch.cat([self.model.mouth_color, parts(self.model)], 1)
+        self.look = look(self.model)
 
     def drawn(self, stored: dict[str, Tensor], layout: Layout) -> Tensor:
         """The mouth of one sample [9,h,w] as `rendered` makes it, in a layout."""
