@@ -153,6 +153,17 @@ def test_a_mouth_settles_where_nobody_speaks():
     assert np.allclose(face[:, COMPONENTS.index("mouthPucker")], pursed)
 
 
+def test_who_yawns_or_screams_gapes_in_silence():
+    """A little open as in talk: lips together; agape: open, but with a beat of speech they are speech's."""
+    jaw = COMPONENTS.index("jawOpen")
+    gape = {name: life.settled(states()[name].behaviour.numpy())[jaw] for name in ("big yawn", "screaming", "amused")}
+    assert gape["amused"] == 0 and min(gape["big yawn"], gape["screaming"]) > 0.3
+    loudness = np.concatenate([np.zeros(50), np.full(25, 0.6)])
+    behaviour = np.tile(states()["screaming"].behaviour.numpy(), (len(loudness), 1))
+    settled = life.Life(25).step(loudness, None, behaviour).settled[:, jaw]
+    assert settled[49] > 0.3 and settled[54:].max() == 0
+
+
 def test_a_startle_fades_and_laughter_comes_in_bouts():
     startled = feeling("startled").vigour
     assert startled[8] > 0.7 > 0.35 > startled[35]

@@ -22,6 +22,7 @@ import numpy as np
 from ..emotions.atlas import CHANNELS, FACE, FACTORS, HEAD, components
 from ..emotions.atlas import WIDTH as BEHAVIOUR
 from ..emotions.prototypes import COMPONENTS, speech_mask
+from ..face.topology import INDEX
 from ..numeric import smoothstep
 from ..settings import OPTIONS, Settings
 from .lips import NAMED
@@ -51,6 +52,10 @@ _LOWER = speech_mask().numpy() * np.array([name.startswith(("mouth", "jaw")) for
 _SETTLING = ("mouthPucker", "mouthPress", "mouthRoll", "mouthShrug", "mouthDimple", "mouthSmile", "mouthFrown",
              "mouthStretch", "mouthLeft", "mouthRight", "jawForward", "jawLeft", "jawRight")  # fmt: skip
 _SETTLES = np.array([name.startswith(_SETTLING) for name in COMPONENTS], np.float32)
+# what a mouth does that gapes
+_OPENING = ("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthFunnel")
+_OPENS = np.array([name.startswith(_OPENING) for name in COMPONENTS], np.float32)
+_GAPE, _AGAPE = (0.5, 1.1), 0.7  # felt jawOpen from which on a silent mouth is open, and fully; share of it that shows
 _SETTLED = 0.3, 0.5, 0.12  # s of silence until the mouth settles, s that this takes, s that leaving takes
 _LAUGHING = np.zeros(len(COMPONENTS), np.float32)
 for _name, _value in {"mouthSmile": 0.12, "cheekRaiser": 0.3, "cheekSquint": 0.25, "eyeSquint": 0.25}.items():
@@ -67,7 +72,8 @@ class Signs(NamedTuple):
     axes x right, y down, z away; x, y shift in fractions of the crop; log scale). gaze [n,2] as eyeLook coefficients:
     to the subject's left, up. brow [n]: how far they rise. vigour [n], about 0.6..1.4: factor on what the upper face
     feels. added [n,64]: what fades, laughs and trembles in the face besides. settled [n,64]: least coefficients of a
-    mouth that nobody speaks with: pursed, pressed or drawn aside as the emotion has it, of which speech leaves little.
+    mouth that nobody speaks with: pursed, pressed, drawn aside or agape as the emotion has it, of which speech leaves
+    little.
     """
 
     closure: np.ndarray
@@ -101,7 +107,9 @@ class _Manner:
         self.shake, self.sway = values["shake"], values["sway"]
         self.face = np.zeros(len(COMPONENTS), np.float32)
         self.face[: len(FACE)] = behaviour[: len(FACE)]
-        self.mouth = _SETTLES * self.face  # where nobody speaks
+        low, high = _GAPE
+        gape = _AGAPE * min(1.0, max(0.0, (float(self.face[INDEX["jawOpen"]]) - low) / (high - low)))
+        self.mouth = (_SETTLES + gape * _OPENS) * self.face  # where nobody speaks
 
     @property
     def posture(self) -> np.ndarray:
