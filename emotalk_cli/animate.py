@@ -115,6 +115,10 @@ class Portrait:
         points = self.fit.landmarks[:, :2] * float(self.fit.to_source[0, 0])
         return float((points.amax(0) - points.amin(0)).max())
 
+    def picture(self) -> np.ndarray:
+        """The portrait itself, as it was cut, uint8 [512,512,3]."""
+        return (self.fit.image.permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
+
 
 @dataclasses.dataclass(frozen=True)
 class Shot:

@@ -14,19 +14,19 @@ import torch
 
 from .animate import Portrait
 from .constants import CROP_SIZE
-from .errors import InputError
+from .errors import InputError, UsageError
 from .face.fit import fit_portrait
 from .face.geometry import FaceMotion
-from .face.model import FaceModel
-from .face.tracker import TURNS, FaceTracker, Tracker
+from .face.tracker import TURNS, FaceTracker
 from .face.tracker import Face as Found
 from .film import Film
 from .media import image
 from .media.background import cover_of
 from .media.files import check_input, sha256
+from .media.formats import is_film
 from .models.checkpoints import index as listed
 from .models.checkpoints import weights_dir
-from .models.hef import HEF
+from .models.loading import Models
 from .models.matte import MatteNet, own_colours
 from .models.memory import give_back_freed
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 FilePath = Union[str, "os.PathLike[str]"]
 Place = tuple[float, float]  # x, y: px, or parts (0..1) of a picture
+Face = Union[Portrait, Film, FilePath, np.ndarray, "Image"]  # see `EmoTalk.portrait`
 
 TURNED_FAR = 35  # degrees away from the camera
 EYES_SHUT = 0.1  # distance of the lids in widths of an eye
@@ -45,23 +46,15 @@ _KEPT = 4  # prepared portraits that stay in memory
 class Portraits:
     """Prepares portraits and films for one set of models; the last few portraits are kept."""
 
-    def __init__(
-        self,
-        face_model: FaceModel,
-        moving_model: FaceModel,
-        tracker: Tracker,
-        hef: HEF | None,
-        device: torch.device,
-        folder: FilePath | None,
-    ) -> None:
-        """face_model: on the CPU, where portraits are fitted; moving_model: the same on `device`.
-
-        folder: of weights that are loaded when they are needed.
-        """
-        self.face_model, self.moving_model, self.tracker, self.hef = face_model, moving_model, tracker, hef
-        self.device, self._folder = device, folder
+    def __init__(self, models: Models) -> None:
+        self._models = models
         self._kept: OrderedDict[str, Portrait] = OrderedDict()
         self._matte: MatteNet | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where portraits are moved."""
+        return self._models.device
 
     def clear(self) -> None:
         """Forget the portraits that are kept."""
@@ -92,10 +85,17 @@ class Portraits:
         self._kept.move_to_end(key)
         return dataclasses.replace(self._kept[key], name=name, path=path)
 
+    def of(self, face: Face) -> Portrait:
+        """A portrait, or a picture's. Raises UsageError for a film."""
+        if isinstance(face, Film) or is_film(face):
+            raise UsageError("A film as --face works for whole videos only; give a picture here.")
+        return face if isinstance(face, Portrait) else self.portrait(face)
+
     def film(self, face: FilePath, index: int | None = None, at: Place | None = None) -> Film:
         """See `EmoTalk.film`."""
         path = check_input(face, "video")
-        how = self.tracker, self.face_model, self.moving_model, self.device
+        models = self._models
+        how = models.tracker, models.face_model, models.moving_model, models.device
 
         def choose(faces: Sequence[Found], size: tuple[int, int]) -> Found:
             return chosen(faces, size, None if index is None else min(index, len(faces) - 1), at, str(path))
@@ -105,7 +105,7 @@ class Portraits:
     @torch.inference_mode()
     def _prepare(self, name: str, digest: str, pixels: np.ndarray, index: int | None, at: Place | None) -> Portrait:
         pixels, alpha = image.split(pixels)
-        turns, faces = self.tracker.upright(pixels)
+        turns, faces = self._models.tracker.upright(pixels)
         if not faces:
             raise InputError(f"{name} shows no face that can be found; give a picture of one face seen from the front.")
         pixels = np.ascontiguousarray(np.rot90(pixels, turns))
@@ -124,9 +124,9 @@ class Portraits:
             notes.append(f"The head is turned by {face.turn:.0f}°; beyond {TURNED_FAR}° its far side is a guess.")
         if face.eyes_open < EYES_SHUT:
             notes.append("The eyes are shut in the picture; they stay nearly shut.")
-        fit = fit_portrait(self.face_model, pixels, face.landmarks, face.blendshapes)
-        motion = FaceMotion(self.moving_model, fit, self.device)
-        source = self.hef.source(fit) if self.hef is not None else None
+        fit = fit_portrait(self._models.face_model, pixels, face.landmarks, face.blendshapes)
+        motion = FaceMotion(self._models.moving_model, fit, self.device)
+        source = self._models.hef.source(fit) if self._models.hef is not None else None
         alpha = np.ascontiguousarray(np.rot90(alpha, turns)) if alpha is not None else None
         return Portrait(name, fit, motion, source, notes, digest, None, alpha, options)
 
@@ -144,22 +144,22 @@ class Portraits:
             side = float(fit.to_source[0, 0]) * CROP_SIZE
             cover = self.matte.cover(fit.source, (left - 0.1 * side, top - 0.15 * side, 1.2 * side))
         clean = fit.over(own_colours(fit.source, cover))
-        motion = FaceMotion(self.moving_model, clean, self.device)
-        features = self.hef.source(clean) if self.hef is not None else None
+        motion = FaceMotion(self._models.moving_model, clean, self.device)
+        features = self._models.hef.source(clean) if self._models.hef is not None else None
         return dataclasses.replace(portrait, fit=clean, motion=motion, source=features, cover=cover_of(fit, cover))
 
     @property
     def matte(self) -> MatteNet:
         """The network that tells people from backgrounds, loaded when it is first needed. Raises WeightsError."""
         if self._matte is None:
-            self._matte = MatteNet.load(self._folder)
+            self._matte = MatteNet.load(self._models.folder)
         return self._matte
 
-    def weights(self, portrait: Portrait) -> dict[str, str]:
+    def weights(self, portrait: Portrait | Film) -> dict[str, str]:
         """File name -> SHA-256 of what was loaded for this portrait alone."""
-        if portrait.cover is None or portrait.alpha is not None:
+        if isinstance(portrait, Film) or portrait.cover is None or portrait.alpha is not None:
             return {}
-        return {name: digest for name, digest in listed(weights_dir(self._folder)).items() if "matte" in name}
+        return {name: digest for name, digest in listed(weights_dir(self._models.folder)).items() if "matte" in name}
 
 
 def _options(index: int | None, at: Place | None) -> dict[str, int | str]:

@@ -1,33 +1,28 @@
-"""What a video shows, put together before its frames are made, and what is noted of it."""
+"""What a video shows, put together before its frames are made."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .animate import FilmShot, Performance, Portrait, Shot, frame_count
+from .animate import FilmShot, Performance, Portrait, Shot, Stopwatch, frame_count
+from .constants import MAX_SECONDS
 from .emotions.emotion import Emotion
 from .errors import UsageError
 from .film import Film
 from .media.background import Backdrop
-from .media.files import sha256
+from .media.formats import is_film
 from .media.framing import FullFraming, framed
 from .media.samples import MIXED_RATE, Audio, SoundFile, together
-from .outputs import default_name
-from .portraits import FilePath, Portraits
-from .settings import AS_RECORDED, AS_SPOKEN, POSES, Settings
+from .portraits import Face, FilePath, Portraits
+from .settings import POSES, Progress, Settings
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from .api import EmoTalk
-
-Face = Union[Portrait, Film, FilePath, np.ndarray, "Image"]  # see `EmoTalk.portrait`
 
 
 def length(portrait: Portrait | Film, performance: Performance, settings: Settings) -> int:
@@ -42,6 +37,34 @@ def length(portrait: Portrait | Film, performance: Performance, settings: Settin
             "with the film (--loop and --freeze go on)."
         )
     return lasts
+
+
+def single(
+    talker: EmoTalk,
+    face: Face,
+    audio: Audio | None,
+    emotion: str | Emotion | None,
+    motion: FilePath | None,
+    settings: Settings,
+    watch: Stopwatch | None = None,
+    report: Progress = lambda stage, done, total: None,
+    longest: float = MAX_SECONDS,
+) -> Shot | FilmShot:
+    """One speaker, in a picture or a film; arguments as of `EmoTalk.generate`."""
+    watch = watch or Stopwatch()
+    report("portrait", 0, 1)
+    with watch("portrait"):
+        if isinstance(face, str | os.PathLike) and is_film(face):
+            face = talker.film(face)
+        who = face if isinstance(face, Film) else talker.portraits.of(face)
+    report("portrait", 1, 1)
+    report("sound", 0, 1)
+    with watch("sound"):
+        performance = talker.performance(audio, emotion, motion, settings.pose, longest)
+    report("sound", 1, 1)
+    if isinstance(who, Film):
+        return of_film(who, performance, settings)
+    return of_portrait(who, performance, settings, talker.portraits)
 
 
 def of_portrait(portrait: Portrait, performance: Performance, settings: Settings, portraits: Portraits) -> Shot:
@@ -62,6 +85,15 @@ def of_film(film: Film, performance: Performance, settings: Settings) -> FilmSho
     return FilmShot(film, performance, settings, total, not (settings.loop or settings.freeze))
 
 
+def live(portraits: Portraits, face: Face, performance: Performance, settings: Settings) -> Shot:
+    """Speech that is coming in. Raises UsageError for what needs to know its end."""
+    if isinstance(settings.intensity, tuple):
+        raise UsageError("--intensity is a range, and live speech has no end yet; give one number.")
+    if settings.pose not in POSES:
+        raise UsageError(f"--pose {settings.pose} is a video, which ends; choose {' or '.join(POSES)}.")
+    return of_portrait(portraits.of(face), performance, settings, portraits)
+
+
 def several(
     talker: EmoTalk,
     parts: Sequence[tuple[Face, Audio | None, str | Emotion | None]],
@@ -78,7 +110,7 @@ def several(
     shots = []
     for (face, _, emotion), wave in zip(parts, alone, strict=True):
         performance = talker.performance((wave, MIXED_RATE), emotion, longest=longest)
-        shots.append(of_portrait(talker.portrait_of(face), performance, settings, talker.portraits))
+        shots.append(of_portrait(talker.portraits.of(face), performance, settings, talker.portraits))
     first = shots[0]
     pictures = [shot.framing.still for shot in shots if isinstance(shot.framing, FullFraming)]
     if len(pictures) < len(shots) or any(not np.array_equal(picture, pictures[0]) for picture in pictures):
@@ -88,40 +120,3 @@ def several(
     heard = dataclasses.replace(heard, name=" + ".join(sound.name for sound in sounds), held=kept)
     performance = dataclasses.replace(first.performance, sound=heard)
     return dataclasses.replace(first, performance=performance, others=tuple(shots[1:]))
-
-
-def target(
-    out: FilePath,
-    face: Face,
-    sound: Audio | None,
-    emotion: str | Emotion | None,
-    recorded: bool,
-    settings: Settings,
-) -> Path:
-    """`out`, or in that folder a name made from the inputs'."""
-    if not Path(out).is_dir():
-        return Path(out)
-    source = face.path if isinstance(face, Portrait | Film) else face
-    shown = Path(source) if isinstance(source, str | os.PathLike) else Path("portrait")
-    heard = Path(sound) if isinstance(sound, str | os.PathLike) else Path("speech")
-    if isinstance(emotion, Emotion):
-        felt = emotion.label if emotion.origin is None or emotion.origin[0] == "text" else Path(emotion.label).stem
-    else:
-        felt = emotion if emotion is not None else AS_RECORDED if recorded else AS_SPOKEN
-    return Path(out) / default_name(shown, heard, felt, settings.codec, settings.alpha)
-
-
-def recorded(
-    portrait: Portrait | Film, performance: Performance, given: dict[str, FilePath | None], hashes: dict[Path, str]
-) -> dict[str, tuple[Path | None, str]]:
-    """Option -> file (None for what lay in memory) and SHA-256, for the record. hashes: of files, if known."""
-    sound, felt = performance.sound, performance.emotion
-    files = {name: Path(path) for name, path in given.items() if path is not None}
-    hashed: dict[str, tuple[Path | None, str]] = {
-        name: (path, hashes.get(path) or sha256(path)) for name, path in files.items()
-    }
-    spoken: dict[str, tuple[Path | None, str]] = {}
-    if sound is not None and not sound.options:
-        digest = hashes.get(sound.path) or sha256(sound.path)
-        spoken["audio"] = (None if sound.temporary else sound.path, digest)
-    return {"face": (portrait.path, portrait.sha256), **spoken, **hashed, **(felt.inputs() if felt else {})}

@@ -187,7 +187,7 @@ def draw_atlas(
         how = {"face": path, "out": out, "save": None, "generator": generator, "device": device, "weights": weights}
         talker = _talker(how | {"clip": None})
         portrait = talker.portrait(path)
-        tiles = [(name, talker.state(portrait, name, strength)) for name in described]
+        tiles = [(name, talker.stills.state(portrait, name, strength)) for name in described]
         with PartFile(check_output(out, suffixes=(".png",))) as part:
             save_sheet(part, sheet(f"The atlas, intensity {strength:g}", tiles, 12))
         say(f"{out}")
@@ -249,7 +249,7 @@ def _show(
     beta = talker.expression(emotion, strength)[0].tolist()
     order = sorted(range(len(beta)), key=lambda i: -abs(beta[i]))[:SHAPES]
     shapes = {EXPRESSION_NAMES[i]: round(beta[i], 3) for i in order if abs(beta[i]) >= LEAST}
-    does = manner(talker.behaviour(emotion, strength))
+    does = manner(talker.stills.behaviour(emotion, strength))
     if save is not None:
         with PartFile(check_output(save, suffixes=(".safetensors",))) as part:
             emotion.save(part.path)

@@ -36,6 +36,7 @@ class EmotionReader:
         self._ame, self._tracker = ame, tracker
         self._kept: OrderedDict[tuple[str, str, str], Emotion] = OrderedDict()
 
+    @torch.inference_mode()
     def read(self, longest: float = MAX_SECONDS, **sources: Any) -> Emotion:
         """From exactly one source: text, image, audio, video, file or timeline (see `EmoTalk.emotion`).
 
@@ -57,6 +58,10 @@ class EmotionReader:
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return self._kept[key]
+
+    def of(self, emotion: str | Emotion) -> Emotion:
+        """A text that is read, or an emotion of this space as it is. Raises UsageError and WeightsError."""
+        return self.read(text=emotion) if isinstance(emotion, str) else self.own(emotion)
 
     def spoken(self, recording: Recording) -> Emotion:
         """The emotion of the speech itself."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +29,36 @@ from .vad import VAD
 
 LOADERS = 4  # threads: reading, hashing and copying hold no lock
 
-Loaded = tuple[FaceModel, Tracker, AME, VAD, EAC, HEF | None, torch.device, dict[str, str], str, str, Path]
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """All that makes a video. face_model: on the CPU, where portraits are fitted; moving_model and the others: on
+    `device`. hef: None animates by geometry alone.
+
+    weights: file name -> SHA-256; landmarks, renderer: their names; for the record. folder: of weights that are loaded
+    when they are needed.
+    """
+
+    face_model: FaceModel
+    moving_model: FaceModel
+    tracker: Tracker
+    ame: AME
+    vad: VAD
+    eac: EAC
+    hef: HEF | None
+    device: torch.device
+    weights: dict[str, str]
+    landmarks: str
+    renderer: str
+    folder: Path
+
+    def options(self) -> dict[str, str]:
+        """The options of `emotalk generate` that chose them."""
+        about = {"generator": "hef" if self.hef is not None else "geometry", "landmarks": self.landmarks}
+        about |= {"clip": self.ame.space} if self.ame.space != SPACE else {}
+        about |= {"engine": self.hef.engine} if self.hef is not None and self.hef.engine != "eager" else {}
+        about |= {"renderer": self.renderer} if self.renderer != "builtin" else {}
+        return {**about, "device": str(self.device)}
 
 
 def load_models(
@@ -38,8 +69,8 @@ def load_models(
     clip: str | None,
     engine: str,
     renderer: str = "builtin",
-) -> Loaded:
-    """Arguments of `EmoTalk`; those here are `EmoTalk.load`'s. Raises UsageError, WeightsError, and EmoTalkError where
+) -> Models:
+    """Arguments are `EmoTalk.load`'s. Raises UsageError, WeightsError, and EmoTalkError where
     the models do not fit into the device's memory."""
     generator, landmarks = OPTIONS["generator"].parse(generator), OPTIONS["landmarks"].parse(landmarks)
     place = find_device(device)
@@ -73,7 +104,8 @@ def load_models(
     unused = {"sync", "identity", "matte"} | ({"hef", "mouth", "lids"} if hef is None else set())
     unused |= {"tracker"} if landmarks != "builtin" else set()
     hashes = {name: digest for name, digest in checkpoints.index(folder).items() if Path(name).stem not in unused}
-    return model, tracker, ame, vad, eac, hef, place, hashes, landmarks, renderer, folder
+    moving = model if place.type == "cpu" else copy.deepcopy(model).to(place)
+    return Models(model, moving, tracker, ame, vad, eac, hef, place, hashes, landmarks, renderer, folder)
 
 
 @contextlib.contextmanager
