@@ -12,6 +12,8 @@ from .head import Head
 RINGS = (1.08, 1.2, 1.35, 1.5, 1.68, 1.9)  # radii of the rings, in radii of the face oval
 RING_END_UP, RING_END_DOWN = 1.9, 1.6  # where head motion has faded out: beyond the hair; at the shoulders
 EXPRESSION_REACH = 0.5  # expression motion outside the oval fades over this part of its radius
+SECTOR = 0.12  # rad to either side in which the outline of a turned face is looked for
+OUTLINE = (0.01, 0.06)  # of the oval's radius that it lies beyond the oval, from which on it counts, and fully
 BEHIND = 40.0  # px in depth
 LASH_LENGTH, LASH_SHARE = 0.18, 0.6  # in eye widths, and at most this part of the lid: what does not stretch with it
 LASH_LIMIT = 0.85  # of a lid that narrows, the most that lashes may take
@@ -45,8 +47,7 @@ class Mesh:
 
     def _surround(self) -> None:
         head = self.head
-        oval = head.points[FACE_OVAL]
-        centre = oval.mean(0)
+        oval, centre = self._outline()
         rings = [centre + r * (oval - centre) for r in RINGS]
         for ring, r in zip(rings, RINGS):
             ring[:, 2] = oval[:, 2] + (r - 1) * (oval - centre)[:, :2].norm(dim=1) * 0.5
@@ -57,6 +58,25 @@ class Mesh:
         fade = ((end - radius) / (end - 1.05)).clamp(0, 1)
         self.ring_rigid = smoothstep(fade)
         self.ring_expression = (1 - (radius - 1) / EXPRESSION_REACH).clamp(0, 1).square().expand(-1, 36)
+
+    def _outline(self) -> tuple[Tensor, Tensor]:
+        """Where the rings begin [36,3], and the centre [3] of the face oval.
+
+        Of a turned face the oval's far side lies behind cheek and brow: there the outline is theirs, and rings that
+        went with the oval would leave the old outline standing beside the new one.
+        """
+        points = self.head.points[:N_SKIN]
+        oval, centre = points[FACE_OVAL], points[FACE_OVAL].mean(0)
+        away, arms = (points - centre)[:, :2], (oval - centre)[:, :2]
+        radius = arms.norm(dim=1)
+        along = away @ (arms / radius[:, None]).T  # [468,36]
+        across = (away.square().sum(1, keepdim=True) - along.square()).clamp_min(0).sqrt()
+        reach = along.masked_fill(across > SECTOR * along, 0)
+        most, self.outer = reach.max(0)
+        low, high = OUTLINE
+        self.beyond = smoothstep(((most / radius - 1 - low) / (high - low)).clamp(0, 1))[:, None]
+        spread = 1 + self.beyond * (most / radius - 1)[:, None]
+        return torch.cat([centre[:2] + spread * arms, oval[:, 2:]], 1), centre
 
     def _place(self) -> None:
         head = self.head
@@ -76,7 +96,8 @@ class Mesh:
 
     def driven(self, expressed: Tensor, pose: Tensor) -> Tensor:
         """All vertices [B,V,3] px for landmarks [B,478,3] in the portrait's own pose (`Contacts`), and pose [B,6]."""
-        push = (expressed - self.head.points)[:, places(FACE_OVAL, expressed)]
+        moved = expressed - self.head.points
+        push = torch.lerp(moved[:, places(FACE_OVAL, expressed)], moved[:, self.outer], self.beyond)
         rings = self.rings[None] + self.ring_expression[..., None] * push[:, None]
         rings = self.head.rigid(rings.flatten(1, 2), pose, self.ring_rigid.reshape(-1, 1))
         skin = self.head.rigid(expressed[:, :N_SKIN], pose)

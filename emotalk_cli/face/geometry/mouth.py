@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...numeric import fixed, places
+from ...numeric import fixed, places, smoothstep
 from ..fit import CROP_SIZE
 from ..model import FaceModel, rotation_matrix
 from ..raster import boxed, extent_of, interpolate, pixel_grid, polygon_distance, rasterize, span, waits
@@ -25,6 +25,8 @@ TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
 OWN_TEETH = 0.3  # cm between the portrait's lips from which on its own teeth are taken to be seen
 OWN_BRIGHT = 0.62  # of the skin's brightness: what is darker between the lips is no row of teeth
 OWN_MARGIN = 1.0  # px inside the portrait's inner lips, where its own teeth begin
+LIP_RIM, LIP_SURE = 10.0, (0.35, 0.65)  # px of the crop inside the inner lips in which some may still be lip; how far
+# from the teeth's redness to the lips' it begins to be taken for lip, and surely is
 SAMPLES = 2  # per pixel of the crop and direction, for smooth edges of teeth
 PARTED = (0.025, 0.05)  # outer eye distances between the portrait's lips: closed, and open so that its teeth's height
 # is known
@@ -83,6 +85,8 @@ class Mouth:
         self.own_teeth = bright and bool(contacts.source_gap.max() > OWN_TEETH * head.pose.scale[0])
         margin = OWN_MARGIN / self._unit(pose)
         mask = ((distance - margin) / 1.5).clamp(0, 1)[:, None] * self.own_teeth
+        if self.own_teeth:
+            mask = mask * (1 - lip_share(picture, distance)[:, None])
         self.shown = torch.cat([picture, mask], 1)
         eyes = float((head.points[OUTER_EYE_CORNERS[0]] - head.points[OUTER_EYE_CORNERS[1]])[:2].norm())
         gap, (least, most) = float(contacts.source_gap.max()) / eyes, PARTED
@@ -195,6 +199,23 @@ class Mouth:
         interior[:, :, rows, columns] = found[:, :3]
         own[:, :, rows, columns] = cover * found[:, 3:]
         return mouth, interior, own, inside, place
+
+
+def lip_share(picture: Tensor, distance: Tensor) -> Tensor:
+    """How far what is just inside the lips is lip by its colour, 0..1 [1,h,w].
+
+    An edge that was found a px too far out would be carried along with the teeth, as a line of lipstick across them.
+    picture [1,3,h,w]: a mouth that shows teeth, on the crop; distance [1,h,w]: px inside its inner lips.
+    """
+    grey = picture.mean(1).clamp_min(0.02)
+    red = (picture[:, 0] - picture[:, 1]) / grey
+    bright = (distance > 0) & (grey >= grey[distance > 0].quantile(0.7))
+    teeth, lips = red[bright].median(), red[(distance > -8) & (distance < -2)].median()
+    if lips - teeth < 0.1:  # no telling
+        return torch.zeros_like(grey)
+    low, high = LIP_SURE
+    share = smoothstep((((red - teeth) / (lips - teeth) - low) / (high - low)).clamp(0, 1))
+    return share * (1 - smoothstep((distance / LIP_RIM).clamp(0, 1)))
 
 
 def rendered(
