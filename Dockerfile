@@ -6,16 +6,16 @@
 #     emotalk serve --host 0.0.0.0 --folder /work
 
 FROM python:3.12-slim AS build
-RUN pip install --no-cache-dir build && python -m venv /opt/emotalk
+RUN python -m venv /opt/emotalk
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY emotalk ./emotalk
 COPY emotalk_cli ./emotalk_cli
 COPY weights ./weights
 COPY examples ./examples
-# PyTorch's own index has builds without CUDA, a tenth of the usual size
-RUN /opt/emotalk/bin/pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \
-    torch '.[serve,voices,heic]' \
+# PyTorch's own index has builds without CUDA, a tenth of the usual size; asked alone, so that no newer one is preferred
+RUN /opt/emotalk/bin/pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu torch \
+ && /opt/emotalk/bin/pip install --no-cache-dir '.[serve,voices,heic]' \
  && find /opt/emotalk -name __pycache__ -type d -prune -exec rm -r {} +
 
 FROM python:3.12-slim

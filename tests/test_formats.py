@@ -165,6 +165,17 @@ def test_the_command_writes_to_stdout_and_keeps_a_pictures_own_transparency(cut,
     assert all(frame[:4, :4, 3].max() < 5 and frame[24:40, 26:38, 3].min() > 250 for frame in frames)
 
 
+def test_what_touches_no_person_is_background():
+    from emotalk_cli.models.matte import decided
+
+    known = np.zeros((200, 200), np.float32)
+    known[60:, 60:140] = 1  # a person, a strand beside, doubt all over the other side, and a lamp for sure
+    known[100:150, 140:144], known[:, 150:], known[10:40, 160:190] = 0.7, 0.4, 1
+    sure = decided(known)
+    assert sure[70:, 65:135].min() == 1 and sure[120, 142] > 0.8
+    assert sure[:, 155:].max() == 1 and sure[100:, 155:].max() == 0 and sure[60:, :45].max() == 0
+
+
 def test_people_are_cut_out_and_laid_over_a_colour(talker, cut, short_speech, tmp_path):
     """By the network, of the head before a plain wall."""
     wall = Image.new("RGBA", (512, 512), (150, 160, 170, 255))

@@ -23,6 +23,9 @@ SIDE = 256  # px, of what the network sees
 REFINED = 640  # px, longer side at which edges are followed
 REACH, SMOOTH = 4, 4e-4  # of the guided filter: px of `REFINED` / 2, and the variance of colour that counts as flat
 SURE = (0.08, 0.92)  # below and above, the background and the person are taken to be whole
+CORE, MEANT = 0.9, 0.6  # of the network's answer: a person for sure, and what belongs to one it touches
+THIN, HALO = 0.02, 0.03  # of the longer side: what is no wider belongs to no body; where around one strands may be
+DOUBT = (0.25, 0.75)  # of the network's answer there: what is less is background, what is more a person
 SPREAD = (2, 4, 8, 16, 32)  # px over which the person's colours are carried outwards
 
 
@@ -93,7 +96,7 @@ class MatteNet(nn.Module):
             if x1 - x0 >= 32 and y1 - y0 >= 32 and (x1 - x0) * (y1 - y0) < 0.9 * width * height:
                 closer = self._seen(picture, (x0, y0, x1, y1))
                 known[y0:y1, x0:x1] = _mixed(known[y0:y1, x0:x1], closer)
-        return refined(picture, known)
+        return refined(picture, decided(known))
 
     def _seen(self, picture: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
         """What the network makes of a box (left, top, right, bottom): float32 [h,w]."""
@@ -111,6 +114,30 @@ def _mixed(whole: np.ndarray, closer: np.ndarray) -> np.ndarray:
     share = np.minimum(ramps[0][:, None], ramps[1][None]).clip(0, 1).astype(np.float32)
     mixed: np.ndarray = whole + share * (closer - whole)
     return mixed
+
+
+def decided(known: np.ndarray) -> np.ndarray:
+    """The network's answer float32 [H,W] without its doubts: what does not touch a person is background, [H,W], 0..1.
+
+    Before lights, leaves and railings it is unsure; a third of a lamp beside a head is worse than none of it.
+    """
+    scale = SIDE / max(known.shape)
+    answer = torch.tensor(known)[None, None]
+    small = F.interpolate(answer, scale_factor=scale, mode="area") if scale < 1 else answer
+    thin, reach = (2 * max(1, round(share * max(small.shape) / 2)) + 1 for share in (THIN, 2 * HALO))
+    meant = -F.max_pool2d(-(small > MEANT).float(), thin, 1, thin // 2)
+    meant = F.max_pool2d(meant, thin, 1, thin // 2)
+    person, size = meant * (small > CORE), -1.0
+    while float(person.sum()) != size:  # what is meant, as far as it can be reached from what is sure
+        size = float(person.sum())
+        for _ in range(8):
+            person = F.max_pool2d(person, 3, 1, 1) * meant
+    halo = F.max_pool2d(person, reach, 1, reach // 2)
+    halo = F.avg_pool2d(halo, 5, 1, 2, count_include_pad=False)
+    halo = F.interpolate(halo, known.shape, mode="bilinear", align_corners=False)[0, 0].numpy()
+    low, high = DOUBT
+    sure: np.ndarray = ((known - low) / (high - low)).clip(0, 1) * halo
+    return sure
 
 
 def refined(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
