@@ -15,7 +15,7 @@ import typer
 from ..errors import InputError, UsageError, extra
 from .console import console, interactive, say
 from .help import Command, Group
-from .options import option
+from .options import option, with_parameters
 
 TASKS = {  # name -> what it is
     "tracker": "Face tracker: detector and landmarks.",
@@ -47,31 +47,31 @@ app.add_typer(prepare_app, name="prepare")
 
 
 DATA = typer.Option(None, help="Training data: the data pack, or a prepared folder.")
-CONFIG = typer.Option(None, help="A .toml file, or a shipped configuration: paper or TASK.  [default: TASK, or video]")
-STEPS = typer.Option(None, help="Optimizer steps.")
-SEED = typer.Option(None, help="Of everything random.")
-AMP = typer.Option(None, help="Mixed precision: off, bf16 or fp16.")
-DEVICE = option("device", "auto")
-RENDERER = option("renderer", "builtin")
-RESUME = typer.Option(False, "--resume", help="Go on from the checkpoint in --out.")
-QUIET = option("quiet", False)
-DEBUG = option("debug", False)
+_ABLATION = {  # parameters of every training
+    "config": (
+        str | None,
+        typer.Option(None, help="A .toml file, or a shipped configuration: paper or TASK.  [default: TASK, or video]"),
+    ),
+    "steps": (int | None, typer.Option(None, help="Optimizer steps.")),
+    "amp": (str | None, typer.Option(None, help="Mixed precision: off, bf16 or fp16.")),
+    "device": (str, option("device", "auto")),
+    "renderer": (str, option("renderer", "builtin")),
+    "quiet": (bool, option("quiet", False)),
+    "debug": (bool, option("debug", False)),
+}
+_NETWORK = _ABLATION | {
+    "seed": (int | None, typer.Option(None, help="Of everything random.")),
+    "resume": (bool, typer.Option(False, "--resume", help="Go on from the checkpoint in --out.")),
+}
 
 
 @app.callback(invoke_without_command=True)
+@with_parameters(_NETWORK)
 def train_all(
     context: typer.Context,
     data: Path | None = DATA,
     out: Path = typer.Option(Path("runs/all"), "--out", "-o", help="Folder of the weights."),
-    config: str | None = CONFIG,
-    steps: int | None = STEPS,
-    seed: int | None = SEED,
-    amp: str | None = AMP,
-    device: str = DEVICE,
-    renderer: str = RENDERER,
-    resume: bool = RESUME,
-    quiet: bool = QUIET,
-    debug: bool = DEBUG,
+    **how: Any,
 ) -> None:
     """Train everything in the paper's order, AME, EAC, HEF; or one network; or prepare data for it."""
     if context.invoked_subcommand:
@@ -81,31 +81,16 @@ def train_all(
     from ..training import run
 
     for task, source, overrides in run.stages(data, out):
-        _train(task, source, out, config, overrides, steps, seed, amp, device, renderer, resume, quiet)
+        _train(task, source, out, overrides, **how)
 
 
-def _train(
-    task: str,
-    data: Path | None,
-    out: Path,
-    config: str | None,
-    overrides: list[str],
-    steps: int | None,
-    seed: int | None,
-    amp: str | None,
-    device: str,
-    renderer: str,
-    resume: bool,
-    quiet: bool,
-) -> None:
+def _train(task: str, data: Path | None, out: Path, overrides: list[str], quiet: bool, debug: bool, **how: Any) -> None:
     """Train one network and say so."""
     with _progress(quiet, f"steps of {task}") as report, extra("train", f"emotalk train {task}"), _data_of(task):
         from ..training import run
 
-        how: dict[str, Any] = {"config": config, "overrides": overrides, "steps": steps, "seed": seed, "amp": amp}
-        how |= {"device": device, "renderer": renderer}
         command = shlex.join(["emotalk", *sys.argv[1:]])
-        solver = run.train(task, data, out, **how, resume=resume, command=command, progress=report)
+        solver = run.train(task, data, out, overrides=overrides, command=command, progress=report, **how)
     if solver.rank == 0 and not quiet:
         for note in getattr(solver.task, "notes", ()):
             say(f"Note: {note}")
@@ -114,25 +99,17 @@ def _train(
 
 
 def _trainer(task: str) -> Callable[..., None]:
+    @with_parameters(_NETWORK)
     def command(
         overrides: list[str] | None = typer.Argument(
             None, metavar="[KEY=VALUE]...", help="Changes to the configuration: batch=8, task.window=32."
         ),
         data: Path | None = DATA,
         out: Path | None = typer.Option(None, "--out", "-o", help="Folder of the weights.  [default: runs/TASK]"),
-        config: str | None = CONFIG,
-        steps: int | None = STEPS,
-        seed: int | None = SEED,
-        amp: str | None = AMP,
-        device: str = DEVICE,
-        renderer: str = RENDERER,
-        resume: bool = RESUME,
-        quiet: bool = QUIET,
-        debug: bool = DEBUG,
+        **how: Any,
     ) -> None:
         _check_data(data, task)
-        out = out or Path("runs") / task
-        _train(task, data, out, config, overrides or [], steps, seed, amp, device, renderer, resume, quiet)
+        _train(task, data, out or Path("runs") / task, overrides or [], **how)
 
     command.__doc__ = TASKS[task]
     return command
@@ -143,18 +120,13 @@ for _task in TASKS:
 
 
 @app.command(cls=Command)
+@with_parameters(_ABLATION)
 def ablation(
     data: Path = DATA,
     out: Path = typer.Option(Path("runs/ablation"), "--out", "-o", help="Folder of all variants' weights."),
-    config: str | None = CONFIG,
-    steps: int | None = STEPS,
     seeds: str = typer.Option("0,1", help="Separated by commas: each variant once with each, to know what is chance."),
     variants: str | None = typer.Option(None, help="Separated by commas.  [default: all]"),
-    amp: str | None = AMP,
-    device: str = DEVICE,
-    renderer: str = RENDERER,
-    quiet: bool = QUIET,
-    debug: bool = DEBUG,
+    **how: Any,
 ) -> None:
     """Every variant of the paper's table 3, each a folder that emotalk generate --weights reads."""
     _check_data(data, "ablation")
@@ -165,18 +137,12 @@ def ablation(
         numbers = [int(seed) for seed in seeds.split(",")]
     except ValueError as error:
         raise UsageError(f"--seeds {seeds} are no numbers; write for example 0,1.") from error
+    quiet, _ = how.pop("quiet"), how.pop("debug")
+    how["command"] = shlex.join(["emotalk", *sys.argv[1:]])
     for seed in numbers:
         for name in ablations.ordered(chosen):
             with _progress(quiet, f"steps of {name}, seed {seed}") as report:
-                how = {
-                    "config": config,
-                    "steps": steps,
-                    "amp": amp,
-                    "device": device,
-                    "renderer": renderer,
-                    "progress": report,
-                }
-                folder = ablations.train(name, data, out, seed, command=shlex.join(["emotalk", *sys.argv[1:]]), **how)
+                folder = ablations.train(name, data, out, seed, progress=report, **how)
             if not quiet:
                 say(f"{folder}: trained")
 
