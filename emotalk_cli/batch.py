@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import __version__, system
 from .api import EmoTalk
@@ -32,6 +32,10 @@ from .media.provenance import fingerprint, sidecar_path
 from .models import checkpoints
 from .models.memory import give_back_freed
 from .settings import Progress
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
 
 _PATIENCE = 10.0  # s that a worker has to clean up
 
@@ -125,7 +129,7 @@ class Maker:
     """Makes rows one after another; models, portraits and emotions are loaded once and kept."""
 
     def __init__(self) -> None:
-        self._talkers: dict[tuple, EmoTalk] = {}
+        self._talkers: dict[tuple[Any, ...], EmoTalk] = {}
 
     def __call__(self, row: Row, progress: Progress | None = None) -> Outcome:
         """Make one video. Whatever goes wrong with the row becomes part of its outcome."""
@@ -205,7 +209,7 @@ def _in_processes(rows: list[Row], count: int, threads: int) -> Generator[Outcom
         theirs.close()
         give(ours, process)
 
-    def give(connection, process) -> None:
+    def give(connection: Connection, process: SpawnProcess) -> None:
         row = waiting.popleft()
         busy[connection] = process, row
         with contextlib.suppress(OSError):  # a dead worker is noticed below
@@ -248,7 +252,7 @@ def _death(code: int | None) -> str:
     return f"The worker ended unexpectedly (exit code {code}); run the row alone with emotalk generate."
 
 
-def _work(connection, threads: int) -> None:
+def _work(connection: Connection, threads: int) -> None:
     """What a worker process does: rows in, outcomes out, until the other side closes."""
     import torch
 
@@ -260,7 +264,7 @@ def _work(connection, threads: int) -> None:
 
     stopped = False
 
-    def stop(number, frame) -> None:  # as an exception, so that temporary files are removed on the way out
+    def stop(number: int, frame: object) -> None:  # as an exception, so that temporary files are removed on the way out
         nonlocal stopped
         stopped = True
         raise KeyboardInterrupt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 Number = TypeVar("Number", float, Tensor, np.ndarray)
 
 
-def fixed(values: Sequence, like: Tensor) -> Tensor:
+def fixed(values: Sequence[Any], like: Tensor) -> Tensor:
     """Numbers as a tensor of the device and type of `like`, made once: later calls do not wait for a card."""
     return _fixed(_frozen(values), like.device, like.dtype)
 
@@ -24,12 +24,12 @@ def places(numbers: Sequence[int], like: Tensor) -> Tensor:
     return _fixed(tuple(numbers), like.device, torch.long)
 
 
-def _frozen(values: Sequence) -> tuple:
+def _frozen(values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(_frozen(value) if isinstance(value, Sequence) else value for value in values)
 
 
 @functools.lru_cache(512)
-def _fixed(values: tuple, device: torch.device, kind: torch.dtype) -> Tensor:
+def _fixed(values: tuple[Any, ...], device: torch.device, kind: torch.dtype) -> Tensor:
     with torch.inference_mode(False):
         return torch.tensor(values, device=device, dtype=kind)
 

@@ -127,7 +127,8 @@ def test_squares_are_cut_about_landmarks():
     assert 0.2 < square(frame, points, [0, 1], 2.0, 40).mean() < 0.3
 
 
-def test_a_parcel_holds_code_weights_and_samples(samples, tmp_path):
+def test_a_parcel_holds_code_weights_and_samples(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(parcel, "PRESET", 0)
     out = tmp_path / "mouth.tar.xz"
     parcel.pack("mouth", samples, None, out, 60.0, ["batch=2"])
     with tarfile.open(out) as tar:

@@ -36,6 +36,7 @@ SCRIPTS = {
     "go.sh": 'mkdir -p "$2" && out=$(realpath "$2") && cd "$(dirname "$0")" || exit 1\n'
     'exec timeout -k 4 $(($1 + 8)) python3 parcel.py train --seconds "$1" --out "$out"\n',
 }
+PRESET = 3  # of the compressor: higher ones take minutes for a percent
 
 
 def pack(task: str, samples: Path, run: Path | None, out: Path, limit: float, overrides: list[str]) -> None:
@@ -64,7 +65,7 @@ def pack(task: str, samples: Path, run: Path | None, out: Path, limit: float, ov
             )
         with (
             open(out, "wb") as raw,
-            lzma.open(raw, "wb", preset=3) as packed,
+            lzma.open(raw, "wb", preset=PRESET) as packed,
             tarfile.open(fileobj=packed, mode="w") as tar,
         ):
             tar.add(root, task)

@@ -47,7 +47,7 @@ MARGIN = 1.2  # side of the square that the classifier sees / longer side of the
 class EmotionReader(nn.Module):
     """The Keras mini-Xception of the data pack, run layer by layer from its own graph description."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         super().__init__()
         graph = json.loads((folder / "fer_mini_xception.json").read_text())["config"]
         self.layers = graph["layers"]

@@ -119,7 +119,7 @@ class Result:
     notes: list[str]
 
 
-def resolve(names: Sequence[str], weights: str | os.PathLike | None = None) -> tuple[list[str], list[str]]:
+def resolve(names: Sequence[str], weights: str | os.PathLike[str] | None = None) -> tuple[list[str], list[str]]:
     """Metrics by their full names, and notes: those whose judge is not at hand become the project's own.
 
     Our own judges are in the folder of weights; what it lacks is left out. Raises UsageError if nothing is left.

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..face.fit import CROP_SIZE
+from ..constants import CROP_SIZE
 from ..face.geometry import still
 from ..face.model import FaceModel
 from ..face.topology import INNER_LIPS, N_SKIN, OUTER_EYE_CORNERS, OUTER_LIPS

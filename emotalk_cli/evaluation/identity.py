@@ -39,14 +39,14 @@ class IdentityDims:
     widths: tuple[int, ...] = (24, 48, 96, 160)
     features: int = 128
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
 
 
 class Block(nn.Module):
     """Residual pair of convolutions; halves the grid."""
 
-    def __init__(self, inputs: int, outputs: int):
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False),
@@ -66,7 +66,7 @@ class Block(nn.Module):
 class Identity(nn.Module):
     """Levelled faces -> unit vectors; the dot product of two says how much they are one person."""
 
-    def __init__(self, dims: IdentityDims | None = None):
+    def __init__(self, dims: IdentityDims | None = None) -> None:
         super().__init__()
         self.dims = dims or IdentityDims()
         widths = self.dims.widths

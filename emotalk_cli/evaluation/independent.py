@@ -40,7 +40,7 @@ def _same(conv: nn.Conv2d, x: Tensor) -> Tensor:
 class _Block(nn.Module):
     """Inverted bottleneck without squeeze and excitation."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int):
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = inputs * expansion
         if expansion > 1:

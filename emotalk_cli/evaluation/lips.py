@@ -53,7 +53,7 @@ class Lips:
         self.held = json.loads((data / "splits.json").read_text())
 
     @classmethod
-    def load(cls, weights: str | os.PathLike | None, data: Path) -> Lips:
+    def load(cls, weights: str | os.PathLike[str] | None, data: Path) -> Lips:
         """With the networks in a folder, the shipped ones by default."""
         torch.set_num_threads(2)
         return cls(VAD.load(weights), EAC.load(weights), AME.load(weights), data)

@@ -51,7 +51,7 @@ class SyncJudge(nn.Module):
         )  # fmt: skip
 
     @classmethod
-    def load(cls, weights: str | os.PathLike | None = None) -> SyncJudge:
+    def load(cls, weights: str | os.PathLike[str] | None = None) -> SyncJudge:
         """The shipped judge, in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("sync", weights)
         return checkpoint.fill(cls(checkpoint.sizes(SyncDims)))

@@ -27,6 +27,7 @@ from torchvision.models import inception
 from ..errors import InputError, UsageError, WeightsError
 from ..face.raster import face_square
 from ..media.audio import SAMPLE_RATE
+from ..media.files import sha256
 from ..models import checkpoints
 from .lipsync import OFFSETS
 
@@ -384,7 +385,7 @@ def find(name: str, device: str | torch.device = "cpu") -> nn.Module | None:
     return _fill(name, checkpoints.load(name, folder()).tensors, str(folder())).to(device)
 
 
-def add(name: str, file: str | os.PathLike) -> Path:
+def add(name: str, file: str | os.PathLike[str]) -> Path:
     """Check a downloaded file and keep it as safetensors in `folder`; the new file's path.
 
     Raises UsageError for an unknown name, InputError or WeightsError if the file is not what it should be.
@@ -394,7 +395,7 @@ def add(name: str, file: str | os.PathLike) -> Path:
     path, judge = Path(file), JUDGES[name]
     if not path.is_file():
         raise InputError(f"{path} is no file; download {judge.file} from {judge.source}.")
-    digest = checkpoints.sha256(path)
+    digest = sha256(path)
     if path.name == judge.file and not digest.startswith(judge.sha256):
         raise WeightsError(f"{path} is damaged (its SHA-256 should begin with {judge.sha256}); download it again.")
     tensors = _read(path)

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..face.fit import CROP_SIZE, fit_portrait, snap_lids
+from ..constants import CROP_SIZE
+from ..face.fit import fit_portrait, snap_lids
 from ..face.geometry import still
 from ..face.model import FaceModel
 from ..face.topology import LEFT_EYE, RIGHT_EYE

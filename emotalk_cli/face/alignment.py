@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,13 +36,15 @@ NOISE = 0.08  # cm, how far the 68 points are trusted
 class AlignmentTracker:
     """Same calls as `FaceTracker`, on top of the `face-alignment` library."""
 
-    def __init__(self, aligner, model: FaceModel):
+    def __init__(self, aligner: Any, model: FaceModel) -> None:
         """aligner: anything with face-alignment's `get_landmarks_from_image(image, return_landmark_score=True)`."""
         self.aligner = aligner
         self.model = model
 
     @classmethod
-    def load(cls, weights: str | os.PathLike | None = None, device: str | torch.device = "cpu") -> AlignmentTracker:
+    def load(
+        cls, weights: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu"
+    ) -> AlignmentTracker:
         """Start the library. weights: EmoTalk's folder, for the face model.
 
         Raises WeightsError when the library is absent, or its weights are neither cached nor downloadable.

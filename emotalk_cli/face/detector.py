@@ -37,7 +37,7 @@ class Detection:
 class Detector(nn.Module):
     """Anchor-free face detector for faces 16 to 64 px high, |roll| up to 60 degrees."""
 
-    def __init__(self, dims: TrackerDims):
+    def __init__(self, dims: TrackerDims) -> None:
         super().__init__()
         a, b, c = dims.detector
         self.body = nn.Sequential(

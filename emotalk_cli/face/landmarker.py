@@ -96,7 +96,7 @@ def cut(image: Tensor, frame: Sequence[float], pixels: int, margin: float) -> Te
 class Block(nn.Module):
     """Two 3x3 convolutions around a shortcut; batch-normalised."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1):
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
         self.first = nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False)
         self.first_norm = nn.BatchNorm2d(outputs)
@@ -188,7 +188,7 @@ class Landmarker(ShapeRegressor):
 
     anchors: Tensor
 
-    def __init__(self, dims: TrackerDims):
+    def __init__(self, dims: TrackerDims) -> None:
         a, b, *_ = dims.widths
         early = nn.Sequential(stem(a), Block(a, b, 2), Block(b, b))
         cells = (dims.crop // 32) ** 2
@@ -218,7 +218,7 @@ class MouthLandmarker(ShapeRegressor):
     vertices: Tensor
     share: Tensor
 
-    def __init__(self, dims: TrackerDims):
+    def __init__(self, dims: TrackerDims) -> None:
         a, b, *_ = dims.mouth_widths
         early = nn.Sequential(stem(a), Block(a, b))
         cells = (dims.mouth_crop // 16) ** 2

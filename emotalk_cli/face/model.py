@@ -8,6 +8,7 @@ relief that shading needs, and a small mesh carries teeth, gums and tongue.
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,7 @@ class FaceModel(nn.Module):
     mirror: Tensor
     mouth_triangles: Tensor
 
-    def __init__(self, dims: FaceDims):
+    def __init__(self, dims: FaceDims) -> None:
         super().__init__()
         self.dims = dims
         h, H, M = dims.texture_size, dims.relief_size, dims.n_mouth_vertices
@@ -91,7 +92,7 @@ class FaceModel(nn.Module):
         self.register_buffer("mouth_triangles", torch.zeros(dims.n_mouth_triangles, 3, dtype=torch.long))
 
     @classmethod
-    def load(cls, weights=None) -> FaceModel:
+    def load(cls, weights: str | os.PathLike[str] | None = None) -> FaceModel:
         """The shipped model, in evaluation mode on the CPU. Raises WeightsError."""
         checkpoint = checkpoints.load("face_model", weights)
         return checkpoint.fill(cls(checkpoint.sizes(FaceDims)))

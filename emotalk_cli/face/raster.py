@@ -89,7 +89,7 @@ def interpolate(face: Tensor, weights: Tensor, triangles: Tensor, values: Tensor
     return torch.einsum("bhwk,bhwkc->bchw", weights, picked)
 
 
-def pixel_grid(height: int, width: int, device=None) -> Tensor:
+def pixel_grid(height: int, width: int, device: torch.device | str | None = None) -> Tensor:
     """Pixel centres [height,width,2] (x, y)."""
     y, x = torch.meshgrid(
         torch.arange(height, device=device) + 0.5, torch.arange(width, device=device) + 0.5, indexing="ij"

@@ -100,7 +100,7 @@ class FaceTracker(nn.Module):
     sure = 0.92  # of a face's score: below, an upside-down face may have been taken for an upright one
     kept = 0.5  # of the landmarker's confidence alone, for a face that is being followed
 
-    def __init__(self, dims: TrackerDims | None = None):
+    def __init__(self, dims: TrackerDims | None = None) -> None:
         super().__init__()
         self.dims = dims or TrackerDims()
         self.detector = Detector(self.dims)
@@ -109,7 +109,7 @@ class FaceTracker(nn.Module):
         self.register_buffer("rigid", torch.zeros(len(RIGID), 3))  # cm, camera axes
 
     @classmethod
-    def load(cls, weights: str | os.PathLike | None = None, device: str | torch.device = "cpu") -> FaceTracker:
+    def load(cls, weights: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> FaceTracker:
         """The shipped tracker, in evaluation mode. Raises WeightsError (see checkpoints.load)."""
         checkpoint = checkpoints.load("tracker", weights)
         tracker = checkpoint.fill(cls(checkpoint.sizes(TrackerDims))).to(device)

@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..constants import CROP_SIZE
 from ..face import kernels
-from ..face.fit import CROP_MARGIN, CROP_SIZE, PortraitFit, cut
+from ..face.fit import CROP_MARGIN, PortraitFit, cut
 from ..face.geometry import Geometry
 from ..numeric import fixed
 from ..settings import Settings

@@ -23,7 +23,7 @@ Function = Callable[..., tuple[Tensor, ...]]  # tensors [B or 1,...] -> tensors 
 class Steady:
     """A function of tensors that is always called with one batch size, the first it meets (or a larger one later)."""
 
-    def __init__(self, prepare: Callable[[Function, Sequence[Tensor]], Function], function: Function):
+    def __init__(self, prepare: Callable[[Function, Sequence[Tensor]], Function], function: Function) -> None:
         """prepare: makes the fast form of `function` for tensors of these shapes."""
         self._prepare, self._function = prepare, function
         self._count, self._shared = 0, [False]

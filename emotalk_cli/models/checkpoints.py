@@ -64,7 +64,7 @@ class Checkpoint:
         return WeightsError(f"{self.path} belongs to another version of EmoTalk ({made}); restore the weights folder.")
 
 
-def weights_dir(override: str | os.PathLike | None = None) -> Path:
+def weights_dir(override: str | os.PathLike[str] | None = None) -> Path:
     """The folder of weight files: `override`, else $EMOTALK_WEIGHTS, else the wheel's or checkout's own.
 
     Raises WeightsError when the named folder does not exist.
@@ -95,12 +95,12 @@ def index(directory: Path) -> dict[str, str]:
     return listed
 
 
-def present(name: str, directory: str | os.PathLike | None = None) -> bool:
+def present(name: str, directory: str | os.PathLike[str] | None = None) -> bool:
     """Whether the folder's index lists `<name>.safetensors`. Raises WeightsError as `weights_dir`."""
     return f"{name}.safetensors" in index(weights_dir(directory))
 
 
-def load(name: str, directory: str | os.PathLike | None = None) -> Checkpoint:
+def load(name: str, directory: str | os.PathLike[str] | None = None) -> Checkpoint:
     """Read `<directory>/<name>.safetensors` after checking its hash against the index.
 
     Half-precision tensors and tables in int8 (see `save`) come back as float32; integer tensors keep their type.
@@ -133,7 +133,7 @@ def load(name: str, directory: str | os.PathLike | None = None) -> Checkpoint:
     return Checkpoint(tensors, dims, metadata, digest, path)
 
 
-def read(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Tensors (floating ones as float32, on the CPU) and metadata of any safetensors file, a stranger's too.
 
     Size and header are bounded before anything is allocated. Raises InputError.
@@ -159,7 +159,7 @@ def save(
     name: str,
     tensors: dict[str, torch.Tensor],
     dims: Any,
-    directory: str | os.PathLike,
+    directory: str | os.PathLike[str],
     *,
     data: str,
     command: str,
@@ -204,7 +204,7 @@ def save(
     return path
 
 
-def complete(directory: str | os.PathLike, source: str | os.PathLike | None = None) -> list[Path]:
+def complete(directory: str | os.PathLike[str], source: str | os.PathLike[str] | None = None) -> list[Path]:
     """Copy the weight files that a folder lacks from `source` (default: as `weights_dir`), so that it can be used.
 
     Returns the copies. Raises WeightsError as `weights_dir`.

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -135,7 +136,7 @@ class EAC(nn.Module):
         self.heard = nn.Linear(width, MELS_PER_FRAME * dims.visemes) if dims.visemes else None
 
     @classmethod
-    def load(cls, weights: str | os.PathLike | None = None, space: str | None = None) -> EAC:
+    def load(cls, weights: str | os.PathLike[str] | None = None, space: str | None = None) -> EAC:
         """The shipped network, in eval mode. Raises WeightsError, also if it was trained in another emotion `space`."""
         checkpoint = checkpoints.load("eac", weights)
         model = cls(checkpoint.sizes(Dims))
@@ -357,6 +358,6 @@ class EAC(nn.Module):
         beta = smoothed(close_lips(beta, allowed, self.lips))
         return close_lips(beta, (beta @ self.lips).clamp(min=0) * (1 - likely[..., None]), self.lips)
 
-    def save(self, directory: str | os.PathLike, **provenance) -> Path:
+    def save(self, directory: str | os.PathLike[str], **provenance: Any) -> Path:
         """Write `eac.safetensors` (see `checkpoints.save` for the provenance to give)."""
         return checkpoints.save("eac", self.state_dict(), asdict(self.dims), directory, **provenance)

@@ -61,7 +61,7 @@ class AME(nn.Module):
         return cls(tower, tokenizer, dims.space)
 
     @classmethod
-    def load(cls, weights: str | os.PathLike | None = None) -> AME:
+    def load(cls, weights: str | os.PathLike[str] | None = None) -> AME:
         """The shipped space, with the image and audio towers that lie beside it, ready for use.
 
         Raises WeightsError if a file is missing (the text tower's), damaged or of another version or space.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from types import EllipsisType
 from typing import NamedTuple
@@ -20,8 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..constants import CROP_SIZE
 from ..face import kernels
-from ..face.fit import CROP_LIFT, CROP_SIZE, PortraitFit
+from ..face.fit import CROP_LIFT, PortraitFit
 from ..face.geometry import Geometry, relight
 from ..face.geometry.maps import HEADROOM
 from ..face.geometry.palette import LUMA
@@ -78,7 +80,7 @@ class HEFDims:
     hierarchy: bool = True
     geometry: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("source", "style", "rendered"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
@@ -195,7 +197,7 @@ def region(tensor: Tensor, corners: list[tuple[int, int]], size: tuple[int, int]
     return torch.stack([row[:, y : y + height, x : x + width] for row, (y, x) in zip(tensor, corners, strict=True)])
 
 
-def patches(frames: Tensor, corners: Tensor, size: tuple[int, int]) -> tuple:
+def patches(frames: Tensor, corners: Tensor, size: tuple[int, int]) -> tuple[Tensor | slice, ...]:
     """The index of rectangles of (height, width) cells of [B,C,H,W], at (y, x) [N,2] of frames [N]: picks [N,h,w,C]."""
     rows, columns = (corners[:, k, None] + torch.arange(size[k], device=corners.device) for k in (0, 1))
     return frames[:, None, None], slice(None), rows[:, :, None], columns[:, None]
@@ -278,7 +280,7 @@ def fast_bfloat16(device: torch.device) -> bool:
 class Pyramid(nn.Module):
     """E_src or E_rd: strided convolutions from pixels to window/64, features returned coarse to fine."""
 
-    def __init__(self, inputs: int, channels: tuple[int, ...]):
+    def __init__(self, inputs: int, channels: tuple[int, ...]) -> None:
         super().__init__()
         widths = [inputs, *reversed(channels[:-1])]
         first = nn.Conv2d(inputs, widths[1], 4, stride=2, padding=1)
@@ -329,7 +331,7 @@ def generated(
 class HEF(nn.Module):
     """Source features once a portrait, then frames from geometry and style (see module)."""
 
-    def __init__(self, dims: HEFDims | None = None):
+    def __init__(self, dims: HEFDims | None = None) -> None:
         super().__init__()
         self.dims = d = dims or HEFDims()
         self.engine = "eager"
@@ -356,7 +358,7 @@ class HEF(nn.Module):
         self.lids: LidPainter | None = None
 
     @classmethod
-    def load(cls, weights=None, device="cpu") -> HEF:
+    def load(cls, weights: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> HEF:
         """The shipped generator in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("hef", weights)
         model = checkpoint.fill(cls(checkpoint.sizes(HEFDims))).to(device).to(memory_format=torch.channels_last)

@@ -45,7 +45,7 @@ class ImageDims:
 class VisionTransformer(nn.Module):
     """CLIP's image encoder (ViT, Radford et al. 2021), with open_clip's names of tensors."""
 
-    def __init__(self, dims: ImageDims):
+    def __init__(self, dims: ImageDims) -> None:
         super().__init__()
         width = dims.width
         self.conv1 = nn.Conv2d(3, width, dims.patch, dims.patch, bias=False)

@@ -9,6 +9,7 @@ outer corner on the left.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 
 import torch
@@ -61,7 +62,7 @@ class LidPainter(nn.Module):
         silence(self.head)  # untrained, it paints what was drawn
 
     @classmethod
-    def load(cls, weights=None, device="cpu") -> LidPainter:
+    def load(cls, weights: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> LidPainter:
         """The shipped painter in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("lids", weights)
         return checkpoint.fill(cls(checkpoint.sizes(LidDims))).to(device).to(memory_format=torch.channels_last)

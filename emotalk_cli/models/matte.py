@@ -59,12 +59,12 @@ class MatteNet(nn.Module):
         self.last = nn.Sequential(nn.Conv2d(widths[0] + 3, 8, 3, 1, 1), nn.ReLU(), nn.Conv2d(8, 1, 3, 1, 1))
 
     @classmethod
-    def load(cls, weights: str | os.PathLike | None = None) -> MatteNet:
+    def load(cls, weights: str | os.PathLike[str] | None = None) -> MatteNet:
         """The shipped network, in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("matte", weights)
         return checkpoint.fill(cls(checkpoint.sizes(MatteDims))).to(memory_format=torch.channels_last)
 
-    def save(self, directory: str | os.PathLike, **provenance: Any) -> Path:
+    def save(self, directory: str | os.PathLike[str], **provenance: Any) -> Path:
         """Write `matte.safetensors` (see `checkpoints.save` for the provenance to give)."""
         return checkpoints.save("matte", self.state_dict(), asdict(self.dims), directory, **provenance)
 

@@ -9,6 +9,7 @@ that shows them; otherwise it is drawn from a seed.
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ class PainterDims:
     inputs: int = 17
     style: int = 12
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
 
 
@@ -57,7 +58,7 @@ class MouthPainter(nn.Module):
 
     mixed: Tensor
 
-    def __init__(self, dims: PainterDims | None = None):
+    def __init__(self, dims: PainterDims | None = None) -> None:
         super().__init__()
         self.dims = d = dims or PainterDims()
         widths = d.widths
@@ -78,7 +79,7 @@ class MouthPainter(nn.Module):
         self.register_buffer("mixed", torch.randn(N_IDENTITY, d.style, generator=generator), persistent=False)
 
     @classmethod
-    def load(cls, weights=None, device="cpu") -> MouthPainter:
+    def load(cls, weights: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> MouthPainter:
         """The shipped painter in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("mouth", weights)
         return checkpoint.fill(cls(checkpoint.sizes(PainterDims))).to(device).to(memory_format=torch.channels_last)
@@ -184,7 +185,7 @@ def depth(inside: Tensor) -> Tensor:
 class StyleReader(nn.Module):
     """The style of a mouth that shows its teeth, as mean and log variance."""
 
-    def __init__(self, style: int):
+    def __init__(self, style: int) -> None:
         super().__init__()
         widths = (4, 24, 48, 64, 96)
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))

@@ -18,7 +18,7 @@ from .text_tower import SPACE, WIDTH
 ONE_HOT, LANGUAGE = "one-hot", "language"
 
 
-def load(space: str, weights: str | os.PathLike | None = None) -> AME:
+def load(space: str, weights: str | os.PathLike[str] | None = None) -> AME:
     """The space of a name, as EAC's weights carry it, with the towers in the folder `weights`.
 
     "emotalk-1": the shipped one. "one-hot": the eight basics as unit vectors. "language": what words mean without
@@ -34,7 +34,7 @@ def load(space: str, weights: str | os.PathLike | None = None) -> AME:
 class _Derived(AME):
     """A space made of the shipped one: `code` turns its z_emo [B,512] into others. It learns no towers of its own."""
 
-    def __init__(self, base: AME, space: str):
+    def __init__(self, base: AME, space: str) -> None:
         super().__init__(base.text_tower, base.tokenizer, space)
         self.base = base
 
@@ -54,7 +54,7 @@ class _Derived(AME):
 class OneHot(_Derived):
     """An emotion is one of the eight basics and nothing else ("One-hot" of Tab. 3)."""
 
-    def __init__(self, base: AME):
+    def __init__(self, base: AME) -> None:
         super().__init__(base, ONE_HOT)
 
     def code(self, z: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class Language(_Derived):
 
     centres: Tensor
 
-    def __init__(self, base: AME):
+    def __init__(self, base: AME) -> None:
         super().__init__(base, LANGUAGE)
         with torch.no_grad():
             self.register_buffer("centres", self.text([f"a {name} face" for name in BASICS] + ["an object"]))

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 class StyleConv(nn.Module):
     """StyleGAN2's modulated convolution with demodulation, bias and leaky ReLU; with `up` it doubles the grid."""
 
-    def __init__(self, inputs: int, outputs: int, code: int, up: bool):
+    def __init__(self, inputs: int, outputs: int, code: int, up: bool) -> None:
         super().__init__()
         self.up = up
         shape = (inputs, outputs, 4, 4) if up else (outputs, inputs, 3, 3)

@@ -56,7 +56,7 @@ class Tokenizer:
     `vocab_size` counts 256 bytes, 256 bytes that end a word, the merges, and the two ids of start and end.
     """
 
-    def __init__(self, merges: Sequence[tuple[int, int]], context_length: int):
+    def __init__(self, merges: Sequence[tuple[int, int]], context_length: int) -> None:
         """merges: pairs of tokens, best first, as indices of 256 bytes, 256 bytes that end a word, earlier merges."""
         self.context_length = context_length
         self.byte_encoder = byte_letters()
@@ -116,7 +116,7 @@ class Tokenizer:
 class TextTower(nn.Module):
     """Tokens [B,L] -> vectors [B,512], not normalised: the state at the end token, which sees all tokens."""
 
-    def __init__(self, vocab_size: int, dims: TextDims):
+    def __init__(self, vocab_size: int, dims: TextDims) -> None:
         super().__init__()
         width = self.width = dims.width
         self.token_embedding = nn.Embedding(vocab_size, width)

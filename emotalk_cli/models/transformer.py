@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class ResidualAttentionBlock(nn.Module):
     """One pre-norm layer: self-attention, then an MLP. Tensors [B,L,width]."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0):
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0) -> None:
         super().__init__()
         hidden = int(width * mlp_ratio)
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -28,7 +28,7 @@ class ResidualAttentionBlock(nn.Module):
 class Transformer(nn.Module):
     """A stack of `ResidualAttentionBlock`s without a causal mask."""
 
-    def __init__(self, width: int, layers: int, heads: int, mlp_ratio: float = 4.0):
+    def __init__(self, width: int, layers: int, heads: int, mlp_ratio: float = 4.0) -> None:
         super().__init__()
         self.resblocks = nn.ModuleList([ResidualAttentionBlock(width, heads, mlp_ratio) for _ in range(layers)])
 

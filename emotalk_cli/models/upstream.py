@@ -25,7 +25,7 @@ from .image_tower import MARGIN, face_crop
 from .text_tower import WIDTH
 
 
-def load(clip: str, weights: str | os.PathLike | None = None) -> AME:
+def load(clip: str, weights: str | os.PathLike[str] | None = None) -> AME:
     """The emotion space of an open_clip model: "ViT-B-32/openai", "ViT-B-32/weights.pt"; without a tag, "openai".
 
     The activation is the tag's own (QuickGELU for OpenAI's weights); a local file has that of its model's name, so
@@ -95,7 +95,7 @@ def _quiet_hub(reachable: bool) -> Iterator[None]:
 class _Text(nn.Module):
     """The text side of an open_clip model as a tower."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model: Any = model
 
@@ -109,7 +109,7 @@ class _Image(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model: Any = model
         size = model.visual.image_size

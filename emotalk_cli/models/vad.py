@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -69,7 +70,7 @@ class VAD(nn.Module):
         self.head = nn.Conv1d(width, 1, 1)
 
     @classmethod
-    def load(cls, weights: str | os.PathLike | None = None) -> VAD:
+    def load(cls, weights: str | os.PathLike[str] | None = None) -> VAD:
         """The shipped network, in eval mode. Raises WeightsError."""
         checkpoint = checkpoints.load("vad", weights)
         return checkpoint.fill(cls(checkpoint.sizes(VADDims)))
@@ -163,7 +164,7 @@ class VAD(nn.Module):
         """`listen` for a whole log-mel [80,4T] at once."""
         return torch.cat(list(self.listen([mel])), 1)
 
-    def save(self, directory: str | os.PathLike, **provenance) -> Path:
+    def save(self, directory: str | os.PathLike[str], **provenance: Any) -> Path:
         """Write `vad.safetensors` (see `checkpoints.save` for the provenance to give)."""
         return checkpoints.save("vad", self.state_dict(), asdict(self.dims), directory, **provenance)
 

@@ -74,7 +74,7 @@ def write(file: TextIO, rows: Iterable[tuple[Tensor, Tensor]], fps: float, suffi
     file.write('],\n"head": ' + json.dumps(head) + "}\n")
 
 
-def read(path: str | os.PathLike) -> Take:
+def read(path: str | os.PathLike[str]) -> Take:
     """A take from a .csv or .json file (see the module). Raises InputError naming what is wrong."""
     file = check_input(path, "blendshape file")
     size = file.stat().st_size

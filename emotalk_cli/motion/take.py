@@ -15,6 +15,7 @@ from ..emotions.prototypes import COMPONENTS
 from ..errors import InputError
 from ..face.fit import crop_box, fit_shape
 from ..face.model import FaceModel, rotation_matrix, rotation_vector
+from ..face.tracker import Face, Tracker
 from .lips import LARGEST, NAMED
 
 LIMIT = np.array([*np.radians([12.0, 15.0, 12.0]), 0.06, 0.06, 0.10])  # of a filmed head: what a still picture allows
@@ -69,14 +70,16 @@ class Take:
         return (row[-6:] for row in itertools.islice(rows, total))
 
 
-def filmed(frames: Iterable[np.ndarray], fps: float, tracker, model: FaceModel, name: str = "The video") -> Take:
+def filmed(
+    frames: Iterable[np.ndarray], fps: float, tracker: Tracker, model: FaceModel, name: str = "The video"
+) -> Take:
     """Motion of the largest face in frames uint8 [H,W,3], which may lie on their side or upside down.
 
     β counts from what each component seldom falls below, which is the person and not the expression. The pose is
     relative to the first frame. Both are smoothed a little. name: for errors. Raises InputError if too few frames
     show a face.
     """
-    faces: list = []
+    faces: list[Face | None] = []
     turns, known, last = 0, None, None
     for still, group in itertools.groupby(_repeats(frames), key=lambda pair: pair[0]):
         images = (frame for _, frame in group)
@@ -94,7 +97,9 @@ def filmed(frames: Iterable[np.ndarray], fps: float, tracker, model: FaceModel, 
     if len(seen) < max(_SHORTEST, len(faces) / 2):
         raise InputError(f"{name} shows no face that can be followed; give a video of one face seen from the front.")
     nearest = nearest_of(seen, len(faces))
-    landmarks = torch.from_numpy(np.stack([faces[i].landmarks for i in nearest])).float()
+    landmarks = torch.from_numpy(
+        np.stack([face.landmarks for face in (faces[i] for i in nearest) if face is not None])
+    ).float()
     left, top, side = crop_box(np.median(landmarks.numpy(), 0))
     landmarks = (landmarks - torch.tensor([left, top, 0.0])) * (512 / side)
     alpha, beta, pose = fit_shape(model, landmarks)

@@ -231,7 +231,7 @@ def _answer(status: int, text: str, headers: dict[str, str] | None = None) -> JS
 
 
 async def _known(key: str, request: Request) -> Job:
-    job = request.app.state.service.store.jobs.get(key)
+    job: Job | None = request.app.state.service.store.jobs.get(key)
     if job is None:
         raise HTTPException(404, "There is no such video; it may have expired.")
     return job

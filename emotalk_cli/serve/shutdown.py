@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import uvicorn
 
 
-class Server(uvicorn.Server):
+class Server(uvicorn.Server):  # type: ignore[misc]
     """uvicorn's server, which would raise the signal again when it is done, and so skip what is left to tidy."""
 
     @contextlib.contextmanager

@@ -67,7 +67,7 @@ class Config:
             raise UsageError(f"amp={self.amp} is unknown; choose off, bf16 or fp16.")
 
 
-def load(source: str | os.PathLike, task: str, overrides: Sequence[str] = (), **options: Any) -> Config:
+def load(source: str | os.PathLike[str], task: str, overrides: Sequence[str] = (), **options: Any) -> Config:
     """The table of `task` in a TOML file, or in the shipped configuration of that name.
 
     overrides: KEY=VALUE, the value in TOML (text may go without quotes), `task.KEY=VALUE` for the task's own.

@@ -70,7 +70,7 @@ class Task(Protocol):
     def samples(self, model: nn.Module) -> np.ndarray | None:
         """A picture uint8 [H,W,3] of what the averaged model does, for the log."""
 
-    def save(self, model: nn.Module, out: Path, **provenance) -> Path:
+    def save(self, model: nn.Module, out: Path, **provenance: Any) -> Path:
         """Write the weights through `checkpoints.save`, which takes the provenance: command, seed, steps."""
 
 
@@ -87,7 +87,7 @@ class Solver:
         self,
         task: Task,
         config: Config,
-        out: str | os.PathLike,
+        out: str | os.PathLike[str],
         *,
         device: str = "cpu",
         resume: bool = False,
@@ -378,7 +378,7 @@ class Batches:
     def __enter__(self) -> Batches:
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
 

@@ -23,7 +23,7 @@ class Contacts:
     """lips [2,9]: upper and lower vertices that meet; lids: for each eye the same [2,7]; source_gap [9]: px between the
     portrait's lips."""
 
-    def __init__(self, head: Head):
+    def __init__(self, head: Head) -> None:
         self.head = head
         model, device = head.model, head.device
         mean = model.mean.cpu()

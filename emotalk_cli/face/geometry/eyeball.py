@@ -45,7 +45,7 @@ class Eye:
     `rows` x `columns` of the image.
     """
 
-    def __init__(self, side: str, image: Tensor, points: Tensor, distance: Tensor, rows: slice, columns: slice):
+    def __init__(self, side: str, image: Tensor, points: Tensor, distance: Tensor, rows: slice, columns: slice) -> None:
         self.side, self.ring = side, RINGS[side]
         self.corner = image.new_tensor([columns.start, rows.start])
         self.middle = points[[self.ring[0], self.ring[8]]].mean(0)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...constants import CROP_SIZE
 from ...numeric import inverse, places
-from ..fit import CROP_SIZE
 from ..raster import boxed, extent_of, pixel_grid, polygon_distance, waits
 from .contacts import Contacts
 from .eyeball import MARGIN, RINGS, SHADE, SHADE_DEPTH, UNSEEN, Eye, smooth_ring
@@ -22,7 +22,7 @@ LASH_WIDTH = 0.022  # of the line where closed lids meet, in eye widths
 class Eyes:
     """What is seen between a portrait's driven lids, and of the lids themselves."""
 
-    def __init__(self, head: Head, contacts: Contacts):
+    def __init__(self, head: Head, contacts: Contacts) -> None:
         self.head, self.contacts = head, contacts
         self.eyes = []
         for side, ring in RINGS.items():

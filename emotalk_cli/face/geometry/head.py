@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..fit import CROP_SIZE, PortraitFit, Pose
+from ...constants import CROP_SIZE
+from ..fit import PortraitFit, Pose
 from ..model import FaceModel, rotation_matrix
 from ..topology import EXPRESSION_NAMES, INDEX
 
@@ -19,7 +20,7 @@ class Head:
     the eyes; residual [478,3]: see `PortraitFit`; gamma [1,27]; albedo [1,3,·,·] in UV; pose: the portrait's; pivot [3]
     px; up [3]: unit vector of the image that points from chin to forehead."""
 
-    def __init__(self, model: FaceModel, portrait: PortraitFit, device: torch.device):
+    def __init__(self, model: FaceModel, portrait: PortraitFit, device: torch.device) -> None:
         self.device = device
         self.model = model.to(device)
         self.image = portrait.image.to(device)[None]

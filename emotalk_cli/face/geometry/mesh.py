@@ -24,7 +24,7 @@ class Mesh:
     of the rims of eyes and mouth that lie behind them, ends of lashes; attributes [V,5]: x, y px, u, v, on the face;
     edges [2,E]: from a lid's rim to the skin above it."""
 
-    def __init__(self, head: Head):
+    def __init__(self, head: Head) -> None:
         self.head = head
         self._surround()
         openings = [LEFT_EYE, RIGHT_EYE, INNER_LIPS]

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...constants import CROP_SIZE
 from ...numeric import places
-from ..fit import CROP_SIZE, PortraitFit
+from ..fit import PortraitFit
 from ..model import FaceModel
 from ..raster import boxed, doubled, extent_of, interpolate, pixel_grid, rasterize, sample, waits
 from ..topology import LEFT_EYE, N_SKIN, OUTER_LIPS, RIGHT_EYE
@@ -153,6 +154,6 @@ class FaceMotion:
         return flow
 
 
-def still(frames: int, device=None) -> Tensor:
+def still(frames: int, device: torch.device | str | None = None) -> Tensor:
     """The pose that leaves the head where it is: zeros [frames,6]."""
     return torch.zeros(frames, 6, device=device)

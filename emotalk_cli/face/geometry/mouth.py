@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...constants import CROP_SIZE
 from ...numeric import fixed, places, smoothstep
-from ..fit import CROP_SIZE
 from ..model import FaceModel, rotation_matrix
 from ..raster import boxed, extent_of, interpolate, pixel_grid, polygon_distance, rasterize, span, waits
 from ..topology import INNER_LIPS, N_SKIN, OUTER_EYE_CORNERS, OUTER_LIPS
@@ -55,7 +55,7 @@ class Mouth:
     layout: Layout
     light: Tensor
 
-    def __init__(self, head: Head, contacts: Contacts, like: Mouth | None = None):
+    def __init__(self, head: Head, contacts: Contacts, like: Mouth | None = None) -> None:
         self.head, self.contacts = head, contacts
         model, device = head.model, head.device
         ring = OUTER_LIPS + INNER_LIPS

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...constants import CROP_SIZE
 from ...numeric import fixed, places
-from ..fit import CROP_SIZE
 from ..raster import boxed, extent_of, pixel_grid, polygon_distance, sharp_sample, waits
 from ..topology import INNER_LIPS, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
@@ -26,7 +26,7 @@ class Seam:
     """rim: the portrait's mouth with its lips' own colour up to their inner contour [1,3,h,w], None where lips are
     closed in the picture and nothing needs to be covered; corner [2]: px of the crop where it begins."""
 
-    def __init__(self, head: Head, contacts: Contacts):
+    def __init__(self, head: Head, contacts: Contacts) -> None:
         self.head, self.contacts = head, contacts
         right, left = head.points[list(OUTER_EYE_CORNERS), :2]
         eyes = float((right - left).norm())

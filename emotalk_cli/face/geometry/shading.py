@@ -30,7 +30,7 @@ TOP_FRONT = (0.5, 0.0, 0.6, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)
 class Shading:
     """Shading of one portrait's relief."""
 
-    def __init__(self, head: Head):
+    def __init__(self, head: Head) -> None:
         self.head = head
         size = head.model.dims.relief_size
         own = head.gamma.reshape(3, 9).mean(0)

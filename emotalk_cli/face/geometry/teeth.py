@@ -88,7 +88,7 @@ def groups(model: FaceModel) -> Tensor:
 class _Search:
     """Candidates of a layout against one photo. All at a third of the crop's resolution."""
 
-    def __init__(self, layers: Tensor, photo: Tensor, inside: Tensor, shade: Tensor, light: Tensor):
+    def __init__(self, layers: Tensor, photo: Tensor, inside: Tensor, shade: Tensor, light: Tensor) -> None:
         """layers [GROUPS,8,·,·]: colour, parts and cover of each group on the crop with its margin; photo [3,h,w];
         inside [h,w]: 1 between the lips; shade [3,h,w]: light on drawn teeth with the shadow of the lips; light [3]."""
         self.layers, self.light = layers, light

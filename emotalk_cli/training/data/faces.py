@@ -85,7 +85,7 @@ class MeshWarp:
     basis: the arrays of `face_basis_478.npz`.
     """
 
-    def __init__(self, basis: dict[str, np.ndarray]):
+    def __init__(self, basis: dict[str, np.ndarray]) -> None:
         self.basis = basis
         self.names = [str(name) for name in basis["expression_names"]]
         face = basis["triangles"].astype(np.int32)

@@ -26,8 +26,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...constants import CROP_SIZE
 from ...emotions.prototypes import BASICS, PROTOTYPES
-from ...face.fit import CROP_SIZE, PortraitFit, align, expression_ridge, fit_portrait, snap_lids
+from ...face.fit import PortraitFit, align, expression_ridge, fit_portrait, snap_lids
 from ...face.geometry import FaceMotion, Geometry, still
 from ...face.model import FaceModel
 from ...face.procrustes import similarity_of_arrays
@@ -60,7 +61,7 @@ SPREAD = 0.8  # cm over which a tracked point corrects its untracked neighbours
 class LandmarkMotion(FaceMotion):
     """Geometry that moves a portrait onto given landmarks instead of by expression coefficients."""
 
-    def __init__(self, model: FaceModel, portrait: PortraitFit, landmarks: Tensor):
+    def __init__(self, model: FaceModel, portrait: PortraitFit, landmarks: Tensor) -> None:
         """landmarks: [478,3] px of the portrait's crop."""
         super().__init__(model, portrait)
         self.target = landmarks

@@ -25,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -507,7 +508,7 @@ class TextTask:
     def samples(self, model: nn.Module) -> None:
         """Words make no picture."""
 
-    def save(self, model: AME, out: Path, **provenance) -> Path:
+    def save(self, model: AME, out: Path, **provenance: Any) -> Path:
         tensors = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("text_tower.")}
         for name in self.first.keys() & tensors.keys() - {"text_tower.merges"}:
             tensors[name] = torch.lerp(tensors[name].cpu(), self.first[name].cpu(), self.keep)

@@ -13,6 +13,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -324,7 +325,7 @@ class AudioTask:
     def samples(self, model: nn.Module) -> None:
         """Sounds make no picture."""
 
-    def save(self, model: AudioTower, out: Path, **provenance) -> Path:
+    def save(self, model: AudioTower, out: Path, **provenance: Any) -> Path:
         data = "EmoDB training speakers (CC0); neutral speech of LJSpeech, GRID s1 and speechocean762"
         return model.save(out, data=data, **provenance)
 

@@ -16,6 +16,7 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -200,7 +201,7 @@ class ImageTask:
 
     name = ImageTower.name
 
-    def __init__(self, faces: dict[str, np.ndarray], ame: AME, read: Tensor | None, config: Config):
+    def __init__(self, faces: dict[str, np.ndarray], ame: AME, read: Tensor | None, config: Config) -> None:
         """read: a classifier's reading [real photos,7]; None without one."""
         self.options, self.config = build_options(Options, config.task), config
         real = torch.from_numpy(faces["real"])
@@ -291,7 +292,7 @@ class ImageTask:
         rows = self.drawn[:: max(1, len(self.drawn) // 24)][:24]
         return torch.cat([torch.cat(list(row), 1) for row in self.crops[rows].split(8)], 0).numpy()
 
-    def save(self, model: ImageTower, out: Path, **provenance) -> Path:
+    def save(self, model: ImageTower, out: Path, **provenance: Any) -> Path:
         data = "portraits of the training split (London, Canada sets CC BY 4.0; SFHQ MIT; lisa, zoom CC0), animated"
         return model.save(out, data=data, **provenance)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -393,7 +394,7 @@ class EACTask:
     def samples(self, model: nn.Module) -> np.ndarray | None:
         return None
 
-    def save(self, model: EAC, out: Path, **provenance) -> Path:
+    def save(self, model: EAC, out: Path, **provenance: Any) -> Path:
         return model.save(out, data=corpus.LICENCES, **provenance)
 
 

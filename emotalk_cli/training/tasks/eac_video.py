@@ -11,6 +11,7 @@ import copy
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -285,7 +286,7 @@ class VideoEAC:
         rows = torch.cat([torch.cat(list(row[:8]), 2) for row in (image, blended(rendered, mask, image))], 1)
         return (rows * 255).byte().permute(1, 2, 0).cpu().numpy()
 
-    def save(self, model: EAC, out: Path, **provenance) -> Path:
+    def save(self, model: EAC, out: Path, **provenance: Any) -> Path:
         """Write `eac.safetensors`, and `ame_audio.safetensors`, which L_clip trained with it, where the space hears."""
         data = f"{len(self.clips)} prepared clips of {len(self.sources)} subjects in {self.data}"
         if self.tower is not None:

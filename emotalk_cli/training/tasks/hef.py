@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,11 +26,11 @@ from ...errors import InputError
 from ...evaluation.emotion import BASICS, MARGIN, READINGS, EmotionReader
 from ...evaluation.generator import compare, ssim_map
 from ...face.geometry.palette import SKIN_HUE
-from ...face.raster import face_square
+from ...face.raster import face_square, halved
 from ...face.topology import EXPRESSION_NAMES, INNER_LIPS, LEFT_EYE, N_SKIN, OUTER_LIPS, RIGHT_EYE
 from ...face.tracker import FaceTracker
 from ...models import checkpoints
-from ...models.hef import BLOCKS, HEF, SPLIT, Drive, HEFDims, halved, region, warp
+from ...models.hef import BLOCKS, HEF, SPLIT, Drive, HEFDims, region, warp
 from ..config import Config
 from ..config import build as build_options
 from ..data.hef_pairs import COLORED, KINDS, VALIDATION, prepare, unpack
@@ -62,7 +63,7 @@ MIRROR = [
 class Discriminator(nn.Module):
     """Patch discriminator (16-px stride 8) of an image square and its mouth and eye masks."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         widths = [5, 24, 48, 80]
         self.layers = nn.ModuleList(
@@ -82,7 +83,7 @@ class Discriminator(nn.Module):
 class Pairs:
     """Prepared samples of one split, drawn by kind with the shares of `SHARES`; acts can be left out."""
 
-    def __init__(self, cache: Path, validation: bool, acts: bool = True):
+    def __init__(self, cache: Path, validation: bool, acts: bool = True) -> None:
         def kept_back(path: Path) -> bool:
             _, folder, name, *_ = path.name.split(".")
             return folder.startswith("london") and name[:3] in VALIDATION
@@ -299,7 +300,7 @@ class HEFTask:
 
     name = "hef"
 
-    def __init__(self, cache: Path, config: Config, teachers: Path | None = None):
+    def __init__(self, cache: Path, config: Config, teachers: Path | None = None) -> None:
         """cache: samples of `prepare`. teachers: folder of the emotion reader; without it emotions are not judged."""
         self.options = options = build_options(Options, config.task)
         self.training, self.kept = (Pairs(cache, kept, options.whole) for kept in (False, True))
@@ -510,7 +511,7 @@ class HEFTask:
             rows.append((row * 255).byte().permute(1, 2, 0).cpu().numpy())
         return np.concatenate(rows) if rows else None
 
-    def save(self, model: HEF, out: Path, **provenance) -> Path:
+    def save(self, model: HEF, out: Path, **provenance: Any) -> Path:
         """hef.safetensors."""
         return checkpoints.save("hef", model.state_dict(), model.dims, out, data=DATA_CREDIT, **provenance)
 

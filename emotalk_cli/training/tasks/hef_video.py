@@ -14,15 +14,17 @@ import functools
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...constants import CROP_SIZE
 from ...emotions.prototypes import COMPONENTS
 from ...errors import InputError, UsageError
-from ...face.fit import CROP_SIZE, PortraitFit
+from ...face.fit import PortraitFit
 from ...face.geometry import FaceMotion, still
 from ...face.model import FaceModel, rotation_matrix, rotation_vector
 from ...media import audio
@@ -221,7 +223,7 @@ class VideoHEF:
             rows.append((row.clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy())
         return np.concatenate(rows)
 
-    def save(self, model: HEF, out: Path, **provenance) -> Path:
+    def save(self, model: HEF, out: Path, **provenance: Any) -> Path:
         """Write `hef.safetensors`."""
         data = f"{len(self.clips)} prepared clips of {len(self.people)} subjects in {self.data}"
         return checkpoints.save("hef", model.state_dict(), model.dims, out, data=data, **provenance)

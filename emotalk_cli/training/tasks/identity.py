@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +90,7 @@ class IdentityTask:
 
     name = "identity"
 
-    def __init__(self, samples: Path, config: Config):
+    def __init__(self, samples: Path, config: Config) -> None:
         """samples: HEF's (`hef_pairs.prepare`)."""
         torch.manual_seed(config.seed)
         self.model, self.rate = Identity(), config.rate
@@ -141,7 +142,7 @@ class IdentityTask:
     def samples(self, model: Identity) -> None:
         """Nothing to see."""
 
-    def save(self, model: Identity, out: Path, **provenance) -> Path:
+    def save(self, model: Identity, out: Path, **provenance: Any) -> Path:
         """identity.safetensors."""
         return checkpoints.save("identity", model.state_dict(), model.dims, out, data=DATA_CREDIT, **provenance)
 

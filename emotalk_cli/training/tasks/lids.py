@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -245,7 +246,7 @@ class LidTask:
         both = torch.cat([batch["target"], drawn, self.painted(model, batch).clamp(0, 1)], 2)
         return (torch.cat(list(both), 2) * 255).byte().permute(1, 2, 0).cpu().numpy()
 
-    def save(self, model: LidPainter, out: Path, **provenance) -> Path:
+    def save(self, model: LidPainter, out: Path, **provenance: Any) -> Path:
         """lids.safetensors."""
         return checkpoints.save("lids", model.state_dict(), model.dims, out, data=DATA, **provenance)
 

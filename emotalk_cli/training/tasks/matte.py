@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,7 +135,7 @@ class MatteTask:
     def samples(self, model: nn.Module) -> np.ndarray | None:
         return None
 
-    def save(self, model: MatteNet, out: Path, **provenance) -> Path:
+    def save(self, model: MatteNet, out: Path, **provenance: Any) -> Path:
         return model.save(out, data=LICENCES, **provenance)
 
 

@@ -503,7 +503,7 @@ class MouthTask:
         halves = [torch.cat(list(part), 2) for part in tiles.split(SHEET)]
         return (torch.cat(halves, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
 
-    def save(self, model: MouthPainter, out: Path, **provenance) -> Path:
+    def save(self, model: MouthPainter, out: Path, **provenance: Any) -> Path:
         """mouth.safetensors."""
         return checkpoints.save("mouth", model.state_dict(), model.dims, out, data=DATA, **provenance)
 

@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,7 +130,7 @@ class SyncTask:
     def samples(self, model: SyncJudge) -> None:
         """None: there is nothing to see."""
 
-    def save(self, model: SyncJudge, out: Path, **provenance) -> Path:
+    def save(self, model: SyncJudge, out: Path, **provenance: Any) -> Path:
         """Write `sync.safetensors`."""
         data = f"GRID s1 (CC BY 4.0), {len(self.talks)} clips"
         return checkpoints.save("sync", model.state_dict(), model.dims, out, data=data, **provenance)

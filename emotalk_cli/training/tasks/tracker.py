@@ -155,7 +155,7 @@ def grid_frames(
 class Bank:
     """All training crops in memory: pictures [N,192,192,3] uint8, labels, frames; and crops without a face."""
 
-    def __init__(self, data: Path, seed: int, variants: int, finder: FaceTracker):
+    def __init__(self, data: Path, seed: int, variants: int, finder: FaceTracker) -> None:
         """finder: its detector's mistakes on pictures without faces become negatives."""
         rng = np.random.default_rng(seed)
         basis = dict(np.load(data / "face_basis_478.npz"))
@@ -486,7 +486,7 @@ def validate(tracker: FaceTracker, photos: list[Labelled]) -> float:
 class Scenes:
     """Training pictures of the detector: faces of known place, size and roll on varied backgrounds."""
 
-    def __init__(self, data: Path, seed: int):
+    def __init__(self, data: Path, seed: int) -> None:
         rng = np.random.default_rng(seed)
         warp = MeshWarp(dict(np.load(data / "face_basis_478.npz")))
         photos = load_faces(data, test=False, side=256, sets=tuple(SETS))
@@ -731,7 +731,7 @@ class TrackerTask:
             tiles.append(cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA))
         return np.concatenate(tiles, 1) if tiles else None
 
-    def save(self, model: FaceTracker, out: Path, **provenance) -> Path:
+    def save(self, model: FaceTracker, out: Path, **provenance: Any) -> Path:
         """Write `tracker.safetensors`."""
         return checkpoints.save("tracker", model.state_dict(), self.dims, out, data=DATA, **provenance)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -158,7 +159,7 @@ class VADTask:
     def samples(self, model: nn.Module) -> np.ndarray | None:
         return None
 
-    def save(self, model: VAD, out: Path, **provenance) -> Path:
+    def save(self, model: VAD, out: Path, **provenance: Any) -> Path:
         return model.save(out, data=corpus.LICENCES, **provenance)
 
 
