@@ -17,6 +17,7 @@ from torch import Tensor
 try:
     import triton
     import triton.language as tl
+    from triton.language import constexpr  # by this name alone the interpreter of Triton 3.0 knows it
 except ImportError:  # PyTorch for the CPU brings none
     triton = None
 
@@ -86,7 +87,7 @@ def _kernel(function: Any) -> Any:
 
 
 @_kernel
-def _rasterize(planes, boxes, face, weights, height, width, COUNT: tl.constexpr, TILE: tl.constexpr):
+def _rasterize(planes, boxes, face, weights, height, width, COUNT: constexpr, TILE: constexpr):
     left, top = tl.program_id(0) * TILE, tl.program_id(1) * TILE
     image = tl.program_id(2)
     place = tl.arange(0, TILE * TILE)
@@ -122,7 +123,7 @@ def _rasterize(planes, boxes, face, weights, height, width, COUNT: tl.constexpr,
 
 
 @_kernel
-def _interpolate(face, weights, triangles, values, image, area, of_one, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
+def _interpolate(face, weights, triangles, values, image, area, of_one, CHANNELS: constexpr, BLOCK: constexpr):
     batch = tl.program_id(1)
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     shown = place < area
@@ -145,7 +146,7 @@ def _interpolate(face, weights, triangles, values, image, area, of_one, CHANNELS
 
 
 @_kernel
-def _distance(points, grid, distance, area, COUNT: tl.constexpr, BLOCK: tl.constexpr):
+def _distance(points, grid, distance, area, COUNT: constexpr, BLOCK: constexpr):
     batch = tl.program_id(1)
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     shown = place < area
