@@ -177,6 +177,25 @@ def stand_in(tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def gpt2_files(tmp_path_factory) -> Path:
+    """GPT-2's own layout, random and small: a folder as its authors distribute it."""
+    import torch
+    from safetensors.torch import save_file
+
+    from emotalk_cli.models.gpt2 import GPT2, GPT2Dims
+
+    folder = tmp_path_factory.mktemp("gpt2")
+    pairs = ["h a", "Ġ f", "ha p", "hap p", "happ y", "Ġ happy", "Ġf a", "Ġfa c", "Ġfac e", "s a", "sa d"]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *pairs, ""]), encoding="utf-8")
+    torch.manual_seed(0)
+    model = GPT2(GPT2Dims(len(pairs), width=128, layers=2, context=80))
+    tensors = {name: 0.3 * torch.randn_like(value) for name, value in model.state_dict().items()}
+    tensors |= {f"h.{layer}.attn.bias": torch.ones(1, 1, 80, 80).tril() for layer in range(2)}
+    save_file({f"transformer.{name}": value for name, value in tensors.items()}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def talking_clip(inputs, talker, short_speech) -> Path:
     """The portrait says something: 0.8 s (20 frames) of 160 px, with sound."""
     ffmpeg("-i", short_speech, "-t", "0.8", inputs / "shorter.wav")

@@ -21,7 +21,7 @@ from emotalk_cli.evaluation import bench, evaluate, lipsync, published
 from emotalk_cli.evaluation.identity import Identity
 from emotalk_cli.face.geometry import still
 from emotalk_cli.media import audio
-from emotalk_cli.models import checkpoints
+from emotalk_cli.models import added, checkpoints
 
 OWN = ("fid-builtin", "sync-builtin", "csim-builtin", "efd-builtin")
 
@@ -29,7 +29,7 @@ OWN = ("fid-builtin", "sync-builtin", "csim-builtin", "efd-builtin")
 @pytest.fixture(autouse=True)
 def no_judges(tmp_path, monkeypatch):
     """As if the user had added no judge and installed none."""
-    monkeypatch.setenv(published.ENVIRONMENT, str(tmp_path / "judges"))
+    monkeypatch.setenv(added.ENVIRONMENT, str(tmp_path / "judges"))
     monkeypatch.setattr(evaluate.independent, "has", lambda metric: False)
 
 

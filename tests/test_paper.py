@@ -20,10 +20,10 @@ from PIL import Image
 from emotalk_cli.cli import main
 from emotalk_cli.evaluation import ablation as table
 from emotalk_cli.evaluation import figures
-from emotalk_cli.models import checkpoints
+from emotalk_cli.models import added, checkpoints
 from emotalk_cli.models.emotion_space import SPACE
 from emotalk_cli.training import config as configs
-from emotalk_cli.training.ablation import VARIANTS
+from emotalk_cli.training.ablation import usual
 from emotalk_cli.training.data import shards
 from emotalk_cli.training.tasks import hef_video
 
@@ -75,7 +75,7 @@ def mead(tmp_path_factory, talker) -> Path:
     return root
 
 
-def test_from_the_data_set_to_tables_and_figures(mead, stand_in, talker, tmp_path, monkeypatch):
+def test_from_the_data_set_to_tables_and_figures(mead, stand_in, gpt2_files, talker, tmp_path, monkeypatch, capsys):
     """The system itself in CLIP's space, the ablation in the shipped one."""
     clips, cut, run, runs = (tmp_path / name for name in ("clips", "cut.toml", "run", "runs"))
     here = ("--device", os.environ.get("EMOTALK_TEST_DEVICE", "cpu"), "-q")
@@ -101,16 +101,24 @@ def test_from_the_data_set_to_tables_and_figures(mead, stand_in, talker, tmp_pat
         assert {"psnr", "ssim", "lmd", "jitter"} <= set(row["mean"]) and np.isfinite(list(row["mean"].values())).all()
 
     write_cut(cut)
-    emotalk("train", "ablation", "--data", clips, "--config", cut, "--out", runs, "--seeds", 0, *here)
+    monkeypatch.setenv(added.ENVIRONMENT, str(tmp_path / "added"))
+    ablation = ("train", "ablation", "--data", clips, "--config", cut, "--out", runs, "--seeds", 0, *here)
+    assert main([str(word) for word in (*ablation, "--variants", "gpt2,without-res")]) == 1
+    said = capsys.readouterr().err
+    assert "gpt2, seed 0: not trained (The emotion space gpt2 needs" in said and "1 of 3 networks" in said
+    kept = (runs / "without-res/seed-0/hef.safetensors").stat().st_mtime_ns
+    emotalk("weights", "add", "gpt2", gpt2_files)
+    emotalk(*ablation)
+    assert (runs / "without-res/seed-0/hef.safetensors").stat().st_mtime_ns == kept
     differs = {}
-    for name in VARIANTS:
+    for name in usual():
         sizes = [checkpoints.load(net, runs / name / "seed-0").dims for net in ("eac", "hef")]
         differs[name] = {key: value for dims in sizes for key, value in dims.items() if USUAL.get(key, value) != value}
     assert differs == {
         "ours": {},
         "without-emo": {},
         "one-hot": {"space": "one-hot"},
-        "language": {"space": "language"},
+        "gpt2": {"space": "gpt2"},
         "mlp": {"encoder": "mlp"},
         "gru": {"encoder": "gru"},
         "without-res": {"residual": False},
@@ -119,7 +127,7 @@ def test_from_the_data_set_to_tables_and_figures(mead, stand_in, talker, tmp_pat
     }
     emotalk("eval", "ablation", "--runs", runs, "--data", clips, "--clips", 1, "--out", tmp_path / "t.md", *here)
     lines = [line.strip("| ").split(" | ") for line in (tmp_path / "t.md").read_text().splitlines()]
-    assert [line[0] for line in lines[2:]] == [row for row, _ in table.ROWS] and lines[0][0] == "method"
+    assert lines[0][0] == "method" and [line[0] for line in lines[2:]] == [row for row, n in table.ROWS if n in usual()]
     assert all(float(line[1]) > 0 for line in lines[2:])
 
     scene = figures.Scene(talker, PORTRAIT, SPEECH)

@@ -16,7 +16,7 @@ from emotalk_cli.cli import main
 from emotalk_cli.errors import WeightsError
 from emotalk_cli.evaluation import published
 from emotalk_cli.evaluation.features import EmotionFeatures
-from emotalk_cli.models import checkpoints
+from emotalk_cli.models import added, checkpoints
 from emotalk_cli.training.losses import emotion_loss
 
 # python_speech_features 0.6, frame 50 of the chirp below
@@ -29,7 +29,7 @@ REFERENCE = [
 @pytest.fixture(autouse=True)
 def judges(tmp_path, monkeypatch):
     """An empty folder of judges."""
-    monkeypatch.setenv(published.ENVIRONMENT, str(tmp_path / "judges"))
+    monkeypatch.setenv(added.ENVIRONMENT, str(tmp_path / "judges"))
     return tmp_path / "judges"
 
 
@@ -186,7 +186,7 @@ def test_mfcc_is_that_of_python_speech_features():
 def test_other_files_are_refused(tmp_path, judges, name, capsys):
     save_file({"layer.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     assert main(["weights", "add", name, str(tmp_path / "other.safetensors")]) == 1
-    assert "does not hold" in capsys.readouterr().err and not published.has(name)
+    assert "does not hold" in capsys.readouterr().err and not added.has(name)
     assert main(["weights", "add", "vgg", str(tmp_path / "other.safetensors")]) == 2
 
 

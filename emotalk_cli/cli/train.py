@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from ..errors import InputError, UsageError, extra
+from ..errors import EmoTalkError, InputError, UsageError, extra
 from .console import console, interactive, say
 from .help import Command, Group
 from .options import option, with_parameters
@@ -128,23 +128,55 @@ def ablation(
     variants: str | None = typer.Option(None, help="Separated by commas.  [default: all]"),
     **how: Any,
 ) -> None:
-    """Every variant of the paper's table 3, each a folder that emotalk generate --weights reads."""
+    """Every variant of the paper's table 3, each a folder that emotalk generate --weights reads.
+
+    What is trained already is kept. A network that fails says why, and the others go on.
+    """
     _check_data(data, "ablation")
     from ..training import ablation as ablations
+    from ..training.solver import Stopped
 
-    chosen = [name.strip() for name in variants.split(",")] if variants else list(ablations.VARIANTS)
+    chosen = [name.strip() for name in variants.split(",")] if variants else ablations.usual()
     try:
         numbers = [int(seed) for seed in seeds.split(",")]
     except ValueError as error:
         raise UsageError(f"--seeds {seeds} are no numbers; write for example 0,1.") from error
-    quiet, _ = how.pop("quiet"), how.pop("debug")
+    quiet, debug = how.pop("quiet"), how.pop("debug")
     how["command"] = shlex.join(["emotalk", *sys.argv[1:]])
-    for seed in numbers:
-        for name in ablations.ordered(chosen):
-            with _progress(quiet, f"steps of {name}, seed {seed}") as report:
-                folder = ablations.train(name, data, out, seed, progress=report, **how)
-            if not quiet:
-                say(f"{folder}: trained")
+    failed: dict[tuple[str, int], str] = {}
+    order = [(name, seed) for seed in numbers for name in ablations.ordered(chosen)]
+    for name, seed in order:
+        if (ablations.OURS, seed) in failed:  # whose other half all variants share
+            failed[name, seed] = f"{ablations.OURS} of the same seed is missing"
+        else:
+            try:
+                with (
+                    _progress(quiet, f"steps of {name}, seed {seed}") as report,
+                    extra("train", "emotalk train ablation"),
+                    _data_of("ablation"),
+                ):
+                    folder = ablations.train(name, data, out, seed, progress=report, **how)
+            except (UsageError, Stopped):
+                raise
+            except Exception as error:  # of whatever kind: hours of the other networks must not be lost
+                if debug:
+                    raise
+                failed[name, seed] = _reason(error)
+        if (name, seed) in failed:
+            say(f"{name}, seed {seed}: not trained ({failed[name, seed]})")
+        elif not quiet:
+            say(f"{folder}: trained")
+    if failed:
+        raise EmoTalkError(
+            f"{len(failed)} of {len(order)} networks were not trained, for the reasons above; mend them and run the "
+            "same command again, which keeps the others."
+        )
+
+
+def _reason(error: Exception) -> str:
+    """One line that says what went wrong."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if isinstance(error, EmoTalkError) else f"{type(error).__name__}: {text}"[:300]
 
 
 @app.command("face-model", cls=Command)

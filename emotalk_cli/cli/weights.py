@@ -24,29 +24,29 @@ DEBUG = option("debug", False)
 def list_weights(weights: Path | None = WEIGHTS, as_json: bool = JSON, debug: bool = DEBUG) -> None:
     """The models, and the judges that `emotalk eval` can use."""
     from ..evaluation import published
-    from ..models import checkpoints
+    from ..models import added, checkpoints
 
     folder = checkpoints.weights_dir(weights)
     rows = [_row(name, folder) for name in _names(folder)]
     judges = [
-        {"name": name, "metric": judge.metric, "added": published.has(name), "file": judge.file, "source": judge.source}
-        for name, judge in published.JUDGES.items()
+        {"name": name, "metric": known.metric, "added": added.has(name), "file": known.file, "source": known.source}
+        for name, known in published.NETWORKS.items()
     ]
     if as_json:
         tell(json.dumps({"folder": str(folder), "models": rows, "judges": judges}))
         return
     _table(f"{folder}", ["name", "MB", "parameters", "steps", "sha256"], rows)
-    _table(f"{published.folder()}", ["name", "metric", "added", "file", "source"], judges)
+    _table(f"{added.folder()}", ["name", "metric", "added", "file", "source"], judges)
 
 
 @app.command(cls=Command)
 def verify(weights: Path | None = WEIGHTS, as_json: bool = JSON, debug: bool = DEBUG) -> None:
     """Read every file and compare its hash with the index; exit code 1 if one is damaged."""
     from ..evaluation import published
-    from ..models import checkpoints
+    from ..models import added, checkpoints
 
     folder, found = checkpoints.weights_dir(weights), {}
-    places = [(folder, _names(folder)), (published.folder(), [n for n in published.JUDGES if published.has(n)])]
+    places = [(folder, _names(folder)), (added.folder(), [n for n in published.NETWORKS if added.has(n)])]
     for place, names in places:
         for name in names:
             try:
@@ -73,19 +73,19 @@ def info(
 ) -> None:
     """What a file says of itself: sizes, data, command, seed; of a judge also where to get it."""
     from ..evaluation import published
-    from ..models import checkpoints
+    from ..models import added, checkpoints
 
-    if name in published.JUDGES:
-        judge = published.JUDGES[name]
-        about = {"name": name, "serves": judge.metric, "file": judge.file, "source": judge.source}
-        if not published.has(name):
-            about["add"] = f"emotalk weights add {name} {judge.file}"
+    if name in published.NETWORKS:
+        network = published.NETWORKS[name]
+        about = {"name": name, "serves": network.metric, "file": network.file, "source": network.source}
+        if not added.has(name):
+            about["add"] = f"emotalk weights add {name} {network.file}"
         else:
-            about |= _described(name, published.folder())
+            about |= _described(name, added.folder())
     else:
         folder = checkpoints.weights_dir(weights)
         if name not in _names(folder):
-            known = ", ".join([*_names(folder), *published.JUDGES])
+            known = ", ".join([*_names(folder), *published.NETWORKS])
             raise UsageError(f"There are no weights called {name}; choose one of {known}.")
         about = _described(name, folder)
     if as_json:
@@ -97,19 +97,19 @@ def info(
 
 @app.command(cls=Command)
 def add(
-    name: str = typer.Argument(..., help="inception, syncnet, curricularface, emotion-fan or affectnet."),
-    file: Path = typer.Argument(..., help="The file as its authors distribute it."),
+    name: str = typer.Argument(..., help="inception, syncnet, curricularface, emotion-fan, affectnet or gpt2."),
+    file: Path = typer.Argument(..., help="The file as its authors distribute it; of gpt2 the folder."),
     debug: bool = DEBUG,
 ) -> None:
-    """Keep a published network: a judge for `emotalk eval`, or `affectnet` for L_emo.
+    """Keep a published network: a judge for `emotalk eval`, `affectnet` for L_emo, or `gpt2` for Tab. 3.
 
     Nothing in the file is run: only its numbers are read.
     """
     from ..evaluation import published
 
     path = published.add(name, file)
-    use = "emotalk train eac task.reader=affectnet" if name == "affectnet" else "emotalk eval"
-    tell(plain(f"{path}: {use} uses it for {published.JUDGES[name].metric}."))
+    uses = {"affectnet": "emotalk train eac task.reader=affectnet", "gpt2": "emotalk train ablation"}
+    tell(plain(f"{path}: {uses.get(name, 'emotalk eval')} uses it for {published.NETWORKS[name].metric}."))
 
 
 def _names(folder: Path) -> list[str]:

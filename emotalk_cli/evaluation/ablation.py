@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..api import EmoTalk
-from ..errors import InputError
+from ..errors import InputError, UsageError, WeightsError
 from ..models import checkpoints
 from ..training.data import shards
 from . import evaluate, protocol
@@ -19,6 +19,7 @@ ROWS = (  # row of the table, folder of its weights
     ("w/o L_emo", "without-emo"),
     ("w/ L_emo", OURS),
     ("One-hot", "one-hot"),
+    ("GPT2", "gpt2"),
     ("language model (in place of GPT2)", "language"),
     ("CLIP", OURS),
     ("MLPs", "mlp"),
@@ -76,7 +77,8 @@ def measure(
 ) -> Table:
     """Every variant in `runs` says the test clips of a prepared folder, with its label as the emotion.
 
-    clips: at most so many; 0: all. videos: folder to keep them in. Raises InputError and WeightsError.
+    clips: at most so many; 0: all. videos: folder to keep them in, and what is there already. A network that cannot be
+    used is left out, which a note says. Raises InputError, and WeightsError if none can be used.
     """
     variants = found(runs)
     tests = shards.listing(data, "test")[: clips or None]
@@ -86,7 +88,13 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="emotalk-") as place:
         root = videos or Path(place)
         for name, folder in ((name, folder) for name, folders in variants.items() for folder in folders):
-            talker, out = EmoTalk.load(folder, device), root / name / folder.name
+            out = root / name / folder.name
+            try:
+                talker = EmoTalk.load(folder, device)
+            except (UsageError, WeightsError) as error:
+                table.notes.append(f"{name}/{folder.name} is left out: {error}")
+                done += 1
+                continue
             rows, notes = protocol.generate(talker, tests, ["text"], out, reference=root / protocol.REFERENCE)
             result = evaluate.evaluate(rows[protocol.ROWS["text"]], judges)
             table.notes += notes + result.notes
@@ -94,4 +102,6 @@ def measure(
                 table.figures.setdefault(name, {}).setdefault(metric, []).append(value)
             done += 1
             progress(done, total)
+    if not table.figures:
+        raise WeightsError(f"None of the variants in {runs} can be measured: {table.notes[-1]}")
     return table

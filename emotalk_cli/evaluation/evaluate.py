@@ -27,7 +27,7 @@ from ..face.fit import crop_box, cut
 from ..face.topology import OUTER_EYE_CORNERS
 from ..face.tracker import FaceTracker
 from ..media import audio
-from ..models import checkpoints
+from ..models import added, checkpoints
 from ..training.data.prepare import VIDEOS, frames_of, track
 from . import independent, published
 from .features import EmotionFeatures
@@ -129,7 +129,7 @@ def resolve(names: Sequence[str], weights: str | os.PathLike[str] | None = None)
     for name in names:
         if name not in METRICS:
             raise UsageError(f"--metrics {name} is unknown; choose from {', '.join(METRICS)}.")
-        if name in JUDGED and not published.has(JUDGED[name]):
+        if name in JUDGED and not added.has(JUDGED[name]):
             other = STAND_INS.get(name)
             name = other if other is not None and independent.has(other) else f"{name}-builtin"
         file = OWN.get(name)

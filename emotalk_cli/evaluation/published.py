@@ -9,17 +9,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import pickle
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 import torchvision
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import inception
@@ -28,11 +24,8 @@ from ..errors import InputError, UsageError, WeightsError
 from ..face.raster import face_square
 from ..media.audio import SAMPLE_RATE
 from ..media.files import sha256
-from ..models import checkpoints
+from ..models import added, checkpoints, gpt2
 from .lipsync import OFFSETS
-
-ENVIRONMENT = "EMOTALK_JUDGES"
-
 
 # --- Inception: FID ------------------------------------------------------------------------------------------------
 
@@ -308,17 +301,14 @@ def mfcc(wave: np.ndarray) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class Judge:
-    """A published network: `metric` it serves (of training: `phi_emo`), how it is built, where its `file` comes from.
+class Judge(added.Published):
+    """A network that measures, or of training, `phi_emo`: how it is built.
 
     inner: its parameters are those of the attribute `net`. ignored: pattern of parameters that the file may have beside
     them. sha256: how the known file's hash begins, if its publisher says.
     """
 
-    metric: str
     build: Callable[[], nn.Module]
-    file: str
-    source: str
     inner: bool = False
     ignored: str = "$^"
     sha256: str = ""
@@ -327,84 +317,73 @@ class Judge:
 JUDGES: dict[str, Judge] = {
     "inception": Judge(
         "fid",
-        Inception,
         "pt_inception-2015-12-05-6726825d.pth",
         "https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights",
+        Inception,
         inner=True,
         sha256="6726825d",
     ),
     "syncnet": Judge(
         "sync",
-        SyncNet,
         "syncnet_v2.model",
         "https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model",
+        SyncNet,
     ),
     "curricularface": Judge(
         "csim",
-        CurricularFace,
         "CurricularFace_Backbone.pth",
         "https://github.com/HuangYG123/CurricularFace#model",
+        CurricularFace,
     ),
     "emotion-fan": Judge(
         "efd",
-        EmotionFAN,
         "Resnet18_FER+_pytorch.pth.tar",
         "https://github.com/Open-Debin/Emotion-FAN#download-pretrain-models",
+        EmotionFAN,
         inner=True,
         ignored=r"(fc|alpha|beta|pred_fc\d)\.",
     ),
     "affectnet": Judge(
         "phi_emo",
-        AffectNet,
         "a ResNet-50 in torchvision's names, .pth",
         "whoever has trained one on AffectNet (http://mohammadmahoor.com/affectnet)",
+        AffectNet,
         inner=True,
         ignored=r"(fc|classifier|linear)\.",
     ),
 }
-
-
-def folder() -> Path:
-    """Where the user's judges are: $EMOTALK_JUDGES, else the system's place for data of programs."""
-    if named := os.environ.get(ENVIRONMENT):
-        return Path(named)
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Application Support/emotalk/judges"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "emotalk/judges"
-
-
-def has(name: str) -> bool:
-    """Whether the user has added a judge."""
-    return f"{name}.safetensors" in (checkpoints.index(folder()) if folder().is_dir() else {})
+NETWORKS: dict[str, added.Published] = {**JUDGES, gpt2.SPACE: gpt2.PUBLISHED}  # all that can be added
 
 
 def find(name: str, device: str | torch.device = "cpu") -> nn.Module | None:
     """A judge that the user has added, ready for use, or None. Raises WeightsError if its file is damaged."""
-    if not has(name):
+    if not added.has(name):
         return None
-    return _fill(name, checkpoints.load(name, folder()).tensors, str(folder())).to(device)
+    return _fill(name, checkpoints.load(name, added.folder()).tensors, str(added.folder())).to(device)
 
 
 def add(name: str, file: str | os.PathLike[str]) -> Path:
-    """Check a downloaded file and keep it as safetensors in `folder`; the new file's path.
+    """Check a downloaded file (of GPT-2 a folder) and keep it as safetensors in `added.folder`; the new file's path.
 
     Raises UsageError for an unknown name, InputError or WeightsError if the file is not what it should be.
     """
-    if name not in JUDGES:
-        raise UsageError(f"No judge is called {name}; choose one of {', '.join(JUDGES)}.")
+    if name not in NETWORKS:
+        raise UsageError(f"No network is called {name}; choose one of {', '.join(NETWORKS)}.")
+    if name == gpt2.SPACE:
+        return gpt2.add(file)
     path, judge = Path(file), JUDGES[name]
     if not path.is_file():
         raise InputError(f"{path} is no file; download {judge.file} from {judge.source}.")
     digest = sha256(path)
     if path.name == judge.file and not digest.startswith(judge.sha256):
         raise WeightsError(f"{path} is damaged (its SHA-256 should begin with {judge.sha256}); download it again.")
-    tensors = _read(path)
+    tensors = added.read(path)
     model = _fill(name, tensors, str(path))
     return checkpoints.save(
         name,
         _inner(model, judge).state_dict(),
         {},
-        folder(),
+        added.folder(),
         data=judge.source,
         command=f"emotalk weights add {name}",
         seed=0,
@@ -412,21 +391,6 @@ def add(name: str, file: str | os.PathLike[str]) -> Path:
         original=path.name,
         original_sha256=digest,
     )
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors or PyTorch file, without what training wrapped them in."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path} holds no weights, or more than weights; download it again.") from error
-    while isinstance(state, dict) and isinstance(inner := state.get("state_dict", state.get("model")), dict):
-        state = inner
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path} holds no table of weights; download it again.")
-    return {key.removeprefix("module."): value for key, value in state.items()}
 
 
 def _inner(model: nn.Module, judge: Judge) -> nn.Module:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..emotions.prototypes import BASICS, CLASSES
-from . import upstream
+from . import gpt2, upstream
 from .emotion_space import AME
 from .text_tower import SPACE, WIDTH
 
@@ -21,14 +21,15 @@ ONE_HOT, LANGUAGE = "one-hot", "language"
 def load(space: str, weights: str | os.PathLike[str] | None = None) -> AME:
     """The space of a name, as EAC's weights carry it, with the towers in the folder `weights`.
 
-    "emotalk-1": the shipped one. "one-hot": the eight basics as unit vectors. "language": what words mean without
-    what they feel like. Anything else names an open_clip model (`upstream.load`). Raises as `AME.load`.
+    "emotalk-2": the shipped one. "one-hot": the eight basics as unit vectors. "language": what words mean without
+    what they feel like. "gpt2": GPT-2's, which the user has added. Anything else names an open_clip model
+    (`upstream.load`). Raises as `AME.load`.
     """
     if space == SPACE:
         return AME.load(weights)
     if space in (ONE_HOT, LANGUAGE):
         return (OneHot if space == ONE_HOT else Language)(AME.load(weights))
-    return upstream.load(space, weights)
+    return gpt2.load() if space == gpt2.SPACE else upstream.load(space, weights)
 
 
 class _Derived(AME):
@@ -68,7 +69,7 @@ class OneHot(_Derived):
 
 
 class Language(_Derived):
-    """The meaning of words alone, as a language model taught it to the shipped text tower (in place of GPT2 in Tab. 3).
+    """The meaning of words alone, as a language model taught it to the shipped text tower (where GPT-2 is not at hand).
 
     The coordinates that say the emotion are left out, so that nothing of faces or voices is in it.
     """

@@ -7,7 +7,7 @@ so that either reads the other's weights; nothing of that package is imported.
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import regex
@@ -50,6 +50,22 @@ def clean(text: str) -> str:
     return " ".join(html.unescape(html.unescape(text)).split()).lower()
 
 
+def merged(parts: list[str], ranks: Mapping[tuple[str, str], int]) -> list[str]:
+    """Byte-pair encoding: of the pairs that `ranks` knows the best is merged, everywhere, until there is none."""
+    while len(parts) > 1:
+        rank, best = min((ranks.get(pair, len(ranks)), pair) for pair in zip(parts, parts[1:]))
+        if rank == len(ranks):
+            break
+        joined: list[str] = []
+        for part in parts:
+            if joined and (joined[-1], part) == best:
+                joined[-1] += part
+            else:
+                joined.append(part)
+        parts = joined
+    return parts
+
+
 class Tokenizer:
     """Byte-pair tokenizer with open_clip's interface: texts -> tokens [B,context_length], 0 after the end.
 
@@ -76,20 +92,9 @@ class Tokenizer:
         self._spelt = {token: (token,) for token in SPECIAL}
 
     def bpe(self, word: str) -> tuple[str, ...]:
-        """The tokens of one word in `byte_letters`: the best pair is merged, everywhere, until there is none."""
+        """The tokens of one word in `byte_letters`."""
         if word not in self._spelt:
-            parts = [*word[:-1], word[-1] + "</w>"]
-            while len(parts) > 1:
-                rank, best = min((self.bpe_ranks.get(p, len(self.bpe_ranks)), p) for p in zip(parts, parts[1:]))
-                if rank == len(self.bpe_ranks):
-                    break
-                merged: list[str] = []
-                for part in parts:
-                    if merged and (merged[-1], part) == best:
-                        merged[-1] += part
-                    else:
-                        merged.append(part)
-                parts = merged
+            parts = merged([*word[:-1], word[-1] + "</w>"], self.bpe_ranks)
             self._spelt[word] = tuple(parts)
         return self._spelt[word]
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from ..errors import InputError, UsageError
 from ..evaluation.ablation import NAMES, OURS
-from ..models import checkpoints
+from ..models import added, checkpoints, gpt2
 from . import config as configs
 from . import run
 from .data import shards
+from .solver import steps_done
 
 CONSISTENCY = 0.02  # weight of L_emo on the data pack
 
@@ -34,6 +35,7 @@ VARIANTS: dict[str, Variant] = {
     OURS: Variant("", ()),
     "without-emo": Variant("eac", ("task.emo=0.0",), ("task.emotion=0.0",)),
     "one-hot": Variant("eac", ("task.space=one-hot",), ("task.encoding=one-hot",)),
+    "gpt2": Variant("eac", ("task.space=gpt2",), ("task.encoding=gpt2",)),
     "language": Variant("eac", ("task.space=language",), ("task.encoding=language",)),
     "mlp": Variant("eac", ("task.encoder=mlp",), ("task.encoder=mlp",)),
     "gru": Variant("eac", ("task.encoder=gru",), ("task.encoder=gru",)),
@@ -42,6 +44,12 @@ VARIANTS: dict[str, Variant] = {
     "without-geometry": Variant("hef", ("task.geometry=false",), ("task.geometry=false",)),
 }
 assert set(VARIANTS) == set(NAMES)
+
+
+def usual() -> list[str]:
+    """What is trained unless variants are named: GPT-2's, or, where the user has not added it, its stand-in."""
+    left_out = "language" if added.has(gpt2.SPACE) else "gpt2"
+    return [name for name in VARIANTS if name != left_out]
 
 
 def ordered(names: Sequence[str]) -> list[str]:
@@ -89,4 +97,4 @@ def _done(folder: Path, task: str, steps: int) -> bool:
     """Whether a run has already come to the end that is wanted."""
     if f"{task}.safetensors" not in checkpoints.index(folder):
         return False
-    return int(checkpoints.load(task, folder).metadata.get("steps", 0)) >= steps
+    return max(steps_done(folder / task), int(checkpoints.load(task, folder).metadata.get("steps", 0))) >= steps

@@ -383,6 +383,18 @@ class Batches:
             self._pool.shutdown(cancel_futures=True)
 
 
+def steps_done(work: Path) -> int:
+    """Steps of the run in a folder `<out>/<task>`; 0 where there is none. Raises WeightsError if it is damaged."""
+    path = work / CHECKPOINT
+    if not path.exists():
+        return 0
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(json.loads(file.metadata()["state"])["step"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} is damaged; remove {work} and train again.") from error
+
+
 def rate_factor(config: Config, step: int, done: float) -> float:
     """Share of the full learning rate at a step: linear warm-up, a plateau, then a cosine down to `floor`.
 

@@ -155,10 +155,15 @@ class EmotionBank:
         return emotion_target(self.behaviour, z, torch.full((len(z),), 3.0, device=z.device))[0]
 
 
+def training_prompts(drawn: int, seed: int) -> list[str]:
+    """`drawn` prompts of the training split."""
+    texts = [prompt.text for prompt in prompts.build(prompts.wordnet(), seed) if prompt.split == "train"]
+    return random.Random(seed).sample(texts, min(drawn, len(texts)))
+
+
 def training_bank(ame: AME, drawn: int, seed: int, everywhere: bool = True) -> EmotionBank:
     """`drawn` training prompts, and as many random points of the whole space (`everywhere`, our own space only)."""
-    texts = [prompt.text for prompt in prompts.build(prompts.wordnet(), seed) if prompt.split == "train"]
-    bank = EmotionBank.of_prompts(ame, random.Random(seed).sample(texts, min(drawn, len(texts))))
+    bank = EmotionBank.of_prompts(ame, training_prompts(drawn, seed))
     if everywhere and ame.space == SPACE and ame.behaviour is not None:
         return bank + EmotionBank.drawn(drawn, seed, ame.behaviour)
     return bank

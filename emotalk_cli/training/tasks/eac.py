@@ -23,7 +23,7 @@ from ...evaluation.features import EmotionFeatures
 from ...face.fit import Pose
 from ...face.model import FaceModel
 from ...media.audio import FIRST_BAND, FLOOR, MELS_PER_FRAME, relative
-from ...models import spaces, upstream
+from ...models import gpt2, spaces, upstream
 from ...models.eac import EAC, Dims
 from ...models.emotion_space import AME
 from ...models.text_tower import WIDTH
@@ -34,7 +34,7 @@ from .. import config as configs
 from ..data import corpus, motion
 from ..data.augment import Augmenter
 from ..data.corpus import Clip
-from ..data.emotions import EmotionBank, Others, training_bank
+from ..data.emotions import EmotionBank, Others, training_bank, training_prompts
 from ..data.motion import Basis
 from ..data.recordings import Recordings
 from ..data.sounds import background
@@ -50,7 +50,7 @@ VALIDATED = ("kokoro", "speechocean")  # groups of which some clips are kept bac
 LEVEL_ERROR = 0.15  # bel, standard deviation
 APART, LIP, OPEN = 0.3, 0.24, 0.65  # cm between the lips of most sounds, at most on /f v/, in open vowels
 ROUND, SPREAD = -0.6, 0.02  # cm, width of the mouth beyond rest on /w u/, at most, and on /i/
-ENCODINGS = ("clip", "text", spaces.ONE_HOT, spaces.LANGUAGE)
+ENCODINGS = ("clip", "text", spaces.ONE_HOT, spaces.LANGUAGE, gpt2.SPACE)
 EMOTION_LETTER = 5  # of an EmoDB recording's name
 SPOKEN = {"W": "angry", "L": "bored", "E": "disgusted", "A": "fearful", "F": "happy", "T": "sad", "N": "neutral"}
 PICTURES, ONE_STATE = 600, 0.9  # pictures of known emotions; share from which on one shows a single state
@@ -65,9 +65,9 @@ class Options:
     """What `[eac.task]` may set.
 
     encoder: transformer | gru | mlp. encoding of the emotion: clip (any modality's codes: the whole space and prompts),
-    text (prompts alone), one-hot and language (see `spaces`). ame: weights folder of the emotion space, "" for the
-    shipped one; upstream: an open_clip model NAME/PRETRAINED instead. start: weights folder of the EAC to begin from,
-    "" for random weights. layers: of the Transformer, which may be more than the start has. dropout: in it, while
+    text (prompts alone), one-hot, language and gpt2 (see `spaces`). ame: weights folder of the emotion space, "" for
+    the shipped one; upstream: an open_clip model NAME/PRETRAINED instead. start: weights folder of the EAC to begin
+    from, "" for random weights. layers: of the Transformer, which may be more than the start has. dropout: in it, while
     training. vad: weights folder of the detector that it hears through. sounds: how many that are no speech. work:
     folder of the prepared corpus. speech: folder of more recordings with exact phones, see `corpus.exact`. faces: what
     `python -m emotalk_cli.training.tasks.ame_image` wrote, for eq. 2; "" for voices alone beside words. emotion: weight
@@ -421,6 +421,8 @@ def bank_of(options: Options, seed: int, voices: list[Clip] | None = None) -> Em
     bank = training_bank(ame, DRAWN, seed, options.encoding == "clip")
     if options.encoding == spaces.LANGUAGE:
         return EmotionBank(spaces.Language(ame).code(bank.z), bank.beta, spaces.LANGUAGE)
+    if options.encoding == gpt2.SPACE:
+        return EmotionBank(gpt2.load().text(training_prompts(DRAWN, seed)), bank.beta, gpt2.SPACE)
     if options.encoding == "clip" and bank.behaviour is not None:
         told, shown, names = [], [], []
         for part in (of_voices(ame, voices or []), of_pictures(ame, options.faces, seed)):
