@@ -174,7 +174,7 @@ def test_two_processes_are_one(tmp_path):
         port = probe.getsockname()[1]
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}")
     process = start(tmp_path / "two", "Plain", 0.0, False, *launcher)
-    _, errors = process.communicate(timeout=100)
+    _, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     one, two = log(tmp_path / "one"), log(tmp_path / "two")
     assert [row["step"] for row in one] == [row["step"] for row in two]

@@ -134,9 +134,9 @@ def decided(known: np.ndarray) -> np.ndarray:
             person = F.max_pool2d(person, 3, 1, 1) * meant
     halo = F.max_pool2d(person, reach, 1, reach // 2)
     halo = F.avg_pool2d(halo, 5, 1, 2, count_include_pad=False)
-    halo = F.interpolate(halo, known.shape, mode="bilinear", align_corners=False)[0, 0].numpy()
+    whole = F.interpolate(halo, known.shape, mode="bilinear", align_corners=False)[0, 0].numpy()
     low, high = DOUBT
-    sure: np.ndarray = ((known - low) / (high - low)).clip(0, 1) * halo
+    sure: np.ndarray = ((known - low) / (high - low)).clip(0, 1) * whole
     return sure
 
 
