@@ -261,7 +261,7 @@ def test_interrupted(tmp_path, number, code):
         time.sleep(0.05)
     time.sleep(0.3)
     os.killpg(process.pid, number)  # as a terminal does: the whole group
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == code, err
     assert "Traceback" not in err and "nothing was left half-written" in err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
