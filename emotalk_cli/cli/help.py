@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import shutil
 import textwrap
@@ -93,7 +94,12 @@ def usage_message(error: Any) -> str:
     message = (
         str(error.format_message()).replace("\n", " ").replace(" Did you mean", ". Did you mean").replace("..", ".")
     )
-    message = re.sub(r" \(Possible options: (\S+?)[,)].*", r". Did you mean \1?", message)
+    wrong, meant = getattr(error, "option_name", None), getattr(error, "possibilities", None)
+    if wrong:
+        message = f"No such option: {wrong}."
+        if meant:  # they come in the order of the alphabet
+            nearest = max(meant, key=lambda name: difflib.SequenceMatcher(None, wrong, name).ratio())
+            message += f" Did you mean {nearest}?"
     if "Did you mean" in message:  # some versions say it twice
         message = re.sub(r"Did you mean '?([^'?]+)'?\?.*", r"Did you mean \1?", message)
     context = getattr(error, "ctx", None)
