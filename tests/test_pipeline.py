@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -99,6 +101,21 @@ def test_a_portrait_is_prepared_once(talker, portrait_picture):
     first = talker.portrait(PORTRAIT)
     assert talker.portrait(str(PORTRAIT)).motion is first.motion
     assert talker.portrait(portrait_picture).motion is not first.motion  # other bytes, though the same picture
+
+
+def test_a_portrait_that_nobody_needs_is_gone_at_once(talker, portrait_picture):
+    """Not when Python next looks for cycles, which with few large objects is hundreds of videos later."""
+    gc.disable()
+    try:
+        motion = talker.portrait(portrait_picture[::2, ::2]).motion
+        parts = [part for part in vars(motion).values() if type(part).__module__.startswith("emotalk_cli")]
+        parts += [eye for part in parts for eye in getattr(part, "eyes", ())]
+        dropped = [weakref.ref(part) for part in parts]
+        del motion, parts
+        talker.portraits.clear()
+        assert len(dropped) > 5 and all(part() is None for part in dropped)
+    finally:
+        gc.enable()
 
 
 def test_lips_follow_the_sound_and_close_in_silence(talker, inputs):

@@ -146,6 +146,7 @@ class Eye:
         """Colour of the bare skin around the eye as a smooth function of px [...,2] -> [3,...]."""
         upper, lower = (points[[pair[i] for pair in LIDS[self.side]], :2].mean(0) for i in (0, 1))
         brow, middle = points[BROWS[self.side], :2].mean(0), self.middle[:2]
+        width = self.width  # what is returned holds no eye, or each would hold itself, and memory would grow
         down = F.normalize(upper - brow, dim=0)
         line = torch.linspace(-0.45, 0.45, 15, device=image.device)[:, None] * self.along
         places = [upper + (brow - upper) * s for s in (0.4, 0.5, 0.6)]
@@ -155,7 +156,7 @@ class Eye:
         value = F.grid_sample(image[None], (at / limit * 2 - 1)[None, None], align_corners=False)[0, :, 0]
 
         def terms(at: Tensor) -> Tensor:
-            x, y = ((at - middle) / self.width).unbind(-1)
+            x, y = ((at - middle) / width).unbind(-1)
             return torch.stack([torch.ones_like(x), x, y, x * x], -1)
 
         design, trust = terms(at), torch.ones(len(at), device=at.device)
