@@ -2,7 +2,7 @@
 
 import sys
 
-from emotalk_cli.cli import main
+from emotalk_cli.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main())

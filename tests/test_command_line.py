@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 import os
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import pytest
 from conftest import PORTRAIT, SPEECH
 
+from emotalk_cli.__main__ import main as start
 from emotalk_cli.cli import main
 from emotalk_cli.errors import EmoTalkError, UsageError, extra
 from emotalk_cli.settings import OPTIONS
@@ -122,3 +124,16 @@ def test_data_that_is_not_there_is_no_internal_error(tmp_path, capfd):
         assert main(["train", task, "--data", str(tmp_path), "--out", str(tmp_path / "out"), "-q"]) == 1
         err = capfd.readouterr().err
         assert "is missing; " in err and "--data" in err and "Internal" not in err
+
+
+def test_ctrl_c_while_the_command_is_still_loading(monkeypatch, capfd):
+    def interrupted(name, *rest):
+        if name == "cli":
+            raise KeyboardInterrupt
+        return importing(name, *rest)
+
+    importing = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    code = start()
+    monkeypatch.undo()
+    assert code == 130 and capfd.readouterr().err == "emotalk: Interrupted; nothing was left half-written.\n"
