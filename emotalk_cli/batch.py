@@ -82,7 +82,7 @@ class Results:
         plain = {k: v for k, v in dataclasses.asdict(job).items() if k != "resume"}
         plain["out"] = os.path.relpath(os.path.realpath(job.target), os.path.realpath(self.path.parent))
         try:
-            for name, path in job.inputs.items():
+            for name, path in job.all_inputs.items():
                 known = (used or {}).get(name) or self._hashes.get(path)
                 plain[name] = known or self._hashes.setdefault(path, sha256(path))
             weights = checkpoints.index(checkpoints.weights_dir(job.weights))
@@ -144,6 +144,7 @@ class Maker:
                 "audio": str(row.job.audio or row.job.motion or row.job.text),
                 "out": str(row.job.target),
             }
+            row.job.check()
             if row.job.models not in self._talkers:
                 self._talkers[row.job.models] = EmoTalk.load(*row.job.models)
             result = row.job.run(self._talkers[row.job.models], progress)

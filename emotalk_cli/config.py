@@ -59,7 +59,7 @@ def read(path: Path | None, table: str | None = None, known: Iterable[str] = SHA
         held = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read as text; save it in UTF-8.") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
         raise InputError(f"{file} is not valid TOML ({str(error)[:80]}); correct it.") from error
     given = held.get(table, {}) if table else {name: value for name, value in held.items() if name != "serve"}
     if not isinstance(given, dict):

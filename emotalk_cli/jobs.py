@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 
 STANDARD_INPUT = Path("-")
+MAX_SPEAKERS = 8  # in one picture
 ADDRESS_SPACE = 5 << 30  # bytes, of which most stay unused; 4 GB were too few for two threads
 
 
@@ -170,6 +171,13 @@ class Job:
         return {name: path for name, path in files.items() if path not in (None, STANDARD_INPUT)}
 
     @property
+    def all_inputs(self) -> dict[str, Path]:
+        """`inputs`, and those of the other speakers, by their number: also_1_audio."""
+        others = enumerate(self.others, 1)
+        named = {f"also_{n}_{name}": path for n, other in others for name, path in other.inputs.items()}
+        return self.inputs | {name: path for name, path in named.items() if not name.endswith("_face")}
+
+    @property
     def emotions(self) -> dict[str, Any]:
         """Arguments of `EmoTalk.emotion`."""
         return {kind: self.emotion if kind == "text" else getattr(self, f"emotion_{kind}") for kind in EMOTION_SOURCES}
@@ -223,7 +231,7 @@ class Job:
                 check_input(path, _KINDS.get(name, f"file of {OPTIONS[name].flag}"))
         _ = self.speech  # standard input is read now
         look = self.settings
-        return OutputFiles.plan(self.target, self.outputs, list(self.inputs.values()), look.codec, look.alpha)
+        return OutputFiles.plan(self.target, self.outputs, list(self.all_inputs.values()), look.codec, look.alpha)
 
     def repeats(self, sidecar: Sidecar) -> bool:
         """Whether this is to give the bytes of the sidecar's video."""
@@ -280,7 +288,10 @@ def _others(also: str, folder: Path) -> str:
     except (ValueError, RecursionError) as error:
         raise UsageError('--also is no JSON; write such as {"face_index": 1, "audio": "b.wav"}.') from error
     made: list[dict[str, Any]] = []
-    for row in rows if isinstance(rows, list) else [rows]:
+    rows = rows if isinstance(rows, list) else [rows]
+    if len(rows) >= MAX_SPEAKERS:
+        raise UsageError(f"--also names {len(rows)} speakers; at most {MAX_SPEAKERS} speak in one picture.")
+    for row in rows:
         plain = {name.replace("-", "_"): value for name, value in row.items()} if isinstance(row, dict) else {"": row}
         if not set(plain) <= set(OF_A_SPEAKER):
             raise UsageError(f"--also holds, for each speaker, some of {', '.join(OF_A_SPEAKER)}; correct it.")
@@ -310,7 +321,7 @@ def _standard_input() -> SoundFile:
 def _shaping(sidecar: Sidecar, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a sidecar. Raises InputError for a name that none has, and for what `changes` has to confirm."""
     files = {name for name, option in OPTIONS.items() if option.role == "input" and option.kind is Path}
-    texts = {name for name, option in OPTIONS.items() if option.role in ("input", "look", "model")} - files
+    texts = {name for name, option in OPTIONS.items() if option.role in ("input", "look", "model")} - files - {"also"}
     files |= set(FILES_OR_WORDS)
     options: dict[str, Any] = {}
     for names, allowed, where in ((sidecar.inputs, files, "input"), (sidecar.options, texts, "option")):

@@ -18,6 +18,7 @@ from .config import merged
 from .errors import EmoTalkError, InputError, UsageError, did_you_mean
 from .jobs import Job
 from .media.files import check_input
+from .media.formats import STDOUT
 from .settings import JOB_OPTIONS, OPTIONS
 
 MAX_MANIFEST = 64 << 20  # bytes
@@ -25,7 +26,8 @@ MAX_ROWS = 1_000_000
 MAX_CELL = 10_000  # characters
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".jp2")
 SOUNDS = (".wav", ".mp3", ".m4a", ".ogg", ".opus", ".flac", ".aac", ".aiff", ".mp4", ".mkv", ".mov", ".webm", ".wma")
-TRUSTED = ("weights", "clip", "landmarks", "c2pa_cert", "c2pa_key")  # with a root, for the command line alone
+# With a root, for the command line alone
+TRUSTED = ("weights", "clip", "landmarks", "c2pa_cert", "c2pa_key", "max_seconds", "no_overwrite")
 _BYTE_ORDERS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _DECIMAL_COMMA = re.compile(r"\s*\d+,\d+(\s*(-|\.\.|to)\s*\d+(,\d+)?)?\s*|\s*\d+\s*(-|\.\.|to)\s*\d+,\d+\s*")
 
@@ -220,6 +222,8 @@ def _row(number: int, defaults: dict[str, Any], values: dict[str, Any], folder: 
             if isinstance(value, str) and len(value) > MAX_CELL:
                 raise UsageError(f"{OPTIONS[name].flag} has more than {MAX_CELL} characters; shorten it.")
         job = Job.parse(given, folder)
+        if job.out == STDOUT:
+            raise UsageError("--out - is for one video alone; name a file in the row.")
         if job.out is not None:
             _check_length(job.out)
         if root is not None:
@@ -242,10 +246,11 @@ def _check_root(job: Job, own: dict[str, Any], root: Path) -> None:
                 f"{OPTIONS[name].flag} is for the command line alone with --root; leave it out of the row."
             )
     base = os.path.realpath(root)
-    files = job.inputs | {"out": job.target, "preview": job.preview, "export_blendshapes": job.export_blendshapes}
+    files = job.all_inputs | {"out": job.target, "preview": job.preview, "export_blendshapes": job.export_blendshapes}
     for name, path in files.items():
         if path is not None and os.path.commonpath([base, os.path.realpath(path)]) != base:
-            raise UsageError(f"{OPTIONS[name].flag} {path} lies outside --root {root}; choose a file in that folder.")
+            flag = OPTIONS["also" if name.startswith("also_") else name].flag
+            raise UsageError(f"{flag} {path} lies outside --root {root}; choose a file in that folder.")
 
 
 def _with_names(rows: list[Row]) -> list[Row]:

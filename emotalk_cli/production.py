@@ -43,7 +43,8 @@ class Production:
         given = {} if motion is None else {"motion": motion}
         given |= {name: value for name, value in looks.items() if names_file(name, value)}
         named = [path for path in (audio, *given.values()) if isinstance(path, str | os.PathLike)]
-        inputs = [*named, *([face] if isinstance(face, str | os.PathLike) else [])]
+        source = face.path if isinstance(face, Portrait | Film) else face
+        inputs = [*named, *([source] if isinstance(source, str | os.PathLike) else [])]
         inputs += [emotion.label] if isinstance(emotion, Emotion) else []  # may be the name of a file
         to = _target(out, face, motion if audio is None else audio, emotion, motion is not None, settings)
         files = OutputFiles.plan(to, outputs, inputs, settings.codec, settings.alpha)

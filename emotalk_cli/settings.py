@@ -608,7 +608,7 @@ def parse_intensity(value: Any) -> Intensity:
             ends = [float(part) for part in re.split(r"\s*(?:-|\.\.|to)\s*", value.strip())]
         else:
             ends = [float(part) for part in (value if isinstance(value, Sequence) else [value])]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         ends = []
     if not 1 <= len(ends) <= 2 or not all(INTENSITY[0] <= end <= INTENSITY[1] for end in ends):
         raise UsageError(f"--intensity {value} is outside 1..3; give a number such as 2, or a range such as 1-3.")

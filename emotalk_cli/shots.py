@@ -17,7 +17,7 @@ from .film import Film
 from .media.background import Backdrop
 from .media.formats import is_film
 from .media.framing import FullFraming, framed
-from .media.samples import MIXED_RATE, Audio, SoundFile, together
+from .media.samples import Audio, SoundFile, together
 from .portraits import Face, FilePath, Portraits
 from .settings import POSES, Progress, Settings
 
@@ -106,16 +106,15 @@ def several(
     if any(audio is None for _, audio, _ in parts):
         raise UsageError("Several speakers need speech each; give --audio or --text for each of them.")
     sounds = [SoundFile.of(audio) for _, audio, _ in parts if audio is not None]
-    mixed, alone = together([sound.path for sound in sounds], longest)
+    heard, alone = together([sound.path for sound in sounds], longest)
     shots = []
-    for (face, _, emotion), wave in zip(parts, alone, strict=True):
-        performance = talker.performance((wave, MIXED_RATE), emotion, longest=longest)
+    for (face, _, emotion), sound in zip(parts, alone, strict=True):
+        performance = talker.performance(sound, emotion, longest=longest)
         shots.append(of_portrait(talker.portraits.of(face), performance, settings, talker.portraits))
     first = shots[0]
     pictures = [shot.framing.still for shot in shots if isinstance(shot.framing, FullFraming)]
     if len(pictures) < len(shots) or any(not np.array_equal(picture, pictures[0]) for picture in pictures):
         raise UsageError("Several speakers have to be in one picture; choose them by --face-index or --face-at.")
-    heard = SoundFile.of((mixed, MIXED_RATE))
     kept = heard.held, first.performance.sound  # whose file is still read
     heard = dataclasses.replace(heard, name=" + ".join(sound.name for sound in sounds), held=kept)
     performance = dataclasses.replace(first.performance, sound=heard)

@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -423,18 +424,31 @@ def test_other_columns_are_carried_into_the_results(folder):
 
 
 def test_one_bad_row_does_not_refuse_the_others(tmp_path):
-    rows = [{"face": "a", "audio": "b", "emotion": "happy", "out": "o.mp4"} for _ in range(5)]
+    rows: list[dict] = [{"face": "a", "audio": "b", "emotion": "happy", "out": "o.mp4"} for _ in range(7)]
     rows[0]["out"] = "x" * 300 + ".mp4"
     rows[1] |= {"emotion": "two\u2028lines", "out": "1.mp4"}
     rows[2] |= {"emotion": "x" * 131_100, "out": "2.mp4"}
     rows[3] |= {"emotion": "a\0b", "out": "3.mp4"}
+    rows[4]["out"] = "-"
+    rows[5] |= {"intensity": 10**400, "out": "5.mp4"}
     for suffix in ("csv", "jsonl"):
         path = manifest(tmp_path / f"m.{suffix}", rows)
         if suffix == "jsonl":
             path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         made = manifests.read_manifest(path)
-        assert [row.job is None for row in made] == [True, False, True, suffix == "csv" and made[3].job is None, False]
+        assert [row.job is None for row in made[:3] + made[4:]] == [True, False, True, True, True, False]
         assert made[1].job.emotion == "two\u2028lines" and "too long for a file name" in made[0].error
+
+
+def test_a_row_never_writes_over_what_it_reads(folder):
+    (row,) = rows_of(folder, "happy")
+    shutil.copy(folder / row["face"], folder / "kept.png")
+    rows = manifests.read_manifest(
+        manifest(folder / "m.csv", [row | {"face": "kept.png", "preview": "kept.png"}]), _quick()
+    )
+    (outcome,) = batch.run(rows, batch.Results(folder / "log"))
+    assert "also an input" in outcome["error"]
+    assert (folder / "kept.png").read_bytes() == (folder / row["face"]).read_bytes()
 
 
 def test_names_are_numbered_in_linear_time(tmp_path):
@@ -445,7 +459,8 @@ def test_names_are_numbered_in_linear_time(tmp_path):
 
 @pytest.mark.parametrize(
     "column,value", [("out", "../x.mp4"), ("out", "/tmp/x.mp4"), ("face", "../a.png"), ("preview", "link/x.png"),
-                     ("export_blendshapes", "../x.csv"), ("weights", "mine"), ("clip", "ViT-B-32"), ("c2pa_key", "k")]
+                     ("export_blendshapes", "../x.csv"), ("weights", "mine"), ("clip", "ViT-B-32"), ("c2pa_key", "k"),
+                     ("max_seconds", "9"), ("also", '[{"face_index": 1, "audio": "../b.wav"}]')]
 )  # fmt: skip
 def test_no_row_leaves_the_root(tmp_path, column, value):
     (tmp_path / "in").mkdir()

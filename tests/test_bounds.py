@@ -222,6 +222,7 @@ def test_what_a_sidecar_may_say(tmp_path):
         ({"seed": {"a": 1}}, "no plain value"),
         ({"clip": "ViT-B-32"}, "may be downloaded"),
         ({"landmarks": "face-alignment"}, "may be downloaded"),
+        ({"also": '[{"face_index": 1, "audio": "audio.wav"}]'}, "which no sidecar does"),
     ):
         with pytest.raises(InputError, match=words):
             Job.of(sidecar(tmp_path, options))

@@ -10,6 +10,7 @@ from conftest import PORTRAIT, SPEECH, sound, write_wav
 from PIL import Image
 
 from emotalk_cli import config
+from emotalk_cli.batch import Results
 from emotalk_cli.cli import _with_speakers
 from emotalk_cli.cli.serve import _converted
 from emotalk_cli.errors import InputError, UsageError
@@ -51,6 +52,11 @@ def test_two_speak_in_one_picture(talker, pair, tmp_path):
     job = Job.parse({**options, "out": tmp_path / "a.mp4"})
     assert job.settings.framing == "full" and [other.face_index for other in job.others] == [1]
     job.check()
+    log, before = Results(tmp_path / "log"), job.all_inputs
+    assert before["also_1_audio"] == voices[1]
+    key = log.key(job)
+    write_wav(voices[1], 0.4 * np.sin(1500 * t[:4800] + 0.1))  # a batch notices
+    assert Results(tmp_path / "log").key(job) != key
     shown: list[np.ndarray] = []
     result = job.run(talker, show=shown.append)
     assert result.frames == 2 and result.size == (812, 512) and result.sidecar is None
@@ -63,7 +69,8 @@ def test_two_speak_in_one_picture(talker, pair, tmp_path):
 
 
 @pytest.mark.parametrize("also,said", [
-    ("{", "is no JSON"), ('{"size": 3}', "holds, for each speaker"), ('{"audio": "b.wav"}', "does not say who speaks"),
+    ("{", "is no JSON"), (json.dumps([{"face_index": 1}] * 8), "at most 8"),
+    ('{"size": 3}', "holds, for each speaker"), ('{"audio": "b.wav"}', "does not say who speaks"),
 ])  # fmt: skip
 def test_what_another_speaker_cannot_be(also, said):
     with pytest.raises(UsageError, match=said):
@@ -74,6 +81,9 @@ def test_defaults_come_from_a_file_and_words_win(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert config.read(None) == {}
     (tmp_path / "emotalk.toml").write_text('emotion = "calm"\nsize = 256\nweights = "w"\n[serve]\nport = 9000\n')
+    (tmp_path / "long.toml").write_text(f"size = {'9' * 5000}\n")
+    with pytest.raises(InputError, match="is not valid TOML"):
+        config.read(tmp_path / "long.toml")
     held = config.read(None)
     assert held == {"emotion": "calm", "size": 256, "weights": tmp_path / "w"}
     assert config.read(None, "serve", config.SERVE) == {"port": 9000}

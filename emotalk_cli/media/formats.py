@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 
 from ..errors import UsageError
@@ -144,12 +145,7 @@ def is_film(face: object) -> bool:
 
 def is_sequence(out: str | os.PathLike[str]) -> bool:
     """Whether an output is a numbered picture: its name holds the place of a number, such as %06d, and ends in .png."""
-    if Path(out).suffix.lower() != ".png":
-        return False
-    try:
-        return (Path(out).name % 1) != (Path(out).name % 2)
-    except (TypeError, ValueError):
-        return False
+    return re.fullmatch(r"[^%]*%(0?\d\d?)?d[^%]*\.png", Path(out).name, re.IGNORECASE) is not None
 
 
 def numbered(out: Path, number: int) -> Path:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import wave
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Union
@@ -29,6 +30,7 @@ Audio = Union[str, "os.PathLike[str]", Samples, tuple[Samples, int], Words, "Sou
 RATES = (4000, 768_000)  # Hz
 CHANNELS = 8  # at most
 MIXED_RATE = 48000  # Hz, of several recordings together
+_BLOCK = 10.0  # seconds of a recording that are in memory at once
 MAX_STREAM = 4 << 30  # bytes of sound that are taken from standard input
 
 
@@ -90,16 +92,53 @@ class SoundFile:
         return cls(Path(file.name), options.get("text", name), True, file, options)
 
 
-def together(files: Sequence[Path], longest: float) -> tuple[np.ndarray, list[np.ndarray]]:
+def together(files: Sequence[Path], longest: float) -> tuple[SoundFile, list[SoundFile]]:
     """Recordings that begin at once, mono at `MIXED_RATE`: their mixture, and each alone, all as long as the longest.
 
-    Raises InputError.
+    However long they are, little of them is in memory. Raises InputError.
     """
-    waves = [np.concatenate([b.mean(1) for b in read_samples(file, MIXED_RATE, 10.0, longest)]) for file in files]
-    length = max(map(len, waves))
-    alone = [np.pad(wave, (0, length - len(wave))).clip(-1, 1) for wave in waves]
-    mixed: np.ndarray = np.sum(alone, 0)
-    return mixed / max(1.0, float(np.abs(mixed).max())), alone
+    writers = [_Writer() for _ in files]
+    for file, writer in zip(files, writers, strict=True):
+        for block in read_samples(file, MIXED_RATE, _BLOCK, longest):
+            writer.add(block.mean(1))
+    length, step = max(writer.count for writer in writers), round(_BLOCK * MIXED_RATE)
+    for writer in writers:
+        while missing := min(length - writer.count, step):
+            writer.add(np.zeros(missing, np.float32))
+    alone = [writer.done(str(file)) for file, writer in zip(files, writers, strict=True)]
+
+    def sums() -> Iterator[np.ndarray]:
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(wave.open(str(sound.path), "rb")) for sound in alone]
+            for _ in range(0, length, step):
+                yield sum(np.frombuffer(one.readframes(step), "<i2") / np.float32(32767) for one in opened)
+
+    loudest = max(float(np.abs(mixed).max()) for mixed in sums())
+    writer = _Writer()
+    for mixed in sums():
+        writer.add(mixed / max(1.0, loudest))
+    return writer.done(" + ".join(str(file) for file in files)), alone
+
+
+class _Writer:
+    """A temporary WAV at `MIXED_RATE`, mono, that grows by blocks. count: of samples."""
+
+    def __init__(self) -> None:
+        self._file, self.count = Temporary(".wav"), 0
+        self._written = wave.open(self._file.file, "wb")
+        self._written.setnchannels(1)
+        self._written.setsampwidth(2)
+        self._written.setframerate(MIXED_RATE)
+
+    def add(self, samples: np.ndarray) -> None:
+        """Samples [N]; what is beyond full scale is clipped."""
+        self._written.writeframesraw(np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+        self.count += len(samples)
+
+    def done(self, name: str) -> SoundFile:
+        self._written.close()
+        self._file.ready()
+        return SoundFile(Path(self._file.name), name, True, self._file)
 
 
 def _sixteen_bits(samples: Any) -> np.ndarray:

@@ -83,8 +83,8 @@ def load(source: str | os.PathLike[str], task: str, overrides: Sequence[str] = (
         tables = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read; check the name of the configuration.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not valid TOML ({error}); correct it.") from error
+    except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
+        raise InputError(f"{path} is not valid TOML ({str(error)[:80]}); correct it.") from error
     if not isinstance(tables.get(task), dict):
         raise InputError(f"{path} has no table [{task}]; add one or name another configuration.")
     table = dict(tables[task])
@@ -121,5 +121,5 @@ def build(kind: type[Options], table: dict[str, Any]) -> Options:
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text

@@ -100,7 +100,7 @@ class Shard:
     def frame(self, number: int) -> Tensor:
         """Frame as uint8 [3,size,size]."""
         jpeg = self._file.get_slice("jpeg")[self._offset[number] : self._offset[number + 1]]
-        picture = Image.open(io.BytesIO(jpeg.numpy().tobytes())).convert("RGB")
+        picture = Image.open(io.BytesIO(jpeg.numpy().tobytes()), formats=["JPEG"]).convert("RGB")
         return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Tensor:
