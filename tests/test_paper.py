@@ -42,12 +42,11 @@ def emotalk(*words: str | Path | int) -> None:
     assert main([str(word) for word in words]) == 0, words
 
 
-def write_cut(path: Path, **more: str) -> None:
-    """The paper's configuration with `CUT`, and more of EAC's task."""
+def write_cut(path: Path, **more: dict[str, str]) -> None:
+    """The paper's configuration with `CUT`, and more of each task."""
     lines = []
     for task, changes in CUT.items():
-        if task == "eac":
-            changes = changes | {f"task.{key}": json.dumps(value) for key, value in more.items()}
+        changes = changes | more.get(task, {})
         config = configs.load("paper", task, [f"{key}={value}" for key, value in changes.items()])
         for name, section in ((task, dataclasses.asdict(config)), (f"{task}.task", config.task)):
             lines.append(f"[{name}]")
@@ -80,14 +79,14 @@ def test_from_the_data_set_to_tables_and_figures(mead, stand_in, gpt2_files, tal
     clips, cut, run, runs = (tmp_path / name for name in ("clips", "cut.toml", "run", "runs"))
     here = ("--device", os.environ.get("EMOTALK_TEST_DEVICE", "cpu"), "-q")
     monkeypatch.setattr(hef_video, "TESTS", 1)
-    emotalk("train", "prepare", "mead", "--data", mead, "--out", clips, "--jobs", 1, "-q")
+    emotalk("train", "prepare", "mead", "--data", mead, "--out", clips, "--jobs", 2, "-q")
     listed = [shards.Shard(path).labels for path in shards.listing(clips)]
     people = {split: {label.subject for label in listed if label.split == split} for split in shards.SPLITS}
     assert len(listed) == 24 and "M003" in people["test"] and not people["train"] & people["test"]
     assert {label.intensity for label in listed} == {1, 2, 3} and len({label.emotion for label in listed}) == 8
 
     space = f"ViT-B-32/{stand_in}"
-    write_cut(tmp_path / "clip.toml", upstream=space)
+    write_cut(tmp_path / "clip.toml", eac={"task.upstream": json.dumps(space)})
     emotalk("train", "--data", clips, "--config", tmp_path / "clip.toml", "--out", run, *here)
     assert checkpoints.load("eac", run).dims["space"] == checkpoints.load("ame_audio", run).dims["space"] == space
     trained = {name: checkpoints.load(name, run).metadata["data"] for name in ("eac", "ame_audio", "hef")}
@@ -100,7 +99,7 @@ def test_from_the_data_set_to_tables_and_figures(mead, stand_in, gpt2_files, tal
     for row in rows.values():
         assert {"psnr", "ssim", "lmd", "jitter"} <= set(row["mean"]) and np.isfinite(list(row["mean"].values())).all()
 
-    write_cut(cut)
+    write_cut(cut, hef={"task.squares": "true"})  # not the whole face, nine times
     monkeypatch.setenv(added.ENVIRONMENT, str(tmp_path / "added"))
     ablation = ("train", "ablation", "--data", clips, "--config", cut, "--out", runs, "--seeds", 0, *here)
     assert main([str(word) for word in (*ablation, "--variants", "gpt2,without-res")]) == 1
