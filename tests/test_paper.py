@@ -23,7 +23,7 @@ from emotalk_cli.evaluation import figures
 from emotalk_cli.models import added, checkpoints
 from emotalk_cli.models.emotion_space import SPACE
 from emotalk_cli.training import config as configs
-from emotalk_cli.training.ablation import usual
+from emotalk_cli.training.ablation import VARIANTS, usual
 from emotalk_cli.training.data import shards
 from emotalk_cli.training.tasks import hef_video
 
@@ -124,6 +124,11 @@ def test_from_the_data_set_to_tables_and_figures(mead, stand_in, gpt2_files, tal
         "without-hie": {"hierarchy": False},
         "without-geometry": {"geometry": False},
     }
+    made = {name: checkpoints.index(runs / name / "seed-0") for name in usual()}
+    ours, shipped = made["ours"], checkpoints.index(checkpoints.weights_dir())
+    for net in ("eac.safetensors", "hef.safetensors"):  # of each variant one is its own, the other that of ours
+        own = {name for name in made if made[name][net] != ours[net]}
+        assert own == {name for name in made if VARIANTS[name].task == net.split(".")[0]} and ours[net] != shipped[net]
     emotalk("eval", "ablation", "--runs", runs, "--data", clips, "--clips", 1, "--out", tmp_path / "t.md", *here)
     lines = [line.strip("| ").split(" | ") for line in (tmp_path / "t.md").read_text().splitlines()]
     assert lines[0][0] == "method" and [line[0] for line in lines[2:]] == [row for row, n in table.ROWS if n in usual()]

@@ -61,18 +61,20 @@ def ordered(names: Sequence[str]) -> list[str]:
 
 
 def train(name: str, data: Path, out: Path, seed: int, **how: Any) -> Path:
-    """Train what of a variant is not there yet; its folder. how: of `run.train`. Raises as that does."""
-    folder, ours, variant = _folder(out, name, seed), _folder(out, OURS, seed), VARIANTS[name]
+    """Train what of a variant is not there yet; its folder. how: of `run.train`. Raises as that does, and WeightsError
+    if ours, whose other networks a variant takes, is missing."""
+    folder, variant = _folder(out, name, seed), VARIANTS[name]
+    ours = None if name == OURS else checkpoints.weights_dir(_folder(out, OURS, seed))
     filmed = shards.is_prepared(data)
     for task in ("eac", "hef"):
         steps = how.get("steps") or configs.load(run.config_name(task, filmed, how.get("config")), task).steps
-        if variant.task not in ("", task) or _done(folder, task, steps):
+        if variant.task not in ("", task) or steps_done(folder / task) >= steps:
             continue
         overrides = [*_usual(task, filmed, data, out, steps), *(variant.clips if filmed else variant.pack)]
         if filmed and task == "hef":
-            overrides.append(f"task.eac={folder if name == OURS else ours}")
-        run.train(task, data, folder, overrides=overrides, seed=seed, resume=True, **how)
-    checkpoints.complete(folder, None if name == OURS else ours)
+            overrides.append(f"task.eac={ours or folder}")
+        run.train(task, data, folder, overrides=overrides, seed=seed, resume=True, rest=ours, **how)
+    checkpoints.complete(folder, ours)  # of a run that was killed at its very end
     return folder
 
 
@@ -91,10 +93,3 @@ def _usual(task: str, filmed: bool, data: Path, out: Path, steps: int) -> list[s
         return [*shared, f"task.work={out / 'corpus'}", f"task.emotion={CONSISTENCY}"]
     # no critic, which needs more steps, and no judgement of whole faces
     return [*shared, f"task.cache={out / 'samples'}", "task.whole=false", f"task.adversarial={steps}"]
-
-
-def _done(folder: Path, task: str, steps: int) -> bool:
-    """Whether a run has already come to the end that is wanted."""
-    if f"{task}.safetensors" not in checkpoints.index(folder):
-        return False
-    return max(steps_done(folder / task), int(checkpoints.load(task, folder).metadata.get("steps", 0))) >= steps

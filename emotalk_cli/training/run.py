@@ -33,14 +33,15 @@ def train(
     device: str = "auto",
     renderer: str = "builtin",
     resume: bool = False,
+    rest: Path | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> Solver:
     """Train a task (a module of `tasks`) on the data pack or on prepared clips, and complete the weights in `out`.
 
     config: a file or the name of a shipped one; None for the usual. overrides, steps, seed, amp: see `config.load`.
-    device, resume, command, progress: see `Solver`. renderer: builtin | pytorch3d. Raises UsageError, InputError, and
-    what the task raises.
+    device, resume, command, progress: see `Solver`. renderer: builtin | pytorch3d. rest: weights whose other networks
+    complete the folder; None for the shipped ones. Raises UsageError, InputError, and what the task raises.
     """
     raster.choose(renderer)
     filmed = data is not None and shards.is_prepared(data)
@@ -54,7 +55,7 @@ def train(
     solver = Solver(built, options, out, device=str(place), resume=resume, command=command, progress=progress)
     solver.run()
     if solver.rank == 0:
-        checkpoints.complete(out)
+        checkpoints.complete(out, rest)
     return solver
 
 
