@@ -15,10 +15,10 @@ uv pip install --quiet --python "$venv" --resolution "$resolution" "${arguments[
 uv pip freeze --quiet --python "$venv" | grep -v '^emotalk' >"$venv/held.txt"
 # what only tests need, at any version that goes with those
 uv pip install --quiet --python "$venv" --constraint "$venv/held.txt" "${arguments[@]}" \
-  pytest hypothesis librosa opencv-python-headless scikit-image scipy httpx fastapi python-multipart uvicorn tomli
+  pytest pytest-xdist hypothesis librosa opencv-python-headless scikit-image scipy httpx fastapi python-multipart uvicorn tomli
 grep -iE '^(torch|torchvision|numpy|numba|pillow|rich|typer|safetensors|imageio-ffmpeg|ftfy|regex|open.clip.torch|matplotlib)=' \
   "$venv/held.txt"
 program=$venv/bin/python
 [ -x "$program" ] || program=$venv/Scripts/python.exe  # Windows
-OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} "$program" -m pytest -q -p no:cacheprovider -m "not slow and not soak" "${tests[@]:-tests}"
+OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} "$program" -m pytest -q -n "${WORKERS:-2}" --dist loadfile -p no:cacheprovider -m "not slow and not soak" "${tests[@]:-tests}"
 echo "Python $python, $resolution: the fast tests pass."
