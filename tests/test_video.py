@@ -198,3 +198,12 @@ def test_memory_is_constant(tmp_path):
             frame[:] = k % 251
             writer.write(frame)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - own < 60_000  # kB
+
+
+def test_a_mov_is_of_quicktime(tmp_path):
+    """Players that go by the brand open it; an .mp4 has another."""
+    for name, brand in (("a.mov", b"qt  "), ("a.mp4", b"isom")):
+        with VideoWriter(tmp_path / name, (64, 64)) as writer:
+            writer.write(np.zeros((64, 64, 3), np.uint8))
+        assert (tmp_path / name).read_bytes()[4:12] == b"ftyp" + brand
+        assert len(video_frames(tmp_path / name, (64, 64))) == 1
