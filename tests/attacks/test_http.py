@@ -21,7 +21,7 @@ pytest.importorskip("fastapi")
 from emotalk_cli.serve.server import Limits, create  # noqa: E402
 
 TOKEN = "t0k3n"
-LIMITS = Limits(upload=1 << 20, patience=0.2)
+LIMITS = Limits(upload=1 << 20, patience=50.0)  # a busy machine is slow, not silent
 Case = tuple[str, str, str, bytes, dict[str, str], int | tuple[int, ...]]  # name, method, path, body, headers, status
 JSON = {"content-type": "application/json"}
 FORM = {"content-type": "multipart/form-data; boundary=mark"}
@@ -190,11 +190,12 @@ def test_every_request_is_answered_with_one_sentence(app):
         assert not [*(root / "files").iterdir(), *(root / "jobs").iterdir()], name
 
 
-def test_a_client_that_falls_silent_is_let_go(app):
+def test_a_client_that_falls_silent_is_let_go(tmp_path):
+    app = create(tmp_path, {}, token=TOKEN, limits=Limits(patience=0.2))
     for path, body, headers in (
         ("/v1/files", part("file", bytes(5000), "a.png"), FORM),
         ("/v1/videos", b'{"face": "a"}', JSON),
     ):
         status, answer = ask(app, "POST", path, body, headers, stall=True)
         assert status == 408 and b"Nothing arrived" in answer, answer
-    assert not list((app.state.root / "files").iterdir())
+    assert not list((tmp_path / "files").iterdir())
