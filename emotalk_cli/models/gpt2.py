@@ -69,8 +69,8 @@ class Attention(nn.Module):
         self.c_attn, self.c_proj = Projection(width, 3 * width), Projection(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = self.c_attn(x).unflatten(2, (3, -1, HEAD)).permute(2, 0, 3, 1, 4)  # [3,B,heads,L,HEAD]
-        seen = F.scaled_dot_product_attention(*parts.unbind(), is_causal=True)
+        query, key, value = self.c_attn(x).unflatten(2, (3, -1, HEAD)).permute(2, 0, 3, 1, 4)  # [B,heads,L,HEAD] each
+        seen = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         return self.c_proj(seen.transpose(1, 2).flatten(2))
 
 

@@ -89,7 +89,7 @@ class Tokenizer:
         self.vocab_size = len(vocabulary)
         self.sot_token_id, self.eot_token_id = (self.encoder[token] for token in SPECIAL)
         self.pat = regex.compile(PATTERN, regex.IGNORECASE)
-        self._spelt = {token: (token,) for token in SPECIAL}
+        self._spelt: dict[str, tuple[str, ...]] = {token: (token,) for token in SPECIAL}
 
     def bpe(self, word: str) -> tuple[str, ...]:
         """The tokens of one word in `byte_letters`."""
