@@ -230,7 +230,7 @@ def test_what_cannot_be_measured_is_said(talking_clip, tmp_path):
 def test_published_judges_take_over_when_they_are_there(talking_clip, monkeypatch):
     """Under their own names, and only those of which the user has added the file."""
 
-    class Judge(torch.nn.Module):
+    class Judge(published.SyncNet):
         def forward(self, images, landmarks):
             return images.mean((2, 3))
 
@@ -238,7 +238,7 @@ def test_published_judges_take_over_when_they_are_there(talking_clip, monkeypatc
             assert faces.shape == (20, 3, 224, 224) and len(wave) == 12800
             return 3.5, 0
 
-    monkeypatch.setattr(published, "has", lambda name: name in ("syncnet", "emotion-fan"))
+    monkeypatch.setattr(added, "has", lambda name: name in ("syncnet", "emotion-fan"))
     monkeypatch.setattr(published, "find", lambda name, device: Judge())
     names, _ = evaluate.resolve(["sync", "efd", "fid"])
     assert names == ["sync", "efd", "fid-builtin"]
