@@ -22,6 +22,13 @@ except ImportError:  # Windows
 HAS_LIMITS = hasattr(resource, "prlimit")
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP", "SYSTEMROOT", "ESPEAK_DATA_PATH")
+
+
+def environment() -> dict[str, str]:
+    """What children inherit of the environment: nothing but what they need."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
+
 
 def number(name: str) -> int:
     """A signal's number; one that no process ends with where the system does not know it."""

@@ -41,7 +41,6 @@ MEMORY = {"sound": 1 << 30, "film": 2 << 30, "video": 4 << 30}  # bytes of addre
 CPU_SECONDS = 60  # that a reader may take before its first output, and again
 _CPU_EACH = 2  # s, for each frame or block that it has delivered
 _NICE = "EMOTALK_NICE"  # environment variable: niceness of children, for servers
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP", "SYSTEMROOT")
 _LINE = re.compile(r"(?:\[[^\]]* @ 0x[0-9a-f]+\] )*\[(\w+)\] (.*)")  # of ffmpeg's log, with its level
 _STREAM = re.compile(r"  Stream #0:\d+.*?: (Audio|Video): (.*)")
 _DURATION = re.compile(r"  Duration: (\d+):(\d\d):(\d\d\.\d+),")
@@ -164,8 +163,7 @@ class Child:
                 stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if read else subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env={name: os.environ[name] for name in _INHERITED if name in os.environ}
-                | {"LC_ALL": "C", "MALLOC_ARENA_MAX": "2"},
+                env=system.environment() | {"LC_ALL": "C", "MALLOC_ARENA_MAX": "2"},
                 start_new_session=True,  # ctrl-C is ours to handle; ffmpeg would finish the file
             )
         except OSError as error:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import system
 from ..errors import UsageError
 
 LONGEST = 20_000  # characters
@@ -104,7 +105,9 @@ def _hibari(text: str, voice: Voice, seed: int) -> tuple[np.ndarray, int]:
 def _espeak(text: str, voice: Voice) -> tuple[np.ndarray, int]:
     command = ["espeak-ng", "-v", voice.name.removeprefix(PREFIX), "--stdin", "--stdout"]
     try:
-        made = subprocess.run(command, input=text.encode(), capture_output=True, timeout=PATIENCE, check=True)
+        made = subprocess.run(
+            command, input=text.encode(), capture_output=True, timeout=PATIENCE, check=True, env=system.environment()
+        )
         with wave.open(io.BytesIO(made.stdout)) as file:
             samples = np.frombuffer(made.stdout[44:], "<i2").astype(np.float32) / 32768
             return samples, file.getframerate()
