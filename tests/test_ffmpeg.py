@@ -152,6 +152,10 @@ def program(path: Path, script: str) -> Path:
         ("kill -11 $$", "needs too much memory, or is damaged"),
         ("echo '[error] Cannot allocate memory' >&2; exit 1", "too much memory"),
         ("echo 'ffmpeg: error while loading shared libraries: libx.so' >&2; exit 127", "cannot be run"),
+        (
+            "echo 'error while loading shared libraries: libm.so.6: failed to map segment' >&2; exit 127",
+            "too much memory",
+        ),
     ],
 )
 def test_who_is_to_blame(tmp_path, monkeypatch, script, words):

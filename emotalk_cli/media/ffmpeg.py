@@ -45,7 +45,8 @@ _LINE = re.compile(r"(?:\[[^\]]* @ 0x[0-9a-f]+\] )*\[(\w+)\] (.*)")  # of ffmpeg
 _STREAM = re.compile(r"  Stream #0:\d+.*?: (Audio|Video): (.*)")
 _DURATION = re.compile(r"  Duration: (\d+):(\d\d):(\d\d\.\d+),")
 _CRASHES = tuple(-system.number(name) for name in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE"))
-_NO_MEMORY = ("Cannot allocate memory", "Resource temporarily unavailable", "alloc failed")
+_UNMAPPED = "failed to map segment"  # said by the loader of libraries where memory ends
+_NO_MEMORY = (_UNMAPPED, "Cannot allocate memory", "Resource temporarily unavailable", "alloc failed")
 TIMING = "aresample=async=1:first_pts=0"  # silence where time stamps have it: sound may start after the film
 _HEADER = 200  # lines of the log that are kept as the input's description
 _LOG_LINE = 4096  # bytes
@@ -216,7 +217,7 @@ class Child:
             return EmoTalkError("ffmpeg was killed from outside, perhaps for lack of memory; try again.")
         if code > 0 and not self.errors:
             return _unusable(f"{self._program} stopped without a word, exit code {code}")
-        if "error while loading shared libraries" in text or "Unrecognized option" in text:
+        if ("error while loading shared libraries" in text and _UNMAPPED not in text) or "Unrecognized option" in text:
             return _unusable(f"{self._program}: {self.last}")
         return None
 
