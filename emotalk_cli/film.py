@@ -42,7 +42,7 @@ from .lookahead import ahead, cores
 from .media import label
 from .media.ffmpeg import read_frames
 from .media.framing import FilmFraming
-from .models.hef import generated
+from .models.hef import generated, source_of
 from .numeric import smoothstep
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ class Film:
         with watch("framing"):
             framing = FilmFraming(fit, self._device)
         with watch("generator"):
-            source = animator.hef.source(fit) if animator.hef is not None else None
+            source = source_of(animator.hef, fit)
             crops = generated(animator.hef, source, geometry, beta, beta.new_zeros(len(beta), 6), sigma)
         with watch("framing"):
             return framing(crops, geometry, strength)

@@ -26,6 +26,7 @@ from .media.files import check_input, sha256
 from .media.formats import is_film
 from .models.checkpoints import index as listed
 from .models.checkpoints import weights_dir
+from .models.hef import source_of
 from .models.loading import Models
 from .models.matte import MatteNet, own_colours
 from .models.memory import give_back_freed
@@ -126,7 +127,7 @@ class Portraits:
             notes.append("The eyes are shut in the picture; they stay nearly shut.")
         fit = fit_portrait(self._models.face_model, pixels, face.landmarks, face.blendshapes)
         motion = FaceMotion(self._models.moving_model, fit, self.device)
-        source = self._models.hef.source(fit) if self._models.hef is not None else None
+        source = source_of(self._models.hef, fit)
         alpha = np.ascontiguousarray(np.rot90(alpha, turns)) if alpha is not None else None
         return Portrait(name, fit, motion, source, notes, digest, None, alpha, options)
 
@@ -145,7 +146,7 @@ class Portraits:
             cover = self.matte.cover(fit.source, (left - 0.1 * side, top - 0.15 * side, 1.2 * side))
         clean = fit.over(own_colours(fit.source, cover))
         motion = FaceMotion(self._models.moving_model, clean, self.device)
-        features = self._models.hef.source(clean) if self._models.hef is not None else None
+        features = source_of(self._models.hef, clean)
         return dataclasses.replace(portrait, fit=clean, motion=motion, source=features, cover=cover_of(fit, cover))
 
     @property

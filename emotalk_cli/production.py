@@ -46,7 +46,7 @@ class Production:
         source = face.path if isinstance(face, Portrait | Film) else face
         inputs = [*named, *([source] if isinstance(source, str | os.PathLike) else [])]
         inputs += [emotion.label] if isinstance(emotion, Emotion) else []  # may be the name of a file
-        to = _target(out, face, motion if audio is None else audio, emotion, motion is not None, settings)
+        to = _target(out, source, motion if audio is None else audio, emotion, motion is not None, settings)
         files = OutputFiles.plan(to, outputs, inputs, settings.codec, settings.alpha)
         return cls(files, given, {Path(path): sha256(path) for path in named if os.path.isfile(path)})
 
@@ -114,16 +114,15 @@ class Production:
 
 def _target(
     out: FilePath,
-    face: Face,
+    source: object,
     sound: Audio | None,
     emotion: str | Emotion | None,
     recorded: bool,
     settings: Settings,
 ) -> Path:
-    """`out`, or in that folder a name made from the inputs'."""
+    """`out`, or in that folder a name made from the inputs'. source: of the face, a file or what lay in memory."""
     if not Path(out).is_dir():
         return Path(out)
-    source = face.path if isinstance(face, Portrait | Film) else face
     shown = Path(source) if isinstance(source, str | os.PathLike) else Path("portrait")
     heard = Path(sound) if isinstance(sound, str | os.PathLike) else Path("speech")
     if isinstance(emotion, Emotion):

@@ -34,8 +34,10 @@ class Stills:
 
         Zero but for an emotion space that has a `Behaviour`.
         """
-        felt = self._emotions.of(emotion)
-        given = dataclasses.replace(felt, mu=torch.full_like(felt.mu, _single(intensity)))
+        return self._behaviour(self._emotions.of(emotion), _single(intensity))
+
+    def _behaviour(self, felt: Emotion, mu: float) -> Tensor:
+        given = dataclasses.replace(felt, mu=torch.full_like(felt.mu, mu))
         return self._animator.manner(given, given.times[:1])[0]
 
     @torch.inference_mode()
@@ -43,22 +45,25 @@ class Stills:
         self, emotion: str | Emotion, intensity: float = 2.0, speaking: bool = False
     ) -> tuple[Tensor, Tensor]:
         """See `EmoTalk.expression`."""
-        felt = self._emotions.of(emotion)
+        return self._expression(self._emotions.of(emotion), _single(intensity), speaking)[:2]
+
+    def _expression(self, felt: Emotion, mu: float, speaking: bool) -> tuple[Tensor, Tensor, np.ndarray]:
+        """β [64] and σ̂ [width] of the face, and the pose [6] of its head."""
         wave = syllables() if speaking else np.zeros(SAMPLE_RATE, np.float32)
         mel = relative(log_mel(wave), level(wave))
-        beta, sigma = self._animator.eac.predict(mel, felt.z[0], _single(intensity))
+        beta, sigma = self._animator.eac.predict(mel, felt.z[0], mu)
         open_mouth = round(0.5 * FPS)
-        behaviour = self.behaviour(felt, intensity).numpy()
+        behaviour = self._behaviour(felt, mu).numpy()
+        pose, gaze = life.posture(behaviour)
         face = beta[open_mouth]
         if not speaking:
             face = torch.maximum(face, torch.from_numpy(life.settled(behaviour)).to(face))
-        return face + _looking(life.posture(behaviour)[1]).to(face), sigma[open_mouth]
+        return face + _looking(gaze).to(face), sigma[open_mouth], pose
 
     @torch.inference_mode()
     def felt(self, portrait: Portrait, emotion: str | Emotion, intensity: float, size: int = CROP_SIZE) -> np.ndarray:
         """The face saying "ma" with an emotion, uint8 [size,size,3]."""
-        beta, sigma = self.expression(emotion, intensity, speaking=True)
-        pose = life.posture(self.behaviour(emotion, intensity).numpy())[0]
+        beta, sigma, pose = self._expression(self._emotions.of(emotion), _single(intensity), speaking=True)
         return self._picture(portrait, beta, sigma, pose, size)
 
     @torch.inference_mode()

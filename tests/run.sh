@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that is checked before a change is kept: linter, format, types, imports, tests, in this order.
 #   bash tests/run.sh [--fast|--soak] [arguments of pytest]
-# --fast leaves out tests that load models, start commands or train (under a minute); --soak runs only the long ones
+# --fast leaves out tests that load models, start commands or train (about a minute); --soak runs only the long ones
 # that look for leaks and rare failures. Tests run in two processes of one thread each, a file at a time (WORKERS=0: in
 # this one). Uses .venv (VENV names another), or the python at hand if that has everything
 # already, or makes .venv and installs EmoTalk there with its extra `dev`.

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from emotalk_cli import EmoTalk  # noqa: E402
-from emotalk_cli.media.formats import CODECS, STDOUT, SUFFIXES, Format, choose  # noqa: E402
+from emotalk_cli.media.formats import STDOUT, STREAMED, SUFFIXES, Format, choose  # noqa: E402
+from tools.marked import renew  # noqa: E402
 
 DOCS = ROOT / "docs" / "formats.md"
 PORTRAIT = ROOT / "examples" / "portrait.png"
@@ -87,7 +88,7 @@ def table() -> str:
     """A row for each ending, codec and, where it has any, transparency."""
     talker = EmoTalk.load(device="cpu", generator="geometry")
     cases = [(suffix, codec, False) for suffix, codecs in SUFFIXES.items() for codec in codecs if suffix != ".m4v"]
-    cases += [(str(STDOUT), codec, False) for codec in CODECS[1:] if codec in ("h264", "h265", "vp9", "mpegts")]
+    cases += [(str(STDOUT), codec, False) for codec in STREAMED]
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -113,15 +114,5 @@ def _clear(suffix: str, codec: str) -> bool:
     return choose(STDOUT if suffix == str(STDOUT) else f"a-%d{suffix}", codec).clear is not None
 
 
-def main() -> int:
-    """Exit code."""
-    text = DOCS.read_text(encoding="utf-8")
-    written = _TABLE.sub(lambda found: found[1] + table() + found[2], text)
-    if "--check" in sys.argv:
-        return int(written != text)
-    DOCS.write_text(written, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(renew(DOCS, _TABLE, table))

@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from emotalk_cli.cli.options import default_in_words, metavar  # noqa: E402
 from emotalk_cli.settings import GROUPS, OPTIONS, Option  # noqa: E402
+from tools.marked import renew  # noqa: E402
 
 README = ROOT / "README.md"
 _TABLE = re.compile(r"(<!-- options: .*? -->\n).*?(<!-- end of options -->)", re.S)
@@ -40,15 +41,5 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
-    """Exit code."""
-    text = README.read_text(encoding="utf-8")
-    made = _TABLE.sub(lambda found: found[1] + table() + found[2], text)
-    if "--check" in sys.argv:
-        return int(made != text)
-    README.write_text(made, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(renew(README, _TABLE, table))

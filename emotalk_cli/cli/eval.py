@@ -56,11 +56,9 @@ def evaluate(
     given = (generated, reference)
     if (data is not None and any(given)) or any(given) != all(given):
         raise UsageError("Give --generated and --reference, or --data, or none of them; see emotalk eval --help.")
-    from ..media.files import check_output
 
     for path, ending in ((as_json, ".json"), (as_csv, ".csv"), (report, ".html")):
-        if path is not None:
-            check_output(path, suffixes=(ending,))
+        _check(path, ending)
     from ..api import EmoTalk
 
     with extra("eval", "emotalk eval"):
@@ -148,12 +146,10 @@ def ablation(
     import json
 
     from ..evaluation import ablation as ablations
-    from ..media.files import check_output
     from ..models.acceleration import find_device
 
     for path, ending in ((out, ".md"), (as_json, ".json")):
-        if path is not None:
-            check_output(path, suffixes=(ending,))
+        _check(path, ending)
     with _progress(quiet, "variants") as show:
         place = str(find_device(device))
         table = ablations.measure(runs, data, place, clips, videos, lambda done, total: show(done, total, {}))
@@ -185,10 +181,8 @@ def lips(
     import json
 
     from ..evaluation import sync
-    from ..media.files import check_output
 
-    if as_json is not None:
-        check_output(as_json, suffixes=(".json",))
+    _check(as_json, ".json")
     if coefficients:
         from ..evaluation.lips import Lips
 
@@ -236,15 +230,21 @@ def closing(
 
     from ..evaluation import closing as closings
     from ..evaluation import sync
-    from ..media.files import check_output
 
-    if as_json is not None:
-        check_output(as_json, suffixes=(".json",))
+    _check(as_json, ".json")
     with _progress(quiet, "portraits") as show:
         report = closings.evaluate(data, generator, portraits, weights, save, lambda done, total: show(done, total, {}))
     _write(as_json, json.dumps(report, indent=1) + "\n")
     if not quiet:
         _tell(sync.table(report))
+
+
+def _check(path: Path | None, ending: str) -> None:
+    """Raise UsageError if a file that is wanted cannot be written."""
+    from ..media.files import check_output
+
+    if path is not None:
+        check_output(path, suffixes=(ending,))
 
 
 def _write(path: Path | None, text: str) -> None:
@@ -280,13 +280,12 @@ def bench(
 
     from ..evaluation import bench as benches
     from ..examples import example
-    from ..media.files import check_input, check_output
+    from ..media.files import check_input
     from ..models.acceleration import find_device
 
     face = check_input(face or example("portrait.png"), "picture")
     audio = check_input(audio or example("speech.wav"), "audio file")
-    if as_json is not None:
-        check_output(as_json, suffixes=(".json",))
+    _check(as_json, ".json")
     place = str(find_device(device))
     names = [name.strip() for name in generator.split(",") if name.strip()]
     about = benches.machine(place)

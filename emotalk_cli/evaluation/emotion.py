@@ -27,7 +27,7 @@ from ..face.geometry import FaceMotion
 from ..face.model import FaceModel
 from ..face.topology import INDEX
 from ..media.audio import FLOOR, HOP, N_MELS, SAMPLE_RATE, Recording
-from ..models.hef import generated
+from ..models.hef import generated, source_of
 from . import independent
 
 READINGS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -190,7 +190,7 @@ def readings(
     rows = []
     for portrait in portraits:
         motion = FaceMotion(talker.face_model, portrait, shading=shading)
-        source = talker.hef.source(portrait) if talker.hef is not None else None
+        source = source_of(talker.hef, portrait)
         row = [portrait.image]
         for i, (beta, sigma) in enumerate(spoken.values()):
             pose = torch.zeros(moments, 6)

@@ -25,7 +25,7 @@ from ..face.fit import PortraitFit
 from ..face.geometry import FaceMotion, Geometry, still
 from ..face.topology import INDEX, LEFT_EYE, OUTER_LIPS
 from ..media.audio import Recording
-from ..models.hef import generated
+from ..models.hef import generated, source_of
 from ..training.data.hef_pairs import SMILING, STABLE, LandmarkMotion, pairs, similarity
 from .independent import FINE, EfficientNetLite0
 from .sheet import square
@@ -91,7 +91,7 @@ def crops(
 
 def made(talker: EmoTalk, fit: PortraitFit, geometry: Geometry, beta: Tensor, sigma: Tensor | None) -> Tensor:
     """Frames [B,3,512,512] of a portrait by the generator that the talker has."""
-    source = talker.hef.source(fit) if talker.hef is not None else None
+    source = source_of(talker.hef, fit)
     return generated(talker.hef, source, geometry, beta, still(len(beta)), sigma)
 
 

@@ -20,7 +20,7 @@ from ..api import EmoTalk
 from ..face.geometry import FaceMotion
 from ..face.topology import INDEX, LEFT_EYE, OUTER_LIPS, RIGHT_EYE
 from ..media.audio import Recording
-from ..models.hef import generated
+from ..models.hef import generated, source_of
 
 EMOTIONS = ("neutral", "happy", "sad", "surprised", "angry", "disgusted", "fearful", "contempt")
 OPEN = 0.9  # of the frames, the jaw is open less than in the one shown
@@ -43,7 +43,7 @@ def moments(
         fit = talker.portrait(face).fit
         motion = FaceMotion(talker.face_model, fit)
         geometry = motion.frame(beta, pose)
-        source = talker.hef.source(fit) if talker.hef is not None else None
+        source = source_of(talker.hef, fit)
         yield fit.image, generated(talker.hef, source, geometry, beta, pose, sigma), motion.vertices(beta, pose)
 
 

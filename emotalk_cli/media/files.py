@@ -254,27 +254,23 @@ def _modified(path: Path) -> float:
 
 def _new_folder(parent: Path) -> tuple[Path, int]:
     """A new folder and its lock, held. Until it is held, a sweep may take the folder for a dead process's."""
-    for attempt in range(_TRIES):
+    failed = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    for _ in range(_TRIES):
         path = parent / f".emotalk-{secrets.token_hex(8)}.work"
         try:
             os.mkdir(path, 0o700)
-        except FileExistsError:
-            if attempt == _TRIES - 1:
+            try:
+                lock = os.open(path / _LOCK, _EXCLUSIVE, 0o600)
+            except OSError:
+                _vacant(path)
                 raise
+        except (FileExistsError, FileNotFoundError) as error:
+            failed = error
             continue
-        try:
-            lock = os.open(path / _LOCK, _EXCLUSIVE, 0o600)
-        except FileNotFoundError:
-            if attempt == _TRIES - 1:
-                raise
-            continue
-        except OSError:
-            _vacant(path)
-            raise
         if _flock(lock) and os.fstat(lock).st_nlink:
             return path, lock
         os.close(lock)
-    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    raise failed
 
 
 def _vacant(path: Path) -> bool:

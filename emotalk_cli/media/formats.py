@@ -99,7 +99,7 @@ SUFFIXES = {  # ending of a file -> codecs that it may hold, the usual one first
     ".apng": ("apng",),
     ".png": ("png",),
 }
-_STREAMED = ("h264", "h265", "vp9", "mpegts")  # what a pipe can hold
+STREAMED = ("h264", "h265", "vp9", "mpegts")  # what a pipe can hold
 _FRAGMENTS = ("-movflags", "+frag_keyframe+empty_moov+default_base_moof", "-frag_duration", "500000")
 
 
@@ -110,7 +110,7 @@ def choose(out: str | os.PathLike[str], codec: str = "auto", alpha: bool = False
     alpha: whether frames are to be transparent. Raises UsageError where these do not fit each other.
     """
     suffix, piped = Path(out).suffix.lower(), os.fspath(out) == str(STDOUT)
-    known = _STREAMED if piped else SUFFIXES.get(suffix, ())
+    known = STREAMED if piped else SUFFIXES.get(suffix, ())
     if not known:
         raise UsageError(f"{out} must end in {', '.join(SUFFIXES)}; change the output name.")
     name = codec

@@ -82,10 +82,7 @@ class SoundFile:
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not RATES[0] <= rate <= RATES[1]:
             raise InputError(f"A sampling rate is a number of Hz, {RATES[0]} to {RATES[1]}, not {rate!r}; correct it.")
         file = Temporary(".wav")
-        with wave.open(file.file, "wb") as written:
-            written.setnchannels(values.shape[1])
-            written.setsampwidth(2)
-            written.setframerate(round(rate))
+        with _wav(file, values.shape[1], round(rate)) as written:
             written.writeframes(values.tobytes())
         file.ready()
         name = f"samples-{hashlib.sha256(values.tobytes()).hexdigest()[:8]}"
@@ -125,10 +122,7 @@ class _Writer:
 
     def __init__(self) -> None:
         self._file, self.count = Temporary(".wav"), 0
-        self._written = wave.open(self._file.file, "wb")
-        self._written.setnchannels(1)
-        self._written.setsampwidth(2)
-        self._written.setframerate(MIXED_RATE)
+        self._written = _wav(self._file, 1, MIXED_RATE)
 
     def add(self, samples: np.ndarray) -> None:
         """Samples [N]; what is beyond full scale is clipped."""
@@ -139,6 +133,15 @@ class _Writer:
         self._written.close()
         self._file.ready()
         return SoundFile(Path(self._file.name), name, True, self._file)
+
+
+def _wav(file: Temporary, channels: int, rate: int) -> wave.Wave_write:
+    """A file of 16-bit samples, to be written."""
+    written = wave.open(file.file, "wb")
+    written.setnchannels(channels)
+    written.setsampwidth(2)
+    written.setframerate(rate)
+    return written
 
 
 def _sixteen_bits(samples: Any) -> np.ndarray:

@@ -22,7 +22,7 @@ from ..errors import InputError, WeightsError
 from ..media.files import sha256
 from . import added, checkpoints
 from .emotion_space import AME
-from .text_tower import WIDTH, byte_letters, merged
+from .text_tower import WIDTH, byte_letters, grown, merged
 
 SPACE = "gpt2"
 WEIGHTS, MERGES = ("model.safetensors", "pytorch_model.bin"), ("merges.txt", "vocab.bpe")
@@ -122,10 +122,7 @@ class Tokenizer:
         """merges: pairs of tokens, best first, as indices of 256 bytes and earlier merges."""
         self._letters = byte_letters()
         vocabulary = list(self._letters.values())
-        self._ranks: dict[tuple[str, str], int] = {}
-        for first, second in merges:
-            self._ranks[vocabulary[first], vocabulary[second]] = len(self._ranks)
-            vocabulary.append(vocabulary[first] + vocabulary[second])
+        self._ranks = grown(vocabulary, merges)
         self._numbers = {token: number for number, token in enumerate(vocabulary)}
         self.end = len(vocabulary)
         self._pattern = regex.compile(PATTERN)

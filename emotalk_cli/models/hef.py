@@ -311,6 +311,11 @@ class Pyramid(nn.Module):
         return levels[::-1]
 
 
+def source_of(hef: HEF | None, portrait: PortraitFit) -> Source | None:
+    """What a generator keeps of a portrait; None without one."""
+    return None if hef is None else hef.source(portrait)
+
+
 def generated(
     hef: HEF | None,
     source: Source | None,

@@ -50,6 +50,15 @@ def clean(text: str) -> str:
     return " ".join(html.unescape(html.unescape(text)).split()).lower()
 
 
+def grown(vocabulary: list[str], merges: Sequence[tuple[int, int]]) -> dict[tuple[str, str], int]:
+    """Byte pairs, best first as numbers of the vocabulary, with their ranks; what they merge to is added to it."""
+    ranks: dict[tuple[str, str], int] = {}
+    for first, second in merges:
+        ranks[vocabulary[first], vocabulary[second]] = len(ranks)
+        vocabulary.append(vocabulary[first] + vocabulary[second])
+    return ranks
+
+
 def merged(parts: list[str], ranks: Mapping[tuple[str, str], int]) -> list[str]:
     """Byte-pair encoding: of the pairs that `ranks` knows the best is merged, everywhere, until there is none."""
     while len(parts) > 1:
@@ -79,10 +88,7 @@ class Tokenizer:
         self.byte_decoder = {letter: byte for byte, letter in self.byte_encoder.items()}
         letters = list(self.byte_encoder.values())
         vocabulary = [*letters, *(letter + "</w>" for letter in letters)]
-        self.bpe_ranks: dict[tuple[str, str], int] = {}
-        for first, second in merges:
-            self.bpe_ranks[vocabulary[first], vocabulary[second]] = len(self.bpe_ranks)
-            vocabulary.append(vocabulary[first] + vocabulary[second])
+        self.bpe_ranks = grown(vocabulary, merges)
         vocabulary += SPECIAL
         self.encoder = {token: i for i, token in enumerate(vocabulary)}
         self.decoder = dict(enumerate(vocabulary))
