@@ -10,7 +10,7 @@ from .animate import FilmShot, Portrait, Shot, notes_on
 from .emotions.emotion import Emotion
 from .film import Film
 from .media import provenance
-from .media.files import sha256
+from .media.files import check_input, sha256
 from .media.samples import Audio
 from .models.loading import Models
 from .outputs import OutputFiles, default_name
@@ -48,7 +48,8 @@ class Production:
         inputs += [emotion.label] if isinstance(emotion, Emotion) else []  # may be the name of a file
         to = _target(out, source, motion if audio is None else audio, emotion, motion is not None, settings)
         files = OutputFiles.plan(to, outputs, inputs, settings.codec, settings.alpha)
-        return cls(files, given, {Path(path): sha256(path) for path in named if os.path.isfile(path)})
+        here = [check_input(path, "file") for path in named if os.path.isfile(path)]
+        return cls(files, given, {path: sha256(path) for path in here})
 
     def record(
         self, shot: Shot | FilmShot, models: Models, weights: dict[str, str], signer: provenance.Signer | None

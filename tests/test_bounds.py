@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import struct
 import time
 import tracemalloc
@@ -16,7 +18,7 @@ from emotalk_cli.emotions import timeline
 from emotalk_cli.emotions.blends import MAX_PARTS, MAX_TEXT, parse_blend
 from emotalk_cli.errors import EmoTalkError, InputError, UsageError
 from emotalk_cli.jobs import Job
-from emotalk_cli.media import image
+from emotalk_cli.media import files, image
 from emotalk_cli.media.files import sha256
 from emotalk_cli.media.provenance import FORMAT, Sidecar
 from emotalk_cli.motion import livelink
@@ -227,6 +229,19 @@ def test_what_a_sidecar_may_say(tmp_path):
         with pytest.raises(InputError, match=words):
             Job.of(sidecar(tmp_path, options))
     assert Job.of(sidecar(tmp_path, {"clip": "ViT-B-32"}), clip="ViT-B-32").clip == "ViT-B-32"
+
+
+def test_hashes_are_of_files_that_end(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("/dev/zero", tmp_path / "pipe", tmp_path):
+        with pytest.raises(OSError, match="no ordinary file|directory"):
+            sha256(name)
+    monkeypatch.setattr(files, "MAX_INPUT", 5)
+    (tmp_path / "a.wav").write_bytes(b"12345")
+    assert sha256(tmp_path / "a.wav") == hashlib.sha256(b"12345").hexdigest()
+    (tmp_path / "a.wav").write_bytes(b"123456")
+    with pytest.raises(OSError, match="too large"):
+        sha256(tmp_path / "a.wav")
 
 
 def test_emotion_files_of_odd_shapes(tmp_path):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
 from conftest import PORTRAIT, streams
 
+from emotalk_cli import system
 from emotalk_cli.errors import UsageError
 from emotalk_cli.jobs import Job
 from emotalk_cli.media import speech_synthesis
@@ -79,3 +81,19 @@ def test_without_a_voice_the_remedy_is_named(monkeypatch):
 def test_an_installed_voice_speaks_the_same_every_time():
     (one, rate), (two, _) = speak("Hello there, how are you?", seed=3), speak("Hello there, how are you?", seed=3)
     assert (one == two).all() and 0.8 < len(one) / rate < 4 and 0.05 < np.abs(one).max() <= 1
+
+
+@pytest.mark.skipif(not system.HAS_LIMITS, reason="needs Linux")
+def test_what_speaks_is_bounded(monkeypatch):
+    """In memory, time and what it says: a child that holds 90 MB, that never ends, that says too much."""
+    waits = "import sys; sys.stdin.read(); "
+    for name, value, code in (
+        ("MEMORY", 64 << 20, "bytearray(90 << 20)"),
+        ("PATIENCE", 0.3, "import signal; signal.pause()"),
+        ("MAX_SPOKEN", 1000, "print('a' * 5000)"),
+    ):
+        with monkeypatch.context() as patch:
+            assert speech_synthesis._said([sys.executable, "-c", f"{waits}print(1)"], "a") == b"1\n"
+            patch.setattr(speech_synthesis, name, value)
+            with pytest.raises((OSError, UsageError), match="exit code|less at once"):
+                speech_synthesis._said([sys.executable, "-c", waits + code], "a")

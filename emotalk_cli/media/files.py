@@ -34,6 +34,7 @@ def check_name(path: str | os.PathLike[str]) -> None:
     raise UsageError(f"{os.fspath(path)!r} cannot be a file name; remove the characters that do not print.")
 
 
+MAX_INPUT = 16 << 30  # bytes; twelve hours of 24-bit stereo are 13 GB
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # pathlib leaves one slash of two
 
 
@@ -58,16 +59,29 @@ def check_input(path: str | os.PathLike[str], kind: str) -> Path:
         raise InputError(f"{file} cannot be read; check its permissions.")
     if size == 0:
         raise InputError(f"{file} is empty; save or export the {kind} again.")
+    if size > MAX_INPUT:  # such as /proc/kcore, or a sparse file
+        raise InputError(f"{file} is larger than {MAX_INPUT >> 30} GiB; cut it or export the {kind} smaller.")
     return file
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Hex digest of a file, read in blocks."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    """Hex digest of an ordinary file, read in blocks, at most as long as `check_input` allows. Raises OSError."""
+    digest, left = hashlib.sha256(), MAX_INPUT
+    with open(path, "rb", opener=_ordinary) as file:
         while block := file.read(1 << 20):
             digest.update(block)
+            if (left := left - len(block)) < 0:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
     return digest.hexdigest()
+
+
+def _ordinary(path: str, flags: int) -> int:
+    """Open a file that ends: a pipe would be waited for, and a device read for ever."""
+    descriptor = os.open(path, flags | system.flags("O_NONBLOCK"))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no ordinary file", path)
+    return descriptor
 
 
 def check_output(

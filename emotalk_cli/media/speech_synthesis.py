@@ -10,6 +10,8 @@ import importlib.util
 import io
 import shutil
 import subprocess
+import tempfile
+import threading
 import wave
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,8 @@ from ..errors import UsageError
 
 LONGEST = 20_000  # characters
 PATIENCE = 120  # seconds that espeak-ng may take
+MEMORY = 1 << 30  # bytes of its address space
+MAX_SPOKEN = 256 << 20  # bytes that it may say, 100 minutes
 PREFIX = "espeak:"  # of the names of its voices
 _LANGUAGES = ("en-us", "en-gb", "de", "fr", "es", "it", "pt", "nl", "pl", "sv", "tr", "ru", "hi", "cmn", "ja", "ko")
 
@@ -105,11 +109,35 @@ def _hibari(text: str, voice: Voice, seed: int) -> tuple[np.ndarray, int]:
 def _espeak(text: str, voice: Voice) -> tuple[np.ndarray, int]:
     command = ["espeak-ng", "-v", voice.name.removeprefix(PREFIX), "--stdin", "--stdout"]
     try:
-        made = subprocess.run(
-            command, input=text.encode(), capture_output=True, timeout=PATIENCE, check=True, env=system.environment()
-        )
-        with wave.open(io.BytesIO(made.stdout)) as file:
-            samples = np.frombuffer(made.stdout[44:], "<i2").astype(np.float32) / 32768
+        said = _said(command, text)
+        with wave.open(io.BytesIO(said)) as file:
+            samples = np.frombuffer(said[44:], "<i2").astype(np.float32) / 32768
             return samples, file.getframerate()
-    except (OSError, subprocess.SubprocessError, wave.Error, EOFError) as error:
+    except (OSError, wave.Error, EOFError) as error:
         raise UsageError(f"espeak-ng could not speak as {voice.name}; choose another voice.") from error
+
+
+def _said(command: list[str], text: str) -> bytes:
+    """What a bounded child writes on reading a text. Raises OSError, and UsageError where it writes too much."""
+    with tempfile.TemporaryFile() as words:
+        words.write(text.encode())
+        words.seek(0)
+        child = subprocess.Popen(
+            command, stdin=words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=system.environment()
+        )
+    system.limit(child.pid, "RLIMIT_AS", MEMORY)
+    clock = threading.Timer(PATIENCE, child.kill)
+    clock.start()
+    try:
+        assert child.stdout is not None
+        with child.stdout as pipe:
+            said = pipe.read(MAX_SPOKEN + 1)
+        if len(said) > MAX_SPOKEN:
+            raise UsageError("The text takes more than 100 minutes to say; give less at once.")
+        if child.wait() != 0:
+            raise OSError(f"exit code {child.returncode}")
+    finally:
+        clock.cancel()
+        child.kill()
+        child.wait()
+    return said

@@ -271,6 +271,8 @@ def sidecars() -> Iterator[Case]:
         yield "sidecar", f"{name} of another", json.dumps(good | {"inputs": {name: secret}}).encode(), "has changed"
         pipe = {"path": "/dev/zero", "sha256": "0"}
         yield "sidecar", f"{name} without end", json.dumps(good | {"inputs": {name: pipe}}).encode(), "no ordinary file"
+        vast = {"path": "vast", "sha256": "0"}
+        yield "sidecar", f"{name} of 100 GB", json.dumps(good | {"inputs": {name: vast}}).encode(), "larger than 16 GiB"
     for change in ({"inputs": []}, {"inputs": {"face": None}}, {"inputs": {"face": {"path": 5, "sha256": "0"}}},
                    {"options": [1]}, {"output": 3}, {"weights": 5}, {"environment": None}, {"sidecar": [1]},
                    {"inputs": {"face": {"path": "a\0b", "sha256": "0"}}}):  # fmt: skip
@@ -339,6 +341,8 @@ def test_there_are_enough():
 @pytest.mark.parametrize("reader", READERS)
 def test_every_input_ends_in_its_sentence(reader, tmp_path):
     cases = [case for case in CASES if case[0] == reader]
+    with open(tmp_path / "vast", "wb") as file:
+        file.truncate(100 * 10**9)  # takes no room
     for number, (_, name, content, expected) in enumerate(cases):
         path = tmp_path / f"a{number}{SUFFIX[reader]}"
         path.write_bytes(content)
