@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -10,7 +11,6 @@ import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import hypothesis
 import numpy as np
 import pytest
 from imageio_ffmpeg import get_ffmpeg_exe
@@ -20,8 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PORTRAIT = ROOT / "examples" / "portrait.png"
 SPEECH = ROOT / "examples" / "speech.wav"
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine makes nothing wrong
-hypothesis.settings.load_profile("untimed")
+with contextlib.suppress(ImportError):  # a machine with a card may lack it
+    import hypothesis
+
+    hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine makes nothing wrong
+    hypothesis.settings.load_profile("untimed")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup it is ignored, by children too
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # so that times do not depend on the machine's size
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # of commands run

@@ -326,9 +326,9 @@ def _making(rows: Iterable[Making], write: Callable[[dict[str, Any]], None]) -> 
         made[row.generator, row.batch] = row
         say(f"{row.generator}, {row.batch} at once: {row.milliseconds:.2f} ms a frame {row.note}")
         write({"making": [asdict(row) for row in made.values()]})
-    table = Table("generator", "at once", "ms a frame", "card busy, ms", "kernels", "waits", "card's memory, GB")
+    table = Table("generator", "at once", "ms a frame", "card busy, ms", "kernels", "launches", "waits", "memory, GB")
     for row in made.values():
-        figures = row.milliseconds, row.busy_milliseconds, row.launches, row.waits, row.memory_gb
+        figures = row.milliseconds, row.busy_milliseconds, row.kernel_count, row.launches, row.waits, row.memory_gb
         table.add_row(row.generator, str(row.batch), *(f"{figure:.2f}" for figure in figures))
     return table
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # measured processes import them themselves
 
 from ..system import peak_memory
 
+DEAREST = 12  # kernels and calls that are named
 INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")  # that change the speed
 
 
@@ -121,18 +122,21 @@ class Making:
     """Frames alone, without portrait and encoding, `batch` at once.
 
     milliseconds: a frame, of the whole loop from speech to pixels in the computer's memory. On a card also, a frame:
-    busy_milliseconds that its kernels take, how many kernels are launched, and waits of the computer for the card;
-    kernels: milliseconds a frame by the dearest kernels' names. note: what became of the engine that was asked for.
+    busy_milliseconds that its kernels take, kernel_count of them, launches of the computer (of kernels, or of graphs of
+    many), and waits of it for the card; kernels: milliseconds a frame by the dearest kernels' names; calls: of the
+    driver, a frame, the most frequent. note: what became of the engine that was asked for.
     """
 
     generator: str
     batch: int
     milliseconds: float
     busy_milliseconds: float = 0.0
+    kernel_count: float = 0.0
     launches: float = 0.0
     waits: float = 0.0
     memory_gb: float = 0.0
     kernels: dict[str, float] = dataclasses.field(default_factory=dict)
+    calls: dict[str, float] = dataclasses.field(default_factory=dict)
     note: str = ""
 
 
@@ -151,11 +155,10 @@ def making(
 
     Raises EmoTalkError.
     """
-    import numpy as np
     import torch
 
     from ..api import EmoTalk
-    from ..media.audio import SAMPLES_PER_FRAME, load
+    from ..media.audio import load
     from ..settings import choose
 
     wave, rows = load(sound), []
@@ -166,28 +169,33 @@ def making(
         card = talker.device.type == "cuda"
         for batch in batches:
             frames = max(48, 5 * batch) if card else 3 * batch
-            repeated = np.resize(wave, frames * SAMPLES_PER_FRAME)
-            run = functools.partial(_seconds_a_frame, talker, portrait, repeated, settings, batch)
+            run = functools.partial(_seconds_a_frame, talker, portrait, wave, settings, batch)
             if card:
                 torch.cuda.reset_peak_memory_stats()
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
-                run()
-            row = Making(generator, batch, 1000 * min(run() for _ in range(repeats)))
+                run(frames)
+            row = Making(generator, batch, 1000 * min(run(frames) for _ in range(repeats)))
             row.note = " ".join(dict.fromkeys(str(one.message) for one in said if "here" in str(one.message)))
             if card:
                 row.memory_gb = torch.cuda.max_memory_allocated() / 1e9
-                rows.append((row, run, frames))
+                rows.append((row, run))
             yield row
-    for row, run, frames in rows:
-        _watch(row, run, frames)
+    for row, run in rows:
+        _watch(row, run, max(16, 3 * row.batch))
         yield row
 
 
-def _seconds_a_frame(talker: EmoTalk, portrait: Portrait, wave: np.ndarray, settings: Settings, batch: int) -> float:
-    """From the end of the first batch to the last frame."""
+def _seconds_a_frame(
+    talker: EmoTalk, portrait: Portrait, wave: np.ndarray, settings: Settings, batch: int, count: int
+) -> float:
+    """From the end of the first batch to the last of `count` frames that say a recording again and again."""
+    import numpy as np
+
+    from ..media.audio import SAMPLES_PER_FRAME
+
     talker.animator.batch = batch
-    frames = talker.frames(portrait, wave, "happy", settings)
+    frames = talker.frames(portrait, np.resize(wave, count * SAMPLES_PER_FRAME), "happy", settings)
     for _ in range(batch):
         next(frames)
     begin = time.perf_counter()
@@ -195,23 +203,28 @@ def _seconds_a_frame(talker: EmoTalk, portrait: Portrait, wave: np.ndarray, sett
     return (time.perf_counter() - begin) / count
 
 
-def _watch(row: Making, run: Callable[[], float], frames: int) -> None:
-    """What a run does on the card: kernels by the profiler, waits by torch's warnings."""
+def _watch(row: Making, run: Callable[[int], float], frames: int) -> None:
+    """What a run of so many frames does on the card: kernels and calls by the profiler, waits by torch's warnings."""
     import torch
+    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-        run()
-    kernels = [event for event in profiled.key_averages() if event.self_device_time_total > 0]
-    row.launches = sum(event.count for event in kernels) / frames
+        run(frames)
+    found = profiled.key_averages()
+    kernels = [event for event in found if event.device_type == DeviceType.CUDA and event.self_device_time_total > 0]
+    row.kernel_count = sum(event.count for event in kernels) / frames
     row.busy_milliseconds = sum(event.self_device_time_total for event in kernels) / 1000 / frames
-    dearest = sorted(kernels, key=lambda event: -event.self_device_time_total)[:12]
+    dearest = sorted(kernels, key=lambda event: -event.self_device_time_total)[:DEAREST]
     row.kernels = {event.key[:90]: event.self_device_time_total / 1000 / frames for event in dearest}
+    calls = {event.key: event.count / frames for event in found if event.key.startswith(("cuda", "cuLaunch"))}
+    row.launches = sum(count for name, count in calls.items() if "Launch" in name)
+    row.calls = dict(sorted(calls.items(), key=lambda call: -call[1])[:DEAREST])
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
         try:
-            run()
+            run(frames)
         finally:
             torch.cuda.set_sync_debug_mode("default")
     row.waits = sum("synchroniz" in str(one.message) for one in said) / frames
