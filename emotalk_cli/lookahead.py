@@ -25,13 +25,14 @@ class _End:
 def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
     """`items`, made in a thread of its own, at most `depth` of them before they are asked for.
 
-    That thread computes on one core; what it raises is raised here. It ends with this iterator.
+    That thread computes on one core; what it raises is raised here. It ends with this iterator, and with the program:
+    it is no daemon, since one that is cut off amid its arithmetic takes the interpreter down.
     """
     made: queue.Queue[T | _End] = queue.Queue(depth)
     gone = threading.Event()
 
     def put(item: T | _End) -> bool:
-        while not gone.is_set():
+        while not gone.is_set() and threading.main_thread().is_alive():
             with contextlib.suppress(queue.Full):
                 made.put(item, timeout=_WAKE)
                 return True
@@ -48,7 +49,7 @@ def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
         except BaseException as error:
             put(_End(error))
 
-    thread = threading.Thread(target=work, name="emotalk-ahead", daemon=True)
+    thread = threading.Thread(target=work, name="emotalk-ahead")
     thread.start()
     try:
         while not isinstance(item := made.get(), _End):

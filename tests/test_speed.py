@@ -17,7 +17,7 @@ from emotalk_cli.face.geometry.palette import LUMA
 from emotalk_cli.face.raster import CUBIC, doubled, halved, packed, pixel_grid, sample, sharp_sample
 from emotalk_cli.lookahead import ahead, cores
 
-SLOW = "torchvision open_clip torch._dynamo transformers matplotlib librosa sklearn skimage cv2 PIL.ImageQt"
+SLOW = "torchvision open_clip torch._dynamo transformers matplotlib librosa sklearn skimage cv2 PIL.ImageQt sympy"
 SLOW = [*SLOW.split(), "torchmetrics", "emotalk_cli.training", "emotalk_cli.evaluation"]
 
 
@@ -30,7 +30,13 @@ def loaded(*lines: str) -> set[str]:
 
 
 def test_making_videos_imports_nothing_of_training_and_no_second_framework():
-    found = loaded("import emotalk_cli.api, emotalk_cli.jobs, emotalk_cli.media.video, emotalk_cli.models.hef")
+    found = loaded(
+        "import sys, torch",
+        "sys.modules.pop('sympy', None)",  # which some versions of torch import themselves
+        "import emotalk_cli.api, emotalk_cli.jobs, emotalk_cli.media.video, emotalk_cli.models.hef",
+        "from emotalk_cli.models.transformer import Transformer",
+        "Transformer(8, 1, 2)(torch.zeros(1, 4, 8), torch.zeros(1, 4, dtype=torch.bool))",
+    )
     assert "torch" in found and [name for name in SLOW if name in found] == []
 
 
@@ -74,6 +80,16 @@ def test_skin_is_lit_where_it_is_far_and_painted_where_it_is_near():
     wanted = lit(warped)
     wanted[..., 4:12, 6:14] = (lit(sample(image, flow)) + 0.1)[..., 4:12, 6:14]
     torch.testing.assert_close(frame, wanted, atol=1e-5, rtol=0)
+
+
+def test_a_stage_that_nobody_asks_any_more_ends_with_the_program(monkeypatch):
+    """Frames kept until the interpreter exits: a thread cut off amid its arithmetic would bring it down."""
+    stage, over = ahead(itertools.count(), 1), threading.Thread()
+    assert next(stage) == 0
+    (thread,) = [t for t in threading.enumerate() if t.name == "emotalk-ahead"]
+    assert not thread.daemon
+    monkeypatch.setattr(threading, "main_thread", lambda: over)  # which is not alive
+    thread.join()
 
 
 def test_a_stage_runs_beside_the_next_and_ends_with_it():

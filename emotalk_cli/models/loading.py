@@ -6,6 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,12 +94,12 @@ def load_models(
         return HEF.load(folder, place).accelerate(engine) if generator == "hef" else None
 
     with _readable(folder), enough_memory(place), ThreadPoolExecutor(LOADERS, "emotalk-load") as pool:
-        if place.type == "cpu":
-            pool.submit(kernels.warm)
         shape, following = pool.submit(FaceModel.load, folder), pool.submit(follow)
         feeling, painting = pool.submit(feel), pool.submit(paint)
         model, tracker, ame, hef = shape.result(), following.result(), feeling.result(), painting.result()
         vad, eac = VAD.load(folder).to(place), EAC.load(folder, ame.space).to(place)
+    if place.type == "cpu":  # nobody waits for it: tracking the portrait comes first
+        threading.Thread(target=kernels.warm, name="emotalk-warm").start()
     give_back_freed()
     # these only measure, or come later
     unused = {"sync", "identity", "matte"} | ({"hef", "mouth", "lids"} if hef is None else set())
