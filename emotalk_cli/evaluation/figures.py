@@ -18,14 +18,16 @@ from ..media.files import PartFile
 from ..models.hef import HEF, generated
 from .generator import pixels, wheel
 
-MOMENTS = 4  # columns of figure 5
+MOMENTS = (0.1, 0.95, 0.6, 0.85)  # columns of figure 5: how far the mouth is open, as a part of the frames around
 INTENSITIES = (1.0, 1.5, 2.0, 2.5)  # columns of figure 7
+LEVELS = np.linspace(1, 3, 9)  # intensities of figure 8
 STYLES = ("surprised", "happy", "sadly surprised", "happy:0.5+surprised:0.5", "hatred")  # rows of figure 5
 IDENTITY_STYLES = ("happy", "angry", "surprised")  # rows of figure 6
 DISTINCT, ENCODED = ("angry", "surprised", "sad"), ("slightly surprised", "extremely surprised")  # rows of figure 7
 BASIC = ("happy", "sad", "angry", "surprised")  # markers of figure 8: triangles, squares, diamonds
 UNSEEN = ("delighted", "heartbroken", "furious", "astonished")
 UNRELATED = ("a red car", "a wooden table")
+PERPLEXITY = 12  # neighbours of a point in figure 8
 SEEN_SECONDS = 6.0  # of the speech
 VARIANTS = {"w/o res.": "without-res", "w/o hie.": "without-hie", "Ours": "ours"}  # rows of figure 11, by their folders
 Row = tuple[str, list[np.ndarray]]  # label, pictures uint8 [H,W,3]
@@ -48,11 +50,11 @@ class Scene:
         """β̂ [T,64] and σ̂ [T,width]."""
         return self.talker.eac.predict(self.speech, self.talker.emotion(emotion).z[0], mu)
 
-    def moments(self, count: int) -> list[int]:
-        """Frames: one from each of `count` parts of the speech, where the mouth is as open as half of the time."""
+    def moments(self, *shares: float) -> list[int]:
+        """Frames: one from each of so many parts of the speech, with the mouth further open than `share` of a part."""
         jaw = self.said("neutral", 1.0)[0][:, INDEX["jawOpen"]].cpu()
-        parts = torch.arange(len(jaw)).tensor_split(count)
-        return [int(part[jaw[part].argsort()[len(part) // 2]]) for part in parts]
+        parts = torch.arange(len(jaw)).tensor_split(len(shares))
+        return [int(part[jaw[part].argsort()[int(share * len(part))]]) for share, part in zip(shares, parts)]
 
     def frames(self, emotion: str, mu: float, at: Sequence[int]) -> list[np.ndarray]:
         """Generated faces at those frames."""
@@ -79,14 +81,14 @@ class Scene:
 
 def unseen_styles(scene: Scene) -> tuple[list[str], list[Row]]:
     """Fig. 5: basic, compound (by words and by averaging embeddings) and new styles, one row each."""
-    at = scene.moments(MOMENTS)
+    at = scene.moments(*MOMENTS)
     rows = [("neutral", scene.frames("neutral", 1.0, at))]
     return [f"{k / 25:.1f} s" for k in at], rows + [(style, scene.frames(style, 3.0, at)) for style in STYLES]
 
 
 def unseen_identity(scene: Scene) -> tuple[list[str], list[Row]]:
     """Fig. 6: source, I^rd, output and flow with its colour wheel, one row an emotion."""
-    (at,), source = scene.moments(1), pixels(scene.portrait.fit.image)
+    (at,), source = scene.moments(0.5), pixels(scene.portrait.fit.image)
     rows = []
     for style in IDENTITY_STYLES:
         parts = scene.parts(_generator(scene.talker), style, 3.0, at)
@@ -96,7 +98,7 @@ def unseen_identity(scene: Scene) -> tuple[list[str], list[Row]]:
 
 def intensities(scene: Scene) -> tuple[list[str], list[Row]]:
     """Fig. 7: from a happy face to other styles, and words that encode intensity, under growing μ."""
-    at = scene.moments(1)
+    at = scene.moments(0.5)
     happy = Scene(scene.talker, scene.frames("happy", 3.0, at)[0], scene.audio)
     rows = []
     for origin, styles in ((happy, DISTINCT), (scene, ENCODED)):
@@ -107,7 +109,7 @@ def intensities(scene: Scene) -> tuple[list[str], list[Row]]:
 
 def ablation(scene: Scene, runs: Path) -> tuple[list[str], list[Row]]:
     """Fig. 11: flow and output of the variants of HEF that `emotalk train ablation` left in `runs`."""
-    (at,), rows = scene.moments(1), []
+    (at,), rows = scene.moments(0.5), []
     for label, name in VARIANTS.items():
         folder = next(iter(sorted((runs / name).glob("seed-*"))), None)
         if folder is None:
@@ -142,7 +144,10 @@ def draw_grid(columns: Sequence[str], rows: Sequence[Row], path: Path) -> None:
 
 
 def draw_tokens(scene: Scene, path: Path, seed: int = 0) -> None:
-    """Fig. 8: t-SNE of the updated intensity token σ̂ of basic, unseen and unrelated prompts, as a PNG."""
+    """Fig. 8: t-SNE of the updated intensity token σ̂ of basic, unseen and unrelated prompts, as a PNG.
+
+    A point is the mean over the speech at one intensity: σ̂ also says what is being said, and would lie by windows.
+    """
     try:
         from sklearn.manifold import TSNE
     except ImportError as error:
@@ -150,13 +155,11 @@ def draw_tokens(scene: Scene, path: Path, seed: int = 0) -> None:
     from matplotlib.figure import Figure
 
     groups = [(name, marker) for names, marker in ((BASIC, "^"), (UNSEEN, "s"), (UNRELATED, "D")) for name in names]
-    step = scene.talker.eac.dims.window // 2  # tokens change once a window
-    tokens = [torch.cat([scene.said(name, mu)[1][::step] for mu in INTENSITIES]).cpu() for name, _ in groups]
-    points = torch.cat(tokens).numpy()
-    places = TSNE(2, perplexity=min(30, len(points) // 4), random_state=seed, init="pca").fit_transform(points)
+    tokens = [np.stack([_token(scene, name, float(mu)) for mu in LEVELS]) for name, _ in groups]
+    places = TSNE(2, perplexity=PERPLEXITY, random_state=seed, init="pca").fit_transform(np.concatenate(tokens))
     figure = Figure(figsize=(6, 5), layout="constrained")
     axis = figure.subplots()
-    parts = np.split(places, np.cumsum([len(t) for t in tokens])[:-1])
+    parts = np.split(places, len(groups))
     for number, ((name, marker), part) in enumerate(zip(groups, parts, strict=True)):
         inside = "none" if marker == "s" else f"C{number}"  # or unseen emotions would hide the basics that they lie on
         axis.scatter(
@@ -166,6 +169,10 @@ def draw_tokens(scene: Scene, path: Path, seed: int = 0) -> None:
     axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     with PartFile(path) as written:
         figure.savefig(written.path, dpi=130, format="png")
+
+
+def _token(scene: Scene, emotion: str, mu: float) -> np.ndarray:
+    return scene.said(emotion, mu)[1].mean(0).cpu().numpy()
 
 
 FIGURES: dict[int, Callable[[Scene], tuple[list[str], list[Row]]]] = {

@@ -109,9 +109,10 @@ def wheel(flow: Tensor) -> np.ndarray:
 
     axis = torch.linspace(-1, 1, WHEEL)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
-    disc = flow_to_image(torch.stack([x, y]) * (x * x + y * y <= 1)).permute(1, 2, 0)
+    inside = x * x + y * y <= 1
+    disc = flow_to_image(torch.stack([x, y]) * inside).permute(1, 2, 0)
     picture = flow_to_image(flow.float()).permute(1, 2, 0).contiguous()
-    picture[:WHEEL, -WHEEL:] = disc
+    picture[:WHEEL, -WHEEL:][inside] = disc[inside]
     return picture.numpy()
 
 
