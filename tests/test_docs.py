@@ -68,6 +68,13 @@ def test_what_the_paper_is_traced_to_exists():
             )
             module = any(path.stem == part for path in files)
             assert module or re.search(known, source, flags=re.M), symbol
+    placed = re.findall(r"`([\w/]+\.py)` `(\w+)(?:\.(\w+))?`", tables)
+    assert len(placed) > 10
+    for path, *parts in placed:
+        (file,) = (found for found in files if found.as_posix().endswith("/" + path))
+        for part in filter(None, parts):
+            assert re.search(rf"^ *(class|def) {part}\b", file.read_text(encoding="utf-8"), flags=re.M), (path, part)
+    assert all((ROOT / path).is_file() for path in re.findall(r"`(tests/[\w.]+)`", tables))
 
 
 def test_layers():
