@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 STANDARD_INPUT = Path("-")
 MAX_SPEAKERS = 8  # in one picture
 ADDRESS_SPACE = 5 << 30  # bytes, of which most stay unused; 4 GB were too few for two threads
+OPEN_FILES = 16  # at least
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -225,7 +226,7 @@ class Job:
 
     def check(self) -> OutputFiles:
         """All that needs no models: inputs are files, outputs can be written. Raises UsageError and InputError."""
-        _check_address_space()
+        _check_limits()
         for job in (self, *self.others):
             for name, path in job.inputs.items():
                 check_input(path, _KINDS.get(name, f"file of {OPTIONS[name].flag}"))
@@ -304,13 +305,15 @@ def _others(also: str, folder: Path) -> str:
     return json.dumps(made)
 
 
-def _check_address_space() -> None:
+def _check_limits() -> None:
     """Libraries of the models end the process where they find too little, so that nothing could be said then."""
-    limit = system.address_space()
+    limit, files = system.address_space(), system.open_files()
     if limit is not None and limit < ADDRESS_SPACE:
         raise EmoTalkError(
             f"ulimit -v allows {limit >> 20} MB of address space, and {ADDRESS_SPACE >> 20} are needed; raise it."
         )
+    if files is not None and 0 <= files < OPEN_FILES:  # negative: without a bound
+        raise EmoTalkError(f"ulimit -n allows {files} open files, and {OPEN_FILES} are needed; raise it.")
 
 
 @functools.cache

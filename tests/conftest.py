@@ -10,6 +10,7 @@ import subprocess
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def leftovers(folder: Path) -> list[str]:
 
 
 # Tests that load models, start commands or train are slow, unless they say that they are fast.
-SLOW_FIXTURES = {"talker", "talking_clip", "prepared", "faces", "whole"}
+SLOW_FIXTURES = {"talker", "talking_clip", "prepared", "faces", "whole", "open_clip", "stand_in"}
 SLOW_FILES = {"test_batch", "test_cli", "test_doctor", "test_emotion_cli", "test_eval", "test_fuzz", "test_long"}
 SLOW_FILES |= {"test_page", "test_serve", "test_solver"}
 
@@ -85,13 +86,31 @@ SLOW_TESTS = {  # that train, compile or read much, in files whose other tests a
     "test_damaged_judge_is_noticed",
     "test_eac_is_a_task_that_learns_and_saves_itself",
     "test_inception_and_emotion_fan_load",
+    "test_it_runs_where_posix_is_missing",
+    "test_kernels_of_cards_give_what_torch_gives",
+    "test_making_videos_imports_nothing_of_training_and_no_second_framework",
     "test_ten_thousand_pixels_are_scaled_down",
+    "test_the_command_reads_sound_and_writes_frames",
     "test_the_command_writes_to_stdout_and_keeps_a_pictures_own_transparency",
     "test_the_audio_tower_learns_classes_and_hears_them_in_a_speaker_it_never_met",
+    "test_the_detector_is_a_task_that_learns_on_any_device",
     "test_training_brings_a_person_together",
     "test_training_moves_generator_and_critic_and_saves",
     "test_training_reduces_the_error",
     "test_without_the_extra_the_shipped_space_runs_and_clip_says_what_to_install",
+}
+
+VERSIONS = {  # slow, but they lean on others' code
+    "test_an_upstream_clip_is_a_space_of_its_own",
+    "test_an_upstream_clip_runs_from_a_local_file",
+    "test_it_runs_where_posix_is_missing",
+    "test_kernels_of_cards_give_what_torch_gives",
+    "test_making_videos_imports_nothing_of_training_and_no_second_framework",
+    "test_the_command_reads_sound_and_writes_frames",
+    "test_the_detector_is_a_task_that_learns_on_any_device",
+    "test_the_real_layout_embeds_as_a_direct_call_does",
+    "test_the_text_tower_is_open_clips_with_the_same_weights",
+    "test_tokens_are_open_clips",
 }
 
 
@@ -102,6 +121,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.soak)
         fixtures = set(getattr(item, "fixturenames", ()))
         name = getattr(item, "originalname", item.name)
+        if name in VERSIONS:
+            item.add_marker(pytest.mark.versions)
         slow = item.path.stem in SLOW_FILES or name in SLOW_TESTS or SLOW_FIXTURES & fixtures
         if slow and item.get_closest_marker("fast") is None:
             item.add_marker(pytest.mark.slow)
@@ -159,12 +180,17 @@ def talker():
     return EmoTalk.load(device="cpu", generator="geometry")
 
 
+@pytest.fixture(scope="session")
+def open_clip() -> ModuleType:
+    """Others' CLIP, whose import takes seconds."""
+    return pytest.importorskip("open_clip")
+
+
 @pytest.fixture(scope="module")
-def stand_in(tmp_path_factory) -> Iterator[str]:
+def stand_in(open_clip, tmp_path_factory) -> Iterator[str]:
     """CLIP: ViT-B-32's own layout, random, with one layer a tower in place of twelve: its file of weights."""
     import copy
 
-    import open_clip
     import torch
 
     patch = pytest.MonkeyPatch()

@@ -8,6 +8,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE} PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
+unset PYTHONDONTWRITEBYTECODE # or each of a hundred processes compiles again what it imports
 
 marked="not soak"
 case "${1:-}" in

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from card import train_on
@@ -318,7 +317,7 @@ def checkpoints_dims():
     return TextDims(**checkpoints.load("ame").dims)
 
 
-def test_an_upstream_clip_is_a_space_of_its_own(ame, tmp_path, monkeypatch):
+def test_an_upstream_clip_is_a_space_of_its_own(open_clip, ame, tmp_path, monkeypatch):
     """A random stand-in: the audio tower trains against it, is saved with its space, and loads with it again."""
     config = {
         "embed_dim": 512,

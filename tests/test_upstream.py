@@ -7,11 +7,9 @@ import subprocess
 import sys
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from conftest import SPEECH
-from open_clip.transformer import TextTransformer
 
 from emotalk_cli.api import EmoTalk
 from emotalk_cli.cli import main
@@ -41,7 +39,7 @@ def ame() -> AME:
     return AME.load()
 
 
-def test_tokens_are_open_clips(ame):
+def test_tokens_are_open_clips(open_clip, ame):
     theirs = open_clip.SimpleTokenizer()
     ours = Tokenizer([(theirs.encoder[a], theirs.encoder[b]) for a, b in theirs.bpe_ranks], 77)
     assert torch.equal(ours(TEXTS), theirs(TEXTS))
@@ -54,19 +52,21 @@ def test_tokens_are_open_clips(ame):
     assert tokenizer.decode(tokenizer.encode("seen a ghost")).strip() == "seen a ghost"
 
 
-def test_the_text_tower_is_open_clips_with_the_same_weights(ame):
+def test_the_text_tower_is_open_clips_with_the_same_weights(open_clip, ame):
     tower = ame.text_tower
     state = {name: value for name, value in tower.state_dict().items() if name != "merges"}
     vocabulary, width = state["token_embedding.weight"].shape
     context, layers = len(state["positional_embedding"]), len(tower.transformer.resblocks)
-    theirs = TextTransformer(context, vocabulary, width, 5, layers, no_causal_mask=True, use_pad_mask=True).eval()
+    theirs = open_clip.transformer.TextTransformer(
+        context, vocabulary, width, 5, layers, no_causal_mask=True, use_pad_mask=True
+    ).eval()
     theirs.load_state_dict(state)
     tokens = ame.tokenizer(TEXTS)
     with torch.no_grad():
         assert torch.allclose(tower(tokens), theirs(tokens), atol=1e-5)
 
 
-def test_the_real_layout_embeds_as_a_direct_call_does(tmp_path, monkeypatch):
+def test_the_real_layout_embeds_as_a_direct_call_does(open_clip, tmp_path, monkeypatch):
     """ViT-B-32 with all its layers and OpenAI's activation, QuickGELU, under their tag: texts and faces."""
     torch.manual_seed(0)
     direct = open_clip.create_model("ViT-B-32-quickgelu").eval()

@@ -52,6 +52,8 @@ def strays(
     def allowed(name: str, changes: bool) -> bool:
         if name in ("/dev/null", tempfile.gettempdir()):  # the second: a file without a name
             return True
+        if name.startswith(READ) and "__pycache__" in Path(name).parts:  # Python's own
+            return True
         return not name.startswith("/") or name.startswith(homes) or (not changes and name.startswith((*READ, *read)))
 
     return [one for one in seen if one[0] == "socket.connect" or not allowed(one[1], one[2])]

@@ -19,7 +19,7 @@ OPTIONS = ["generate", f"--face={PORTRAIT}", f"--audio={SPEECH}", "-e", "happy",
 
 LIMITS = {  # a limit of the system, and words of what is said
     "address space": ("RLIMIT_AS", 3 << 30, "ulimit -v allows 3072 MB"),
-    "open files": ("RLIMIT_NOFILE", 12, "Too many files are open; raise ulimit -n"),
+    "open files": ("RLIMIT_NOFILE", 12, "ulimit -n allows 12 open files"),
 }
 
 

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from ...errors import InputError
 from ...media.audio import SAMPLE_RATE, load
@@ -101,6 +100,8 @@ def flite(text: str, voice: str, stretch: float = 1.0) -> tuple[np.ndarray, list
 
 
 def _resampled(wave: np.ndarray, rate: int) -> np.ndarray:
+    from scipy.signal import resample_poly  # takes a second to import
+
     common = np.gcd(rate, SAMPLE_RATE)
     return resample_poly(wave, SAMPLE_RATE // common, rate // common).astype(np.float32)
 
