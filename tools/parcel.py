@@ -5,7 +5,7 @@
     tar xf mouth.tar.xz && bash mouth/smoke.sh && bash mouth/go.sh 470 back  # there: seconds, folder
     emotalk train mouth --out runs --resume ...  # here again, with back/run as runs, or ship back/mouth.safetensors
 
-The parcel holds the package, the samples, the weights that the task reads and the run to go on from; it is kept below
+The parcel holds the package, the samples, the networks that the task reads and the run to go on from; it is kept below
 --limit MB by leaving out the last samples. `smoke.sh` makes a few steps, a validation and the files of a run; `go.sh`
 trains until its seconds are over, from its start by its own clock, whatever a step takes, and keeps the weights of some
 moments on the way. DEVICE in the environment names another device than cuda, OVERRIDES changes of the configuration.
@@ -28,6 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # what a task reads besides its samples
 WEIGHTS = {"mouth": ("tracker", "face_model"), "lids": ("tracker",), "identity": ("tracker",)}
+TAUGHT = ("mouth",)  # by an ImageNet network, of which the first stages are carried
 RESERVE = 12.0  # seconds at the end for validation and saving
 KEPT = (0.4, 0.75)  # shares of the run after which weights are kept
 FEW = 12  # steps of a trial
@@ -56,6 +57,8 @@ def pack(task: str, samples: Path, run: Path | None, out: Path, limit: float, ov
         for name in needed:
             shutil.copy(ROOT / "weights" / name, root / "weights" / name)
         (root / "weights" / "index.json").write_text(json.dumps(needed))
+        if task in TAUGHT:
+            teach(root)
         (root / "task.json").write_text(json.dumps({"task": task, "overrides": overrides}))
         (root / "smoke.sh").write_text('cd "$(dirname "$0")" || exit 1\n' + SCRIPTS["smoke.sh"].format(few=FEW))
         (root / "go.sh").write_text(SCRIPTS["go.sh"])
@@ -78,6 +81,18 @@ def pack(task: str, samples: Path, run: Path | None, out: Path, limit: float, ov
         out.unlink()
         sys.exit(f"parcel: {size:.1f} MB are more than --limit {limit:g}; pack without --run.")
     print(f"{out}: {size:.1f} MB, {kept} of {len(found)} samples")
+
+
+def teach(root: Path) -> None:
+    """The ImageNet network's wheel in the parcel, as far as it is used."""
+    sys.path.insert(0, str(ROOT))
+    import torch
+
+    from emotalk_cli.evaluation.independent import FINE, EfficientNetLite2
+
+    folder = root / EfficientNetLite2.PACKAGE / "models"
+    folder.mkdir(parents=True)
+    torch.save(EfficientNetLite2.load(FINE).half().state_dict(), folder / "first_stages.pth")
 
 
 def train(seconds: float, steps: int | None, out: Path, device: str) -> None:

