@@ -26,6 +26,8 @@ from .style import StyleConv
 STYLE_SPREAD = 0.7  # of the prior, from which people's styles are taken: its middle looks most like teeth
 RIM = 4.5  # px of the crop outside the driven inner lips that are painted too, where
 SHOWN_RIM = 2.25  # the paint is shown up to this far: lips that warp well need none
+WIDER = 4.0  # px by which the contours of training photos lie on the lips, outside what is between them
+GAPING = 8.0, 16.0  # px inside the lips from which on, and fully, that does not matter
 SOFT = 3.0  # px over which it fades
 SLIT, WIDE = 0.5, 1.7  # px inside the lips from which on a mouth is painted, and fully so
 LOW = slice(16, 112)  # rows of the crop that hold all but gaping mouths
@@ -163,7 +165,7 @@ class MouthPainter(nn.Module):
     ) -> Tensor:
         """`paint` for some lines of the crop, inside [B,14,height,w]; place: where they begin. rows and columns of the
         frames hold them."""
-        made, cover = self.painting(inside, laid(frames, place, inside.shape[2]), style)
+        made, cover = self.painting(widened(inside), laid(frames, place, inside.shape[2]), style)
         distance = REACH * inside[:, :1]
         cover = torch.minimum(cover, ((distance + SHOWN_RIM) / SOFT).clamp(0, 1))
         cover = cover * ((distance.amax((2, 3), keepdim=True) - SLIT) / (WIDE - SLIT)).clamp(0, 1)
@@ -171,6 +173,15 @@ class MouthPainter(nn.Module):
         crop = pasted(crop, place, pixel_grid(side, side, place.device)[rows, columns])
         frames[..., rows, columns] = torch.lerp(frames[..., rows, columns], crop[:, :3], crop[:, 3:])
         return frames
+
+
+def widened(inside: Tensor) -> Tensor:
+    """Maps [B,14,h,w] of `Geometry.inside` with the lips' contour where photos are labelled: a driven one lies where
+    closed lips part, and a mouth painted as if it were labelled would be a third lip narrower."""
+    distance, others = inside.split([1, inside.shape[1] - 1], 1)
+    deepest, (start, end) = REACH * distance.amax((2, 3), keepdim=True), GAPING
+    wider = WIDER * (1 - ((deepest - start) / (end - start)).clamp(0, 1))
+    return torch.cat([(distance + wider / REACH).clamp(-1, 1), others], 1)
 
 
 def depth(inside: Tensor) -> Tensor:
