@@ -161,7 +161,7 @@ def test_who_yawns_or_screams_gapes_in_silence():
     loudness = np.concatenate([np.zeros(50), np.full(25, 0.6)])
     behaviour = np.tile(states()["screaming"].behaviour.numpy(), (len(loudness), 1))
     settled = life.Life(25).step(loudness, None, behaviour).settled[:, jaw]
-    assert settled[49] > 0.3 and settled[54:].max() == 0
+    assert settled[:24].max() == 0 and settled[49] > 0.3 and settled[54:].max() == 0
 
 
 def test_a_startle_fades_and_laughter_comes_in_bouts():

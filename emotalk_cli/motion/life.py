@@ -57,6 +57,7 @@ _OPENING = ("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthFunnel")
 _OPENS = np.array([name.startswith(_OPENING) for name in COMPONENTS], np.float32)
 _GAPE, _AGAPE = (0.5, 1.1), 0.7  # felt jawOpen from which on a silent mouth is open, and fully; share of it that shows
 _SETTLED = 0.3, 0.5, 0.12  # s of silence until the mouth settles, s that this takes, s that leaving takes
+_GAPES = 1.0  # s of silence until it gapes: between two sentences that would look like a fault
 _LAUGHING = np.zeros(len(COMPONENTS), np.float32)
 for _name, _value in {"mouthSmile": 0.12, "cheekRaiser": 0.3, "cheekSquint": 0.25, "eyeSquint": 0.25}.items():
     _LAUGHING[components(_name)] = _value
@@ -109,7 +110,7 @@ class _Manner:
         self.face[: len(FACE)] = behaviour[: len(FACE)]
         low, high = _GAPE
         gape = _AGAPE * min(1.0, max(0.0, (float(self.face[INDEX["jawOpen"]]) - low) / (high - low)))
-        self.mouth = (_SETTLES + gape * _OPENS) * self.face  # where nobody speaks
+        self.mouth, self.agape = _SETTLES * self.face, gape * _OPENS * self.face  # where nobody speaks
 
     @property
     def posture(self) -> np.ndarray:
@@ -164,7 +165,7 @@ class Life:
         self._lean = np.zeros(6)  # posture that has been taken
         self._bout = (0.3, 0.3)  # start and end of a bout of laughter
         self._shiver = np.zeros(2)
-        self._quiet = self._rest = 0.0  # s since somebody spoke; share of a settled mouth
+        self._quiet, self._rest = 0.0, [0.0, 0.0]  # s since somebody spoke; share of a settled mouth, and of one agape
 
     def _next_blink(self, manner: _Manner) -> _Blink | None:
         if self.rate == 0:
@@ -219,7 +220,8 @@ class Life:
             shiver = self._tremble(manner)
             added[i] = (fade - 1) * _LOWER * manner.face + manner.burst * laugh * _LAUGHING
             added[i] += _TREMBLE[1] * shiver[0] * _TREMBLING
-            settled[i] = self._settle(float(loudness[i])) * fade * manner.mouth
+            rest, agape = self._settle(float(loudness[i]))
+            settled[i] = fade * (rest * manner.mouth + agape * manner.agape)
             if self.moving:
                 head[0] += math.radians(_BOB * manner.burst * laugh - _TREMBLE[0] * shiver[0])
                 head[1] += math.radians(_TREMBLE[0] * shiver[1])
@@ -242,13 +244,15 @@ class Life:
             self._raises_again = time + length + 0.3
         return self._raise[2] * self._stress(time)
 
-    def _settle(self, loudness: float) -> float:
-        """Share 0..1 of a mouth at rest, in a silence that lasts."""
+    def _settle(self, loudness: float) -> tuple[float, float]:
+        """Shares 0..1 of a mouth at rest and of one agape, in a silence that lasts."""
         wait, coming, going = _SETTLED
         self._quiet = 0.0 if loudness > 0 else self._quiet + 1 / self.fps
-        step = 1 / (coming * self.fps) if self._quiet > wait else -1 / (going * self.fps)
-        self._rest = min(1.0, max(0.0, self._rest + step))
-        return smoothstep(self._rest)
+        for i, least in enumerate((wait, _GAPES)):
+            step = 1 / (coming * self.fps) if self._quiet > least else -1 / (going * self.fps)
+            self._rest[i] = min(1.0, max(0.0, self._rest[i] + step))
+        rest, agape = map(smoothstep, self._rest)
+        return rest, agape
 
     def _stress(self, time: float) -> float:
         """0..1 along the rise and fall that the last stressed syllable has set off."""
@@ -338,7 +342,8 @@ def lively(beta: np.ndarray, signs: Signs) -> np.ndarray:
 
 def settled(behaviour: np.ndarray) -> np.ndarray:
     """Least coefficients [64] of a mouth that has long been silent, of a behaviour [atlas.WIDTH] (see `Signs`)."""
-    mouth: np.ndarray = _Manner(np.asarray(behaviour)).mouth
+    manner = _Manner(np.asarray(behaviour))
+    mouth: np.ndarray = manner.mouth + manner.agape
     return mouth
 
 
