@@ -34,13 +34,6 @@ def _fixed(values: tuple[Any, ...], device: torch.device, kind: torch.dtype) -> 
         return torch.tensor(values, device=device, dtype=kind)
 
 
-def inverse(matrices: Tensor) -> Tensor:
-    """Of matrices [...,2,2], without asking a card whether they have one."""
-    (a, b), (c, d) = (row.unbind(-1) for row in matrices.unbind(-2))
-    swapped = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
-    return swapped / (a * d - b * c)[..., None, None]
-
-
 def silence(layer: nn.Module) -> None:
     """Zero its weights and biases: until it is trained, it adds nothing to what is there."""
     for parameter in layer.parameters():

@@ -168,7 +168,7 @@ def making(
         portrait, settings = talker.portrait(face), choose(None, None, {"size": size})[0]
         card = talker.device.type == "cuda"
         for batch in batches:
-            frames = max(48, 5 * batch) if card else 3 * batch
+            frames = max(60, 40 * batch) if card else 3 * batch  # many batches: the first ones wait for the sound
             run = functools.partial(_seconds_a_frame, talker, portrait, wave, settings, batch)
             if card:
                 torch.cuda.reset_peak_memory_stats()

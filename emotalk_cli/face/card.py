@@ -1,7 +1,8 @@
-"""Kernels for NVIDIA cards, in Triton, which PyTorch brings there: the z-buffer, interpolation, distances to outlines.
+"""Kernels for NVIDIA cards, in Triton, which PyTorch brings there: the z-buffer, interpolation, distances to outlines,
+reading pictures between their pixels, light on skin, and small geometry that would take dozens of launches.
 
-They give what the torch code of `raster` gives, by one launch each and without asking the card how much there is to
-do, so that a whole frame can be captured as one CUDA graph.
+They give what the torch code beside their calls gives, by one launch each (the z-buffer: four) and without asking the
+card how much there is to do, so that a whole frame can be captured as one CUDA graph.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .kernels import GRAIN, GRAIN_EDGE, INSIDE, SAME_DEPTH
+
 try:
     import triton
     import triton.language as tl
@@ -21,8 +24,9 @@ try:
 except ImportError:  # PyTorch for the CPU brings none
     triton = None
 
-TILE = 16  # px of a side of the square that one program draws
-BLOCK = 256  # px that one program works on elsewhere
+BLOCK = 256  # px that one program works on
+SPOT = 64  # px of a triangle that one program draws at a time
+EMPTY = 0x7FFFFFFF  # of a z-buffer: nothing is seen yet
 
 
 def usable(*tensors: Tensor) -> bool:
@@ -30,7 +34,7 @@ def usable(*tensors: Tensor) -> bool:
     if not all(t.device.type == "cuda" and t.dtype in (torch.float32, torch.int64) for t in tensors):
         return False
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    return not wanted and _compiles(tensors[0].device)
+    return not wanted and not torch.compiler.is_compiling() and _compiles(tensors[0].device)
 
 
 @functools.cache
@@ -49,15 +53,21 @@ def _compiles(device: torch.device) -> bool:
         return False
 
 
-def rasterize(planes: Tensor, boxes: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """planes [B,T,9] as of `raster`, boxes [B,T,4] int32: first and last column and row of each triangle ->
-    face [B,height,width] long, -1 where empty, and weights [B,height,width,3]."""
-    batch, count = planes.shape[:2]
-    face = torch.empty(batch, height, width, dtype=torch.int32, device=planes.device)
-    weights = torch.empty(batch, height, width, 3, device=planes.device)
-    tiles = -(-width // TILE), -(-height // TILE), batch
-    _rasterize[tiles](planes.contiguous(), boxes.contiguous(), face, weights, height, width, count, TILE)
-    return face.long(), weights
+def rasterize(vertices: Tensor, triangles: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """As `raster.rasterize`: each triangle is drawn by a program of its own, depths first, then who has them."""
+    batch, corners = len(vertices), vertices.shape[1] * 3
+    buffers = torch.full((2, batch, height, width), EMPTY, dtype=torch.int32, device=vertices.device)
+    face = torch.empty(batch, height, width, dtype=torch.int64, device=vertices.device)
+    weights = torch.empty(batch, height, width, 3, device=vertices.device)
+    mesh = vertices.contiguous(), triangles.contiguous(), *buffers
+    for found in (False, True):
+        _draw[(len(triangles), batch)](
+            *mesh, height, width, corners, found, EMPTY, INSIDE, SAME_DEPTH, SPOT, num_warps=1
+        )
+    area = height * width
+    blocks = -(-area // BLOCK), batch
+    _shares[blocks](*mesh[:2], mesh[3], face, weights, area, width, corners, EMPTY, BLOCK)
+    return face, weights
 
 
 def interpolate(face: Tensor, weights: Tensor, triangles: Tensor, values: Tensor) -> Tensor:
@@ -82,44 +92,174 @@ def polygon_distance(points: Tensor, grid: Tensor) -> Tensor:
     return distance
 
 
+def read(
+    image: Tensor,
+    at: Tensor,
+    scale: tuple[float, float],
+    step: float = 0.0,
+    shift: float = 0.0,
+    origin: Tensor | None = None,
+    cubic: float | None = None,
+) -> Tensor:
+    """Picture [B or 1,C,H,W] read at `at` [B,2,h,w], edges repeated: [B,C,h,w], not clamped.
+
+    What is read for row r and column c lies at (at + step · (c + ½, r + ½) + shift + origin [B,2]) · scale (x, y px).
+    cubic: None reads bilinearly, else as `raster.sharp_sample` does with this share.
+    """
+    batch, _, height, width = at.shape
+    channels = image.shape[1]
+    made = torch.empty(batch, channels, height, width, device=at.device)
+    strides = (image.stride(0) if len(image) > 1 else 0, *image.stride()[1:])
+    sizes = image.shape[2], image.shape[3], channels, height * width, width
+    blocks = -(-height * width // BLOCK), batch
+    _read[blocks](
+        *(image, at, at if origin is None else origin.contiguous(), made),
+        *(*strides, *at.stride(), *sizes, float(step), float(shift), float(scale[0]), float(scale[1])),
+        *(0.0 if cubic is None else cubic, cubic is not None, origin is not None, GRAIN, GRAIN_EDGE, BLOCK),
+    )
+    return made
+
+
+def lit(skin: Tensor, ratio: Tensor, hue: Tensor, headroom: float, luma: tuple[float, float, float]) -> Tensor:
+    """As `geometry.relight`, held to 0..1. skin [B,3,H,W] and ratio [B,1,H,W], boxes of larger ones too; hue [B,3]."""
+    batch, _, height, width = skin.shape
+    made = torch.empty(batch, 3, height, width, device=skin.device)
+    blocks = -(-height * width // BLOCK), batch
+    strides = *skin.stride(), ratio.stride(0), ratio.stride(2), ratio.stride(3), hue.stride(0), hue.stride(1)
+    _light[blocks](skin, ratio, hue, made, *strides, height * width, width, headroom, *luma, BLOCK)
+    return made
+
+
+def rigid(points: Tensor, pose: Tensor, pivot: Tensor, weight: Tensor | None, size: float) -> Tensor:
+    """As `Head.rigid`: points [B or 1,V,3] px, pose [B or 1,6], pivot [3] px, weight [V,1]; size: of the crop."""
+    batch, count = max(len(points), len(pose)), points.shape[1]
+    made = torch.empty(batch, count, 3, device=points.device)
+    of_one, of_pose = (t.shape[1:].numel() if len(t) > 1 else 0 for t in (points, pose))
+    blocks = -(-count // BLOCK), batch
+    share = pivot if weight is None else weight.contiguous()
+    tables = points.contiguous(), pose.contiguous(), pivot.contiguous(), share
+    _rigid[blocks](*tables, made, of_one, of_pose, count, float(size), weight is not None, BLOCK)
+    return made
+
+
+def gaps(points: Tensor, pairs: Tensor, up: Tensor) -> Tensor:
+    """As `Contacts.gaps`: points [B,V,3], pairs [2,P], up [3] -> [B,P]."""
+    batch, count = len(points), pairs.shape[1]
+    made = torch.empty(batch, count, device=points.device)
+    _gaps[(batch,)](
+        points.contiguous(), pairs.contiguous(), up.contiguous(), made, points.shape[1] * 3, count, _power(count)
+    )
+    return made
+
+
+def box(points: Tensor, extent: tuple[int, int], size: int) -> tuple[Tensor, Tensor]:
+    """Rows [h,1] and columns [w], numbers, of a box of extent (h, w) around the middle of points [B,N,2+]."""
+    rows, columns = (torch.empty(n, dtype=torch.int64, device=points.device) for n in extent)
+    places = len(points), points.shape[1]
+    _box[(1,)](
+        *(points, rows, columns, *points.stride(), *places, *extent, size),
+        *(_power(places[0] * places[1]), _power(max(extent))),
+    )
+    return rows[:, None], columns
+
+
+def inverse(matrices: Tensor) -> Tensor:
+    """As `numeric.inverse`, of [B,2,2]."""
+    made = torch.empty(len(matrices), 2, 2, device=matrices.device)
+    _inverse[(1,)](matrices, made, *matrices.stride(), len(matrices), _power(len(matrices)))
+    return made
+
+
+def paste(frames: Tensor, crop: Tensor, place: Tensor) -> None:
+    """Crops [B,C,h,w] laid into frames [B,3,H,W], in place, where the affine place [B,2,3] leads from their px: three
+    channels are added, four are colour and how far it covers."""
+    _, _, height, width = frames.shape
+    blocks = -(-height * width // BLOCK), len(frames)
+    sizes = height * width, width, crop.shape[2], crop.shape[3]
+    strides = *frames.stride(), *place.stride()
+    _paste[blocks](frames, crop.contiguous(), place, *strides, *sizes, crop.shape[1] == 4, BLOCK)
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """[B,3,H,W] 0..1 -> uint8 [B,H,W,3]."""
+    batch, _, height, width = images.shape
+    made = torch.empty(batch, height, width, 3, dtype=torch.uint8, device=images.device)
+    _bytes[(-(-height * width // BLOCK), batch)](images.contiguous(), made, height * width, BLOCK)
+    return made
+
+
+def _power(count: int) -> int:
+    """The power of two that holds it."""
+    return 1 << (count - 1).bit_length()
+
+
 def _kernel(function: Any) -> Any:
     return triton.jit(function) if triton is not None else None
 
 
 @_kernel
-def _rasterize(planes, boxes, face, weights, height, width, COUNT: constexpr, TILE: constexpr):
-    left, top = tl.program_id(0) * TILE, tl.program_id(1) * TILE
-    image = tl.program_id(2)
-    place = tl.arange(0, TILE * TILE)
-    column, row = left + place % TILE, top + place // TILE
-    x, y = column.to(tl.float32) + 0.5, row.to(tl.float32) + 0.5
-    best = tl.full((TILE * TILE,), 3.0e38, tl.float32)
-    found = tl.full((TILE * TILE,), -1, tl.int32)
-    share_v = tl.zeros((TILE * TILE,), tl.float32)
-    share_w = tl.zeros((TILE * TILE,), tl.float32)
-    for number in range(COUNT):
-        box = boxes + (image * COUNT + number) * 4
-        first_column, last_column = tl.load(box), tl.load(box + 1)
-        first_row, last_row = tl.load(box + 2), tl.load(box + 3)
-        across = (first_column < left + TILE) & (last_column >= left)
-        if across & (first_row < top + TILE) & (last_row >= top):
-            plane = planes + (image * COUNT + number) * 9
-            v = tl.load(plane) * x + tl.load(plane + 1) * y + tl.load(plane + 2)
-            w = tl.load(plane + 3) * x + tl.load(plane + 4) * y + tl.load(plane + 5)
-            z = tl.load(plane + 6) * x + tl.load(plane + 7) * y + tl.load(plane + 8)
-            inside = (v > -1e-5) & (w > -1e-5) & (1 - v - w > -1e-5)  # `kernels.INSIDE` and `SAME_DEPTH`
-            nearer = inside & (z < best - 1e-4)
-            best = tl.where(nearer, z, best)
-            found = tl.where(nearer, number, found)
-            share_v = tl.where(nearer, v, share_v)
-            share_w = tl.where(nearer, w, share_w)
-    shown = (column < width) & (row < height)
-    at = (image * height + row) * width + column
-    tl.store(face + at, found, mask=shown)
-    filled = found >= 0
-    tl.store(weights + at * 3, tl.where(filled, 1 - share_v - share_w, 0.0), mask=shown)
-    tl.store(weights + at * 3 + 1, share_v, mask=shown)
-    tl.store(weights + at * 3 + 2, share_w, mask=shown)
+def _draw(
+    vertices, triangles, depth, owner, height, width, corners,
+    FOUND: constexpr, EMPTY: constexpr, INSIDE: constexpr, SAME_DEPTH: constexpr, SPOT: constexpr,
+):  # fmt: skip
+    number, image = tl.program_id(0), tl.program_id(1)
+    base = vertices + image * corners
+    a = base + tl.load(triangles + number * 3) * 3
+    b = base + tl.load(triangles + number * 3 + 1) * 3
+    c = base + tl.load(triangles + number * 3 + 2) * 3
+    ax, ay, az = tl.load(a), tl.load(a + 1), tl.load(a + 2)
+    bx, by, bz = tl.load(b) - ax, tl.load(b + 1) - ay, tl.load(b + 2) - az
+    cx, cy, cz = tl.load(c) - ax, tl.load(c + 1) - ay, tl.load(c + 2) - az
+    area = bx * cy - cx * by
+    level = tl.where(tl.abs(area) < 1e-6, 1.0, area)
+    left = tl.maximum(tl.ceil(ax + tl.minimum(tl.minimum(bx, cx), 0.0) - 0.5), 0.0).to(tl.int32)
+    top = tl.maximum(tl.ceil(ay + tl.minimum(tl.minimum(by, cy), 0.0) - 0.5), 0.0).to(tl.int32)
+    right = tl.minimum(tl.floor(ax + tl.maximum(tl.maximum(bx, cx), 0.0) - 0.5), width - 1.0).to(tl.int32)
+    bottom = tl.minimum(tl.floor(ay + tl.maximum(tl.maximum(by, cy), 0.0) - 0.5), height - 1.0).to(tl.int32)
+    wide, tall = tl.maximum(right - left + 1, 0), tl.maximum(bottom - top + 1, 0)
+    count = tl.where(tl.abs(area) < 1e-6, 0, wide * tall)  # nothing of what is edge-on
+    wide = tl.maximum(wide, 1)
+    start = count * 0
+    while start < count:  # (the interpreter counts no further than a number it knows)
+        spot = start + tl.arange(0, SPOT)
+        row, column = top + spot // wide, left + spot % wide
+        x, y = column.to(tl.float32) + 0.5 - ax, row.to(tl.float32) + 0.5 - ay
+        v, w = (x * cy - y * cx) / level, (y * bx - x * by) / level
+        inside = (spot < count) & (v > INSIDE) & (w > INSIDE) & (1 - v - w > INSIDE)
+        z = az + v * bz + w * cz
+        at = (image * height + row) * width + column
+        if FOUND:
+            bits = tl.load(depth + at, mask=inside, other=0)
+            nearest = (bits ^ ((bits >> 31) & EMPTY)).to(tl.float32, bitcast=True)
+            tl.atomic_min(owner + at, number, mask=inside & (z <= nearest + SAME_DEPTH), sem="relaxed")
+        else:
+            bits = z.to(tl.int32, bitcast=True)  # integers in the order of these numbers
+            tl.atomic_min(depth + at, bits ^ ((bits >> 31) & EMPTY), mask=inside, sem="relaxed")
+        start += SPOT
+
+
+@_kernel
+def _shares(vertices, triangles, owner, face, weights, area, width, corners, EMPTY: constexpr, BLOCK: constexpr):
+    batch = tl.program_id(1)
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    shown = place < area
+    at = batch * area + place
+    number = tl.load(owner + at, mask=shown, other=EMPTY)
+    filled = number != EMPTY
+    base, corner = vertices + batch * corners, triangles + number.to(tl.int64) * 3
+    a = base + tl.load(corner, mask=filled, other=0) * 3
+    b = base + tl.load(corner + 1, mask=filled, other=0) * 3
+    c = base + tl.load(corner + 2, mask=filled, other=0) * 3
+    ax, ay = tl.load(a, mask=filled, other=0.0), tl.load(a + 1, mask=filled, other=0.0)
+    bx, by = tl.load(b, mask=filled, other=0.0) - ax, tl.load(b + 1, mask=filled, other=0.0) - ay
+    cx, cy = tl.load(c, mask=filled, other=0.0) - ax, tl.load(c + 1, mask=filled, other=0.0) - ay
+    x, y = (place % width).to(tl.float32) + 0.5 - ax, (place // width).to(tl.float32) + 0.5 - ay
+    level = tl.where(filled, bx * cy - cx * by, 1.0)
+    v, w = (x * cy - y * cx) / level, (y * bx - x * by) / level
+    tl.store(face + at, tl.where(filled, number, -1).to(tl.int64), mask=shown)
+    tl.store(weights + at * 3, tl.where(filled, 1 - v - w, 0.0), mask=shown)
+    tl.store(weights + at * 3 + 1, tl.where(filled, v, 0.0), mask=shown)
+    tl.store(weights + at * 3 + 2, tl.where(filled, w, 0.0), mask=shown)
 
 
 @_kernel
@@ -170,3 +310,255 @@ def _distance(points, grid, distance, area, COUNT: constexpr, BLOCK: constexpr):
         crossed += crosses.to(tl.int32)
     gap = tl.sqrt(tl.maximum(least, 1e-12))
     tl.store(distance + batch * area + place, tl.where(crossed % 2 == 1, gap, -gap), mask=shown)
+
+
+@_kernel
+def _keys(t):  # Keys' cubic, a = -0.75, as in torch: weights of four pixels for a place between the middle two
+    s, near, far = 1 - t, t + 1, 2 - t
+    return (
+        ((-0.75 * near + 3.75) * near - 6) * near + 3,
+        (1.25 * t - 2.25) * t * t + 1,
+        (1.25 * s - 2.25) * s * s + 1,
+        ((-0.75 * far + 3.75) * far - 6) * far + 3,
+    )
+
+
+@_kernel
+def _read(
+    image, at, origin, made, image_batch, image_channel, image_row, image_column, at_batch, at_axis, at_row, at_column,
+    height, width, channels, area, across, step, shift, scale_x, scale_y, cubic,
+    SHARP: constexpr, ORIGIN: constexpr, GRAIN: constexpr, EDGE: constexpr, BLOCK: constexpr,
+):  # fmt: skip
+    batch = tl.program_id(1)
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    shown = place < area
+    row, column = place // across, place % across
+    flow = at + batch * at_batch + row * at_row + column * at_column
+    x = tl.load(flow, mask=shown, other=0.0) + step * (column.to(tl.float32) + 0.5) + shift
+    y = tl.load(flow + at_axis, mask=shown, other=0.0) + step * (row.to(tl.float32) + 0.5) + shift
+    if ORIGIN:
+        x += tl.load(origin + batch * 2)
+        y += tl.load(origin + batch * 2 + 1)
+    x = tl.minimum(tl.maximum(x * scale_x - 0.5, -3.0), width + 2.0)
+    y = tl.minimum(tl.maximum(y * scale_y - 0.5, -3.0), height + 2.0)
+    left, top = tl.floor(x), tl.floor(y)
+    x -= left
+    y -= top
+    left, top = left.to(tl.int32), top.to(tl.int32)
+    first = tl.minimum(tl.maximum(left, 0), width - 1) * image_column
+    second = tl.minimum(tl.maximum(left + 1, 0), width - 1) * image_column
+    upper = tl.minimum(tl.maximum(top, 0), height - 1) * image_row
+    lower = tl.minimum(tl.maximum(top + 1, 0), height - 1) * image_row
+    picture = image + batch * image_batch
+    target = made + batch * channels * area + place
+    if SHARP:
+        before = tl.minimum(tl.maximum(left - 1, 0), width - 1) * image_column
+        after = tl.minimum(tl.maximum(left + 2, 0), width - 1) * image_column
+        above = tl.minimum(tl.maximum(top - 1, 0), height - 1) * image_row
+        below = tl.minimum(tl.maximum(top + 2, 0), height - 1) * image_row
+        h0, h1, h2, h3 = _keys(x)
+        v0, v1, v2, v3 = _keys(y)
+    missing = channels + 0
+    while missing > 0:
+        a = tl.load(picture + upper + first, mask=shown, other=0.0)
+        b = tl.load(picture + upper + second, mask=shown, other=0.0)
+        c = tl.load(picture + lower + first, mask=shown, other=0.0)
+        d = tl.load(picture + lower + second, mask=shown, other=0.0)
+        high, low = a + x * (b - a), c + x * (d - c)
+        value = high + y * (low - high)
+        if SHARP:
+            hard = v0 * (
+                h0 * tl.load(picture + above + before, mask=shown, other=0.0)
+                + h1 * tl.load(picture + above + first, mask=shown, other=0.0)
+                + h2 * tl.load(picture + above + second, mask=shown, other=0.0)
+                + h3 * tl.load(picture + above + after, mask=shown, other=0.0)
+            )
+            hard += v1 * (
+                h0 * tl.load(picture + upper + before, mask=shown, other=0.0)
+                + h1 * a
+                + h2 * b
+                + h3 * tl.load(picture + upper + after, mask=shown, other=0.0)
+            )
+            hard += v2 * (
+                h0 * tl.load(picture + lower + before, mask=shown, other=0.0)
+                + h1 * c
+                + h2 * d
+                + h3 * tl.load(picture + lower + after, mask=shown, other=0.0)
+            )
+            hard += v3 * (
+                h0 * tl.load(picture + below + before, mask=shown, other=0.0)
+                + h1 * tl.load(picture + below + first, mask=shown, other=0.0)
+                + h2 * tl.load(picture + below + second, mask=shown, other=0.0)
+                + h3 * tl.load(picture + below + after, mask=shown, other=0.0)
+            )
+            detail = hard - value
+            grain = detail / EDGE
+            value += detail * (cubic + GRAIN / (1 + grain * grain))
+        tl.store(target, value, mask=shown)
+        picture += image_channel
+        target += area
+        missing -= 1
+
+
+@_kernel
+def _light(
+    skin, ratio, hue, made, skin_batch, skin_channel, skin_row, skin_column, ratio_batch, ratio_row, ratio_column,
+    hue_batch, hue_channel, area, across, headroom, luma_r, luma_g, luma_b, BLOCK: constexpr,
+):  # fmt: skip
+    batch = tl.program_id(1)
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    shown = place < area
+    row, column = place // across, place % across
+    at = skin + batch * skin_batch + row * skin_row + column * skin_column
+    red = tl.load(at, mask=shown, other=0.0)
+    green = tl.load(at + skin_channel, mask=shown, other=0.0)
+    blue = tl.load(at + 2 * skin_channel, mask=shown, other=0.0)
+    light = tl.load(ratio + batch * ratio_batch + row * ratio_row + column * ratio_column, mask=shown, other=1.0) - 1
+    bright = luma_r * red + luma_g * green + luma_b * blue
+    room = tl.minimum(tl.maximum(2 - 2 * bright, 0.0), headroom)
+    change = tl.maximum(light, 0.0) * room + tl.minimum(light, 0.0)
+    shares = hue + batch * hue_batch
+    red *= 1 + change * tl.load(shares)
+    green *= 1 + change * tl.load(shares + hue_channel)
+    blue *= 1 + change * tl.load(shares + 2 * hue_channel)
+    target = made + batch * 3 * area + place
+    tl.store(target, tl.minimum(tl.maximum(red, 0.0), 1.0), mask=shown)
+    tl.store(target + area, tl.minimum(tl.maximum(green, 0.0), 1.0), mask=shown)
+    tl.store(target + 2 * area, tl.minimum(tl.maximum(blue, 0.0), 1.0), mask=shown)
+
+
+@_kernel
+def _rigid(points, pose, pivot, weight, made, of_one, of_pose, count, size, WEIGHT: constexpr, BLOCK: constexpr):
+    batch = tl.program_id(1)
+    number = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    shown = number < count
+    of = pose + batch * of_pose
+    rx, ry, rz = tl.load(of), tl.load(of + 1), tl.load(of + 2)
+    angle = tl.sqrt(rx * rx + ry * ry + rz * rz + 1e-12)
+    rx, ry, rz = rx / angle, ry / angle, rz / angle
+    sine, rest, grown = tl.sin(angle), 1 - tl.cos(angle), tl.exp(tl.load(of + 5))
+    px, py, pz = tl.load(pivot), tl.load(pivot + 1), tl.load(pivot + 2)
+    at = points + batch * of_one + number * 3
+    x = tl.load(at, mask=shown, other=0.0)
+    y = tl.load(at + 1, mask=shown, other=0.0)
+    z = tl.load(at + 2, mask=shown, other=0.0)
+    qx, qy, qz = x - px, y - py, z - pz
+    cx, cy, cz = ry * qz - rz * qy, rz * qx - rx * qz, rx * qy - ry * qx  # across the axis, then back over it
+    dx, dy, dz = ry * cz - rz * cy, rz * cx - rx * cz, rx * cy - ry * cx
+    mx = (qx + sine * cx + rest * dx) * grown + px + tl.load(of + 3) * size
+    my = (qy + sine * cy + rest * dy) * grown + py + tl.load(of + 4) * size
+    mz = (qz + sine * cz + rest * dz) * grown + pz
+    if WEIGHT:
+        share = tl.load(weight + number, mask=shown, other=0.0)
+        mx, my, mz = x + share * (mx - x), y + share * (my - y), z + share * (mz - z)
+    target = made + (batch * count + number) * 3
+    tl.store(target, mx, mask=shown)
+    tl.store(target + 1, my, mask=shown)
+    tl.store(target + 2, mz, mask=shown)
+
+
+@_kernel
+def _gaps(points, pairs, up, made, of_one, count, BLOCK: constexpr):
+    batch = tl.program_id(0)
+    number = tl.arange(0, BLOCK)
+    shown = number < count
+    first = points + batch * of_one + tl.load(pairs + number, mask=shown, other=0) * 3
+    second = points + batch * of_one + tl.load(pairs + count + number, mask=shown, other=0) * 3
+    gap = tl.zeros((BLOCK,), tl.float32)
+    for axis in tl.static_range(3):
+        apart = tl.load(first + axis, mask=shown, other=0.0) - tl.load(second + axis, mask=shown, other=0.0)
+        gap += apart * tl.load(up + axis)
+    tl.store(made + batch * count + number, gap, mask=shown)
+
+
+@_kernel
+def _box(
+    points, rows, columns, of_batch, of_point, of_axis, batch, count, tall, wide, size,
+    POINTS: constexpr, SIDE: constexpr,
+):  # fmt: skip
+    number = tl.arange(0, POINTS)
+    shown = number < batch * count
+    at = points + (number // count) * of_batch + (number % count) * of_point
+    side = tl.arange(0, SIDE)
+    x, y = tl.load(at, mask=shown, other=0.0), tl.load(at + of_axis, mask=shown, other=0.0)
+    middle = (tl.min(tl.where(shown, x, 3.0e38), 0) + tl.max(tl.where(shown, x, -3.0e38), 0)) / 2
+    start = tl.floor(middle - wide / 2 + 0.5).to(tl.int32)
+    tl.store(columns + side, (tl.minimum(tl.maximum(start, 0), size - wide) + side).to(tl.int64), mask=side < wide)
+    middle = (tl.min(tl.where(shown, y, 3.0e38), 0) + tl.max(tl.where(shown, y, -3.0e38), 0)) / 2
+    start = tl.floor(middle - tall / 2 + 0.5).to(tl.int32)
+    tl.store(rows + side, (tl.minimum(tl.maximum(start, 0), size - tall) + side).to(tl.int64), mask=side < tall)
+
+
+@_kernel
+def _inverse(matrices, made, of_matrix, of_row, of_column, count, BLOCK: constexpr):
+    number = tl.arange(0, BLOCK)
+    shown = number < count
+    at = matrices + number * of_matrix
+    a, b = tl.load(at, mask=shown, other=1.0), tl.load(at + of_column, mask=shown, other=0.0)
+    at += of_row
+    c, d = tl.load(at, mask=shown, other=0.0), tl.load(at + of_column, mask=shown, other=1.0)
+    area = a * d - b * c
+    tl.store(made + number * 4, d / area, mask=shown)
+    tl.store(made + number * 4 + 1, -b / area, mask=shown)
+    tl.store(made + number * 4 + 2, -c / area, mask=shown)
+    tl.store(made + number * 4 + 3, a / area, mask=shown)
+
+
+@_kernel
+def _paste(
+    frames, crop, place, of_frame, of_channel, of_row, of_column, of_place, of_line, of_number,
+    area, across, height, width, COVER: constexpr, BLOCK: constexpr,
+):  # fmt: skip
+    batch = tl.program_id(1)
+    pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    row, column = pixel // across, pixel % across
+    affine = place + batch * of_place
+    a, b, e = tl.load(affine), tl.load(affine + of_number), tl.load(affine + 2 * of_number)
+    affine += of_line
+    c, d, f = tl.load(affine), tl.load(affine + of_number), tl.load(affine + 2 * of_number)
+    size = a * d - b * c
+    dx, dy = column.to(tl.float32) + 0.5 - e, row.to(tl.float32) + 0.5 - f
+    x, y = (d * dx - b * dy) / size - 0.5, (a * dy - c * dx) / size - 0.5
+    shown = (pixel < area) & (x > -1) & (x < width) & (y > -1) & (y < height)
+    left, top = tl.floor(x), tl.floor(y)
+    x -= left
+    y -= top
+    left, top = left.to(tl.int32), top.to(tl.int32)
+    near, far = shown & (left >= 0), shown & (left < width - 1)
+    above, below = top >= 0, top < height - 1
+    channels = 3
+    if COVER:
+        channels = 4
+    corner = crop + batch * channels * height * width + top * width + left
+    if COVER:
+        at = corner + 3 * height * width
+        high = (1 - x) * tl.load(at, mask=near & above, other=0.0) + x * tl.load(at + 1, mask=far & above, other=0.0)
+        at += width
+        low = (1 - x) * tl.load(at, mask=near & below, other=0.0) + x * tl.load(at + 1, mask=far & below, other=0.0)
+        share = (1 - y) * high + y * low
+    target = frames + batch * of_frame + row * of_row + column * of_column
+    for _channel in tl.static_range(3):
+        high = (1 - x) * tl.load(corner, mask=near & above, other=0.0)
+        high += x * tl.load(corner + 1, mask=far & above, other=0.0)
+        low = (1 - x) * tl.load(corner + width, mask=near & below, other=0.0)
+        low += x * tl.load(corner + width + 1, mask=far & below, other=0.0)
+        value = (1 - y) * high + y * low
+        before = tl.load(target, mask=shown, other=0.0)
+        if COVER:
+            value = before + share * (value - before)
+        else:
+            value += before
+        tl.store(target, value, mask=shown)
+        corner += height * width
+        target += of_channel
+
+
+@_kernel
+def _bytes(images, made, area, BLOCK: constexpr):
+    batch = tl.program_id(1)
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    shown = place < area
+    for channel in tl.static_range(3):
+        value = tl.load(images + (batch * 3 + channel) * area + place, mask=shown, other=0.0) * 255 + 0.5
+        value = tl.minimum(tl.maximum(value, 0.0), 255.0)
+        tl.store(made + (batch * area + place) * 3 + channel, value.to(tl.int32).to(tl.uint8), mask=shown)

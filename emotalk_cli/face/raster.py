@@ -8,6 +8,7 @@ is asked for, compiled loops (`kernels`) do the same faster.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, overload
 
@@ -56,10 +57,9 @@ def rasterize(
         weights = torch.empty(len(vertices), height, width, 3)
         kernels.each(kernels.rasterize, len(vertices), vertices, triangles[None], face, weights)
         return face, weights
-    planes = _planes(vertices, triangles)
     if backend == "builtin" and card.usable(vertices):
-        first, last = _extents(vertices, triangles, height, width)
-        return card.rasterize(planes, torch.stack([first, last], -1).flatten(2).int(), height, width)
+        return card.rasterize(vertices, triangles, height, width)
+    planes = _planes(vertices, triangles)
     with torch.no_grad():
         face = _visible(vertices.detach(), triangles, planes.detach(), height, width)
     row = face.clamp_min(0) + torch.arange(len(face), device=face.device)[:, None, None] * len(triangles)
@@ -90,7 +90,19 @@ def interpolate(face: Tensor, weights: Tensor, triangles: Tensor, values: Tensor
 
 
 def pixel_grid(height: int, width: int, device: torch.device | str | None = None) -> Tensor:
-    """Pixel centres [height,width,2] (x, y)."""
+    """Pixel centres [height,width,2] (x, y). On a card they are made once, and not to be changed."""
+    if device is None or torch.device(device) == CPU:
+        return _pixel_grid(height, width, device)
+    return _kept_grid(height, width, torch.device(device))
+
+
+@functools.lru_cache(256)
+def _kept_grid(height: int, width: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return _pixel_grid(height, width, device)
+
+
+def _pixel_grid(height: int, width: int, device: torch.device | str | None) -> Tensor:
     y, x = torch.meshgrid(
         torch.arange(height, device=device) + 0.5, torch.arange(width, device=device) + 0.5, indexing="ij"
     )
@@ -131,6 +143,8 @@ def sample(image: Tensor, flow: Tensor) -> Tensor:
         warped = torch.empty(len(flow), 3, height, width)
         kernels.each(kernels.warp, len(flow), packed(image), flow, flow.new_tensor([[CUBIC]]), warped)
         return warped
+    if card.usable(image, flow):
+        return card.read(image, flow, (image.shape[3] / width, image.shape[2] / height), 1.0, cubic=CUBIC)
     limit = fixed([width, height], flow)
     at = (pixel_grid(height, width, flow.device) + flow.permute(0, 2, 3, 1)) / limit * 2 - 1
     return sharp_sample(image.expand(len(flow), -1, -1, -1), at)
@@ -139,6 +153,9 @@ def sample(image: Tensor, flow: Tensor) -> Tensor:
 def sharp_sample(image: Tensor, grid: Tensor) -> Tensor:
     """`F.grid_sample` at the sharpness of the picture itself: `CUBIC` bicubic, more of its grain (`kernels.GRAIN`), the
     rest bilinear. Not clamped."""
+    if card.usable(image, grid):
+        scale = image.shape[3] / 2, image.shape[2] / 2
+        return card.read(image, grid.permute(0, 3, 1, 2), scale, shift=1.0, cubic=CUBIC)
     soft, hard = (
         F.grid_sample(image, grid, mode, padding_mode="border", align_corners=False) for mode in ("bilinear", "bicubic")
     )
@@ -184,6 +201,15 @@ def polygon_distance(points: Tensor, grid: Tensor) -> Tensor:
     return torch.where(inside, gap, -gap)
 
 
+def inverse(matrices: Tensor) -> Tensor:
+    """Of matrices [B,2,2], without asking a card whether they have one."""
+    if card.usable(matrices):
+        return card.inverse(matrices)
+    (a, b), (c, d) = (row.unbind(-1) for row in matrices.unbind(-2))
+    swapped = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
+    return swapped / (a * d - b * c)[..., None, None]
+
+
 def waits(tensor: Tensor) -> bool:
     """Whether its values are worth more than what depends on them: the computer would have to wait for a card."""
     return tensor.device != CPU
@@ -214,6 +240,8 @@ def boxed(
     points' middle, and its rows [h,1] and columns [w] are numbers on the card, which index as slices do.
     """
     if extent is not None and waits(points):
+        if card.usable(points):
+            return card.box(points, extent, size)
         middle = (points.amin((0, 1)) + points.amax((0, 1))) / 2
         starts = [(middle[k] - n / 2).round().long().clamp(0, size - n) for k, n in ((1, extent[0]), (0, extent[1]))]
         rows, columns = (s + torch.arange(n, device=points.device) for s, n in zip(starts, extent, strict=True))

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..constants import CROP_SIZE
-from ..face import kernels
+from ..face import card, kernels
 from ..face.fit import CROP_MARGIN, PortraitFit, cut
 from ..face.geometry import Geometry
 from ..numeric import fixed
@@ -197,4 +197,6 @@ def _bytes(images: Tensor) -> Tensor:
         pixels = torch.empty(len(images), *images.shape[2:], 3, dtype=torch.uint8)
         kernels.each(kernels.to_bytes, len(images), images, pixels)
         return pixels
+    if card.usable(images):
+        return card.to_bytes(images)
     return (images * 255 + 0.5).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()

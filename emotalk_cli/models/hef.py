@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..constants import CROP_SIZE
-from ..face import kernels
+from ..face import card, kernels
 from ..face.fit import CROP_LIFT, PortraitFit
-from ..face.geometry import Geometry, relight
+from ..face.geometry import Geometry, lit, relight
 from ..face.geometry.maps import HEADROOM
 from ..face.geometry.palette import LUMA
 from ..face.model import N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
@@ -178,6 +178,9 @@ def warp(image: Tensor, flow: Tensor, extent: float, origin: Tensor | None = Non
     """
     height, width = flow.shape[2:]
     step = extent / (width if origin is None else image.shape[-1])
+    if card.usable(image, flow):
+        scale = image.shape[-1] / extent, image.shape[-2] / extent
+        return card.read(image, flow, scale, step, origin=origin, cubic=CUBIC if sharp else None)
     base = pixel_grid(height, width, flow.device).permute(2, 0, 1)[None] * step
     if origin is not None:
         base = base + origin[:, :, None, None]
@@ -371,7 +374,12 @@ class HEF(nn.Module):
             model.painter = MouthPainter.load(weights, device)
         if checkpoints.present("lids", weights):
             model.lids = LidPainter.load(weights, device)
-        return model.halve() if fast_bfloat16(torch.device(device)) else model
+        if fast_bfloat16(torch.device(device)):
+            model.halve()
+        for module in model.modules():
+            if isinstance(module, StyleConv):
+                module.freeze()
+        return model
 
     def halve(self) -> HEF:
         """Convolve in bfloat16 from now on: twice as fast where the hardware has it. Colour and flow stay float32."""
@@ -379,6 +387,7 @@ class HEF(nn.Module):
             module.bfloat16()
         for conv in self.convs:
             conv.weight.data, conv.bias.data = conv.weight.data.bfloat16(), conv.bias.data.bfloat16()
+            conv.power = conv.shift = None
         return self
 
     def accelerate(self, engine: str) -> HEF:
@@ -691,7 +700,7 @@ class HEF(nn.Module):
         frame, box = geometry.composite(), area.box(self.dims)
         maps = (t[box] for t in (geometry.flow, geometry.ratio, geometry.interior, geometry.mouth))
         image = self._moved(source.image, upsample(psi), area.corner, geometry.hue, *maps) + upsample(painted)
-        frame[box] = torch.lerp(frame[box], image, upsample(near))
+        frame[box].lerp_(image, upsample(near))
         return frame
 
     def half_drive(self, geometry: Geometry) -> Drive:
@@ -751,7 +760,7 @@ class HEF(nn.Module):
         origin = corner.to(psi) if isinstance(corner, Tensor) else fixed(corner, psi)
         origin = origin.expand(len(psi), 2).flip(1)
         shaded = warp(pixels, flow + psi, self.dims.window, origin, sharp=True)
-        return torch.lerp(relight(shaded, ratio, hue).clamp(0, 1), *mouth)
+        return torch.lerp(lit(shaded, ratio, hue), *mouth)
 
     def _detail(
         self,
@@ -781,10 +790,10 @@ class HEF(nn.Module):
         origin = window.flip(1).to(near)
         fine = self.block(BLOCKS - 1, before, source.pyramid[-1], drive.flow, 1 - hidden, driven, code[frames], origin)
         mask = near * self.free(drive, hidden) * fine.share
-        lit = drive.ratio, drive.interior, drive.mouth
-        image = self._moved(source.image, fine.psi * near, window, drive.hue, drive.flow, *lit)
+        inside = drive.ratio, drive.interior, drive.mouth
+        image = self._moved(source.image, fine.psi * near, window, drive.hue, drive.flow, *inside)
         image = image + self.painted(fine.image, mask, hidden)
-        still = relight(geometry.warped[places].movedim(-1, 1), drive.ratio, drive.hue).clamp(0, 1)
+        still = lit(geometry.warped[places].movedim(-1, 1), drive.ratio, drive.hue)
         image = torch.lerp(torch.lerp(still, drive.interior, drive.mouth), image, near)
         rims = [torch.arange(n, device=frame.device) for n in size]
         rims = [(torch.minimum(r, n - 1 - r) / DETAIL_RIM).clamp(0, 1) for r, n in zip(rims, size)]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..face.geometry.crop import covered, laid, local, pasted
+from ..face.geometry.crop import covered, laid, local, paste
 from ..face.geometry.eyeball import smooth_ring
 from ..face.raster import pixel_grid, polygon_distance, waits
 from ..numeric import fixed, places, silence
@@ -104,12 +104,12 @@ class LidPainter(nn.Module):
         hidden = band(distance, shut)
         shown = hidden * ((opened.flatten() - 1).abs() / STILL).clamp(0, 1)[:, None, None, None]
         change = ((self(drawn, frame, distance, hidden).clamp(0, 1) - frame) * shown).unflatten(0, (-1, 2))
-        place, grid = place.unflatten(0, (-1, 2)), pixel_grid(side, side, frames.device)
+        place = place.unflatten(0, (-1, 2))
         for eye in (0, 1):
             rows = columns = slice(0, side)
             if not waits(frames):
                 rows, columns = covered(place[:, eye], CROP_HEIGHT, CROP_WIDTH, side)
-            frames[..., rows, columns] += pasted(change[:, eye], place[:, eye], grid[rows, columns])
+            paste(frames, change[:, eye], place[:, eye], rows, columns)
         return frames.clamp_(0, 1)
 
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..face.geometry.crop import CROP_HEIGHT, CROP_WIDTH, REACH, covered, laid, pasted
+from ..face.geometry.crop import CROP_HEIGHT, CROP_WIDTH, REACH, covered, laid, paste
 from ..face.geometry.mouth import MOUTH_MAPS
 from ..face.model import N_IDENTITY
-from ..face.raster import pixel_grid, waits
+from ..face.raster import waits
 from ..numeric import fixed, silence
 from . import checkpoints
 from .style import StyleConv
@@ -169,9 +169,8 @@ class MouthPainter(nn.Module):
         distance = REACH * inside[:, :1]
         cover = torch.minimum(cover, ((distance + SHOWN_RIM) / SOFT).clamp(0, 1))
         cover = cover * ((distance.amax((2, 3), keepdim=True) - SLIT) / (WIDE - SLIT)).clamp(0, 1)
-        crop, side = _smoothed(torch.cat([made.clamp(0, 1), cover], 1)), frames.shape[-1]
-        crop = pasted(crop, place, pixel_grid(side, side, place.device)[rows, columns])
-        frames[..., rows, columns] = torch.lerp(frames[..., rows, columns], crop[:, :3], crop[:, 3:])
+        crop = _smoothed(torch.cat([made.clamp(0, 1), cover], 1))
+        paste(frames, crop, place, rows, columns)
         return frames
 
 

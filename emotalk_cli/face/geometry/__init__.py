@@ -7,7 +7,7 @@ gives the ratio image (`shading`), and teeth, gums and tongue are drawn inside t
 `motion` puts them together.
 """
 
-from .maps import Geometry, relight
+from .maps import Geometry, lit, relight
 from .motion import FaceMotion, still
 
-__all__ = ["FaceMotion", "Geometry", "relight", "still"]
+__all__ = ["FaceMotion", "Geometry", "lit", "relight", "still"]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...numeric import places
+from .. import card
 from ..topology import INDEX, LEFT_EYE, LEFT_LID_PAIRS, LIP_PAIRS, RIGHT_EYE, RIGHT_LID_PAIRS
 from .head import Head
 
@@ -20,8 +21,8 @@ GUM_SHOWN = 0.08  # cm that a lip rises above where it bares the portrait's own 
 
 
 class Contacts:
-    """lips [2,9]: upper and lower vertices that meet; lids: for each eye the same [2,7]; source_gap [9]: px between the
-    portrait's lips."""
+    """lips [2,9]: upper and lower vertices that meet; lids: for each eye the same [2,7]; source_gap [9], own_lids: px
+    between the portrait's lips, and for each eye [1,7] its lids."""
 
     def __init__(self, head: Head) -> None:
         self.head = head
@@ -42,10 +43,13 @@ class Contacts:
             self.blinks.append(INDEX[f"eyeBlink{side}"])
             usual = (model.mean[pairs[0], 1] - model.mean[pairs[1], 1]).mean() * head.pose.scale
             self.narrow.append(float((self.gaps(head.points[None], pairs).mean() / usual).clamp(0, 1)))
+        self.own_lids = [self.gaps(head.points[None], pairs) for pairs in self.lids]
         self.source_gap = self.gaps(head.points[None], self.lips)[0].clamp_min(0)
 
     def gaps(self, points: Tensor, pairs: Tensor) -> Tensor:
         """How far the pairs [2,P] of points [B,478,3] are apart, px: [B,P]; below 0 where they overlap."""
+        if card.usable(points, pairs):
+            return card.gaps(points, pairs, self.head.up)
         return ((points[:, pairs[0]] - points[:, pairs[1]]) * self.head.up).sum(-1)
 
     def expressed(self, beta: Tensor, own_teeth: bool) -> Tensor:
@@ -67,7 +71,7 @@ class Contacts:
             excess = (raised.amax(1, keepdim=True) - GUM_SHOWN * head.pose.scale).clamp_min(0).expand_as(raised)
             shift = shift - excess @ self.lip_up.T - excess @ self.lip_down.T
         for column, (pairs, (upper, lower)) in enumerate(zip(self.lids, self._lid_spread, strict=True)):
-            gap, own = self.gaps(points, pairs), self.gaps(head.points[None], pairs)
+            gap, own = self.gaps(points, pairs), self.own_lids[column]
             narrow = self.narrow[column]
             # a squint takes its part of a narrow eye; one nearly shut does not spring open
             squint, wide = (own - gap).clamp_min(0) * (1 - narrow), (gap - own).clamp_min(0)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...numeric import fixed, inverse
-from ..raster import boxed, pixel_grid, sharp_sample
+from ...numeric import fixed
+from .. import card
+from ..raster import boxed, inverse, pixel_grid, sharp_sample
 
 CROP_HEIGHT, CROP_WIDTH = 160, 192  # px
 CROP_UNIT = 0.0375  # cm a px: about 135 across a mouth
@@ -43,3 +44,17 @@ def pasted(crop: Tensor, place: Tensor, grid: Tensor) -> Tensor:
     at = torch.einsum("bij,bhwj->bhwi", back, grid - place[:, None, None, :, 2])
     at = at * fixed([2 / crop.shape[3], 2 / crop.shape[2]], at) - 1
     return F.grid_sample(crop, at, align_corners=False)
+
+
+def paste(frames: Tensor, crop: Tensor, place: Tensor, rows: slice, columns: slice) -> None:
+    """`pasted` laid into frames [B,3,H,W], in place: three channels are added, four are colour and how far it covers.
+    rows and columns of the frames hold all of it."""
+    if card.usable(frames, crop, place):
+        card.paste(frames, crop, place)
+        return
+    side, part = frames.shape[-1], frames[..., rows, columns]
+    found = pasted(crop, place, pixel_grid(side, side, frames.device)[rows, columns])
+    if found.shape[1] == 3:
+        part += found
+    else:
+        part.lerp_(found[:, :3], found[:, 3:])

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...constants import CROP_SIZE
-from ...numeric import inverse, places
-from ..raster import boxed, extent_of, pixel_grid, polygon_distance, waits
+from ...numeric import places
+from ..raster import boxed, extent_of, inverse, pixel_grid, polygon_distance, waits
 from .contacts import Contacts
 from .eyeball import MARGIN, RINGS, SHADE, SHADE_DEPTH, UNSEEN, Eye, smooth_ring
 from .head import Head
@@ -35,6 +35,8 @@ class Eyes:
         self.extents = [extent_of(head.points[eye.ring], round(LID_REACH * eye.width), CROP_SIZE) for eye in self.eyes]
         for eye, other in zip(self.eyes, self.eyes[::-1]):
             eye.complete(other)
+        ends = F.pad(torch.eye(3, 2, device=head.device).roll(1, 0), (0, 1))
+        self.frames = [eye.middle + eye.width * ends for eye in self.eyes]
 
     def drawn(
         self, flow: Tensor, warped: Tensor, beta: Tensor, pose: Tensor, points: Tensor
@@ -48,8 +50,9 @@ class Eyes:
         eyes, lashes = torch.zeros_like(flow[:, :1]), torch.zeros_like(flow[:, :1])
         lids = flow.new_zeros(len(flow), 4, CROP_SIZE, CROP_SIZE)
         grid = pixel_grid(CROP_SIZE, CROP_SIZE, head.device)
-        for eye, pairs, extent in zip(self.eyes, self.contacts.lids, self.extents, strict=True):
-            gap, own = (gaps(p, pairs).amax(1)[:, None, None] for p in (points, head.points[None]))
+        parts = self.eyes, self.frames, self.contacts.lids, self.contacts.own_lids, self.extents
+        for eye, frame, pairs, own, extent in zip(*parts, strict=True):
+            gap, own = (t.amax(1)[:, None, None] for t in (gaps(points, pairs), own))
             opened = gap / own.clamp_min(0.5)
             contour = smooth_ring(points[:, places(eye.ring, points), :2])
             closing = waits(flow) or float(opened.min()) < LID_FOLDS
@@ -58,7 +61,7 @@ class Eyes:
             distance = polygon_distance(contour, place)
             inside = (distance + 0.5).clamp(0, 1) * (opened * 6 - 0.3).clamp(0, 1)
             # the eyeball, as the portrait shows it and completed where lids and their shadow have left it
-            at = self._eyeball(eye, beta, pose, place)
+            at = self._eyeball(eye, frame, beta, pose, place)
             seen, whole, within = eye.sample(at)
             lift = ((gap - own) / 2).clamp(0, UNSEEN * eye.width)
             ball = torch.lerp(seen, whole, ((lift[:, None] - within) / 2 + 0.5).clamp(0, 1))
@@ -85,9 +88,9 @@ class Eyes:
             warped[box] = torch.where(ours, seen.clamp(0, 1), warped[box])
         return eyes, lashes, lids
 
-    def _eyeball(self, eye: Eye, beta: Tensor, pose: Tensor, place: Tensor) -> Tensor:
-        """Which px of the portrait's eyeball is seen at driven px place [h,w,2]: [B,h,w,2]."""
-        frame = eye.middle + F.pad(eye.width * torch.eye(3, 2, device=self.head.device).roll(1, 0), (0, 1))
+    def _eyeball(self, eye: Eye, frame: Tensor, beta: Tensor, pose: Tensor, place: Tensor) -> Tensor:
+        """Which px of the portrait's eyeball is seen at driven px place [h,w,2]: [B,h,w,2]. frame [3,3] px: its
+        middle, and ends of axes from there."""
         moved = self.head.rigid(frame + self.head.pose.rotate(eye.gaze(beta)[:, None]), pose)[..., :2]
         # the affine map that carries the driven frame's corners back to the portrait's
         linear = inverse(moved[:, 1:] - moved[:, :1]) @ (frame[1:, :2] - frame[:1, :2])

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...constants import CROP_SIZE
+from .. import card
 from ..fit import PortraitFit, Pose
 from ..model import FaceModel, rotation_matrix
 from ..topology import EXPRESSION_NAMES, INDEX
@@ -37,9 +38,11 @@ class Head:
         up = self.pose.rotate(torch.tensor([[[0.0, 1.0, 0.0]]], device=device))[0, 0, :2]
         self.up = F.pad(up / up.norm(), (0, 1))
 
-    def rigid(self, points: Tensor, pose: Tensor, weight: Tensor | float = 1.0) -> Tensor:
-        """points [B,V,3] px moved by pose [B,6] (see `FaceMotion.frame`), each as far as `weight` [V,1] says."""
+    def rigid(self, points: Tensor, pose: Tensor, weight: Tensor | None = None) -> Tensor:
+        """points [B,V,3] px moved by pose [B,6] (see `FaceMotion.frame`), fully or as far as `weight` [V,1] says."""
+        if card.usable(points, pose):
+            return card.rigid(points, pose, self.pivot, weight, CROP_SIZE)
         turn = rotation_matrix(pose[:, :3])
         moved = (points - self.pivot) @ turn.transpose(1, 2) * pose[:, None, 5:].exp() + self.pivot
         moved = moved + F.pad(pose[:, None, 3:5] * CROP_SIZE, (0, 1))
-        return points + weight * (moved - points)
+        return moved if weight is None else points + weight * (moved - points)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .. import card
 from ..raster import span, waits
-from .palette import brightness, toned
+from .palette import LUMA, brightness, toned
 
 HEADROOM = 1.2  # most by which light may count on dark skin, of what it does at middle brightness
 
@@ -55,18 +56,21 @@ class Geometry:
 
     def composite(self) -> Tensor:
         """The animated face without a learned generator: warp x shading ratio, with the drawn mouth and eyes. 0..1."""
+        if waits(self.warped):
+            frames = lit(self.warped, self.ratio, self.hue).lerp_(self.interior, self.mouth)
+            return self.toned(self.paint(frames))
         frames = self.warped.clone()
         body = torch.maximum(self.face, self.mouth)
         box = (..., _extent(body.amax((0, 1, 3))), _extent(body.amax((0, 1, 2))))
-        skin = relight(self.warped[box], self.ratio[box], self.hue).clamp(0, 1)
+        skin = lit(self.warped[box], self.ratio[box], self.hue)
         frames[box] = torch.lerp(skin, self.interior[box], self.mouth[box])
         return self.toned(self.paint(frames))
 
     def paint(self, frames: Tensor) -> Tensor:
         """Eyeballs, bare lids and the seam of closed lips drawn into frames [B,3,512,512], in place."""
-        rows = _extent(self.lids[:, 3].amax((0, 2)))
+        rows = slice(None) if waits(frames) else _extent(self.lids[:, 3].amax((0, 2)))
         colour, cover = self.lids[..., rows, :].split([3, 1], 1)
-        frames[..., rows, :] = torch.lerp(frames[..., rows, :], colour, cover)
+        frames[..., rows, :].lerp_(colour, cover)
         return frames
 
     def toned(self, frames: Tensor) -> Tensor:
@@ -85,6 +89,13 @@ def relight(skin: Tensor, ratio: Tensor, hue: Tensor) -> Tensor:
     """
     more = (ratio - 1).clamp_min(0) * (2 - 2 * brightness(skin)).clamp(0, HEADROOM)
     return skin * (1 + (more + (ratio - 1).clamp_max(0)) * hue[:, :, None, None])
+
+
+def lit(skin: Tensor, ratio: Tensor, hue: Tensor) -> Tensor:
+    """`relight`, held to 0..1."""
+    if card.usable(skin, ratio, hue):
+        return card.lit(skin, ratio, hue, HEADROOM, LUMA)
+    return relight(skin, ratio, hue).clamp(0, 1)
 
 
 def _extent(line: Tensor) -> slice:

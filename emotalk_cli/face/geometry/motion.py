@@ -112,12 +112,14 @@ class FaceMotion:
         small = torch.cat([*skin, ((onface - 0.02) / 0.5).clamp(0, 1)], 1)
         part = doubled(small)
         box = (..., slice(half * rows.start, half * rows.stop), slice(half * columns.start, half * columns.stop))
-        maps = flow.new_zeros(len(flow), 5, CROP_SIZE, CROP_SIZE)
-        maps[:, 0] = 1
-        maps[box] = part
+        maps = part
+        if part.shape[2:] != flow.shape[2:]:
+            maps = flow.new_zeros(len(flow), 5, CROP_SIZE, CROP_SIZE)
+            maps[:, 0] = 1
+            maps[box] = part
         ratio, rendered, soft = maps.split([1, 3, 1], 1)
-        ratio[box] = torch.lerp(ratio[box], torch.ones_like(part[:, :1]), eyes[box]) * (1 - LASH_DARK * lashes[box])
-        rendered[box] = torch.lerp(rendered[box], interior[box], mouth[box])
+        ratio[box].lerp_(torch.ones_like(part[:, :1]), eyes[box]).mul_(1 - LASH_DARK * lashes[box])
+        rendered[box].lerp_(interior[box], mouth[box])
         hue, colours, plain = (t.expand(len(beta), *t.shape[1:]) for t in self.colours)  # the same for each frame
         self.seam.drawn(lids, flow, mouth, ratio, hue, points)
         return Geometry(
@@ -134,8 +136,8 @@ class FaceMotion:
         """`Geometry`'s rims and opened."""
         gaps = self.contacts.gaps
         opened = [
-            gaps(points, pairs).amax(1) / gaps(self.points[None], pairs).amax(1).clamp_min(0.5)
-            for pairs in self.contacts.lids
+            gaps(points, pairs).amax(1) / own.amax(1).clamp_min(0.5)
+            for pairs, own in zip(self.contacts.lids, self.contacts.own_lids, strict=True)
         ]
         rims = torch.stack([points[:, places(ring, points), :2] for ring in (LEFT_EYE, RIGHT_EYE)], 1)
         return rims, torch.stack(opened, 1).clamp_min(0)

@@ -13,7 +13,7 @@ from ..topology import INNER_LIPS, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
 from .eyeball import smooth_ring
 from .head import Head
-from .maps import relight
+from .maps import lit
 
 APART = 0.02  # outer eye distances between the portrait's lips from which on they have a rim to cover
 REACH = 0.028  # outer eye distances from the inner lips' contour: where the lip's own colour is taken
@@ -69,5 +69,5 @@ class Seam:
         limit = fixed(self.rim.shape[:1:-1], at)
         inside = ((at >= 0.5) & (at <= limit - 0.5)).all(-1)
         covered = sharp_sample(self.rim.expand(len(at), -1, -1, -1), at / limit * 2 - 1).clamp(0, 1)
-        lids[:, :3, rows, columns] = relight(covered, ratio[..., rows, columns], hue).clamp(0, 1)
+        lids[:, :3, rows, columns] = lit(covered, ratio[..., rows, columns], hue)
         lids[:, 3, rows, columns] = inside * meeting[:, None, None] * (1 - mouth[:, 0, rows, columns])
