@@ -199,23 +199,30 @@ DAMAGE = {
     "empty": lambda left: (left / "000000.mp4").write_bytes(b""),
     "gone": lambda left: (left / "000000.mp4").unlink(),
     "swapped": lambda left: (left / "000000.mp4").write_bytes((left / "000001.mp4").read_bytes()),
+    "a link": lambda left: ((left / "000000.mp4").unlink(), (left / "000000.mp4").symlink_to("/etc/passwd")),
+    "a pipe": lambda left: ((left / "000000.mp4").unlink(), os.mkfifo(left / "000000.mp4")),
     "manifest": lambda left: (left / "manifest.json").write_text('{"emotalk": 1, "out": "a.mp4", "key": "key"}'),
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_damaged_pieces_are_made_again(tmp_path, damage):
-    (tmp_path / "whole").mkdir()
-    write_wav(tmp_path / "whole" / "a.wav", np.zeros(16000 * 4))
-    with SegmentedWriter(*arguments(tmp_path / "whole")) as writer:
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory) -> bytes:
+    folder = tmp_path_factory.mktemp("whole")
+    write_wav(folder / "a.wav", np.zeros(16000 * 4))
+    with SegmentedWriter(*arguments(folder)) as writer:
         for frame in shades(20):
             writer.write(frame)
+    return (folder / "a.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_pieces_are_made_again(undamaged, tmp_path, damage):
     DAMAGE[damage](interrupted(tmp_path))
     with SegmentedWriter(*arguments(tmp_path), resume=True) as writer:
         assert writer.done == (5 if damage in ("second cut", "zeroed") else 0)
         for frame in shades(20)[writer.done :]:
             writer.write(frame)
-    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "whole" / "a.mp4").read_bytes()
+    assert (tmp_path / "a.mp4").read_bytes() == undamaged
     assert not leftovers(tmp_path)
 
 

@@ -7,6 +7,7 @@ interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable
@@ -66,6 +67,9 @@ class SegmentedWriter(Writer):
         while whole < min(len(self._space.pieces), len(self._paths)) and self._space.intact(whole, self._paths[whole]):
             whole += 1
         del self._space.pieces[whole:]
+        for path in self._paths[whole:]:  # whatever lies there, a link perhaps
+            with contextlib.suppress(OSError):
+                path.unlink()
         self.done = self.kept
 
     def write(self, frame: np.ndarray) -> None:
