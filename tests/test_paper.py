@@ -74,7 +74,9 @@ def mead(tmp_path_factory, talker) -> Path:
     return root
 
 
-def test_from_the_data_set_to_tables_and_figures(mead, stand_in, gpt2_files, talker, tmp_path, monkeypatch, capsys):
+def test_from_the_data_set_to_tables_and_figures(
+    mead, stand_in, gpt2_files, talker, short_speech, tmp_path, monkeypatch, capsys
+):
     """The system itself in CLIP's space, the ablation in the shipped one."""
     clips, cut, run, runs = (tmp_path / name for name in ("clips", "cut.toml", "run", "runs"))
     here = ("--device", os.environ.get("EMOTALK_TEST_DEVICE", "cpu"), "-q")
@@ -134,11 +136,12 @@ def test_from_the_data_set_to_tables_and_figures(mead, stand_in, gpt2_files, tal
     assert lines[0][0] == "method" and [line[0] for line in lines[2:]] == [row for row, n in table.ROWS if n in usual()]
     assert all(float(line[1]) > 0 for line in lines[2:])
 
-    scene = figures.Scene(talker, PORTRAIT, SPEECH)
+    scene = figures.Scene(talker, PORTRAIT, short_speech)
     for number in (5, 7, 8):
         figures.draw(number, scene, tmp_path / f"{number}.png")
-    emotalk("figure", 6, "--weights", run, "--out", tmp_path / "6.png", *here)
-    emotalk("figure", 11, "--weights", run, "--runs", runs, "--out", tmp_path / "11.png", *here)
+    drawn = ("--weights", run, "--audio", short_speech, *here)
+    emotalk("figure", 6, "--out", tmp_path / "6.png", *drawn)
+    emotalk("figure", 11, "--runs", runs, "--out", tmp_path / "11.png", *drawn)
     for number in (5, 6, 7, 8, 11):
         with Image.open(tmp_path / f"{number}.png") as picture:
             assert min(picture.size) > 300 and np.asarray(picture.convert("RGB")).std() > 10
