@@ -47,6 +47,7 @@ SHORT = 0.5  # seconds that a take may be shorter than the speech without a word
 SHORTEST_SPEECH = 0.2  # s: a recording with less of it holds none
 Moment = tuple[range, Tensor, Tensor, Tensor]  # numbers of a few frames, their β, σ̂ and pose
 MAKERS = 4  # portraits and framings whose graphs are kept on a card
+AHEAD = 256  # frames whose motion may be ready before a card makes them: it comes in blocks of many
 BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at once
 
 
@@ -221,7 +222,7 @@ class Animator:
                 ready.synchronize()
                 return numbers, shot.framing.frames(pixels.numpy())
 
-        coming = moments if live else ahead(_beside(moments), 2)
+        coming = moments if live else ahead(_beside(moments), max(2, AHEAD // self.batch))
         with contextlib.closing(coming):
             for numbers, *motion in coming:
                 with watch("generator"):

@@ -30,7 +30,7 @@ import types
 import torch
 from torch.nn import functional as F
 
-from emotalk_cli.face import card, raster
+from emotalk_cli.face import card, model, raster
 from emotalk_cli.face.geometry import contacts, crop, head, maps, palette
 from emotalk_cli.models import hef
 
@@ -76,6 +76,10 @@ own = types.SimpleNamespace(pivot=torch.tensor([3.0, 4.0, 5.0]))
 for those in (points, points[:1]):
     for share in (None, weight):
         close(card.rigid(those, pose, own.pivot, share, 512), head.Head.rigid(own, those, pose, share), 1e-3)
+turned = model.rotation_matrix(pose[:, :3])
+card.usable = lambda *tensors: True
+close(model.rotation_matrix(pose[:, :3]), turned)
+card.usable = lambda *tensors: False
 pairs, own.head = torch.randint(0, 300, (2, 7), generator=generator), types.SimpleNamespace(up=rand(3))
 close(card.gaps(points, pairs, own.head.up), contacts.Contacts.gaps(own, points, pairs))
 raster.CPU = torch.device("meta")  # so that boxes do not ask where their points lie

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..models import checkpoints
+from ..numeric import fixed
+from . import card
 from .topology import N_VERTICES
 
 N_IDENTITY, N_EXPRESSION, N_TEXTURE, N_ILLUMINATION, N_POSE = 80, 64, 80, 27, 6
@@ -135,6 +137,9 @@ class FaceModel(nn.Module):
 
 def rotation_matrix(vector: Tensor) -> Tensor:
     """Rodrigues: rotation vectors [B,3] rad -> matrices [B,3,3]. Differentiable at zero."""
+    if card.usable(vector):
+        axes, pivot = fixed([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], vector), fixed([0.0, 0.0, 0.0], vector)
+        return card.rigid(axes[None], F.pad(vector, (0, 3)), pivot, None, 1.0).transpose(1, 2)
     angle = (vector.square().sum(-1, keepdim=True) + 1e-12).sqrt()
     x, y, z = (vector / angle).unbind(-1)
     zero = torch.zeros_like(x)

@@ -91,7 +91,7 @@ def interpolate(face: Tensor, weights: Tensor, triangles: Tensor, values: Tensor
 
 def pixel_grid(height: int, width: int, device: torch.device | str | None = None) -> Tensor:
     """Pixel centres [height,width,2] (x, y). On a card they are made once, and not to be changed."""
-    if device is None or torch.device(device) == CPU:
+    if device is None or torch.device(device) == CPU or torch.compiler.is_compiling():
         return _pixel_grid(height, width, device)
     return _kept_grid(height, width, torch.device(device))
 
@@ -129,6 +129,8 @@ def halved(image: Tensor) -> Tensor:
         small = image.new_empty(*image.shape[:2], image.shape[2] // 2, image.shape[3] // 2)
         kernels.each(kernels.halve, len(image), image, small)
         return small
+    if waits(image):
+        return F.avg_pool2d(image, 2)
     rows = image[..., ::2, :] + image[..., 1::2, :]
     return (rows[..., ::2] + rows[..., 1::2]) / 4
 

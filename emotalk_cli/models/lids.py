@@ -163,7 +163,8 @@ def moved(image: Tensor, outline: Tensor, to: Tensor, shift: Tensor | float = 0.
     px away from where it was."""
     grid = pixel_grid(CROP_HEIGHT, CROP_WIDTH, image.device).expand(len(image), -1, -1, -1)
     x, y = grid.unbind(-1)
-    (upper, lower), (top, bottom) = ([curve(o[:, places(lid, o)]) for lid in (UPPER, LOWER)] for o in (outline, to))
+    lines = torch.cat([o[:, places(lid, o)] for o in (outline, to) for lid in (UPPER, LOWER)])
+    upper, lower, top, bottom = curve(lines).chunk(4)
     lower, bottom = torch.maximum(lower, upper + 0.2), torch.maximum(bottom, top + 0.2)
     above = y + (upper - top) * (1 - (top - y) / SKIN_UP).clamp(0, 1)
     below = y + (lower - bottom) * (1 - (y - bottom) / SKIN_DOWN).clamp(0, 1)
