@@ -462,16 +462,13 @@ class HEF(nn.Module):
         """[B,1,w/2,w/2]: 0 around the eyes, fading to 1 where they end."""
         side, (top, left) = self.dims.window // 2, self.dims.origin
         grid = pixel_grid(side, side, geometry.rims.device) * 2 + fixed([left, top], geometry.rims)
-        share = torch.ones_like(geometry.face[:, :, :side, :side])
-        for rim in geometry.rims.unbind(1):
-            across = (rim[:, 0] - rim[:, 8])[:, None, None]
-            middle = (rim[:, 0] + rim[:, 8])[:, None, None] / 2
-            width = across.norm(dim=-1).clamp_min(1)
-            x, y = ((grid - middle) * across).sum(-1), (grid - middle) * across.flip(-1)
-            x, y = x / width.square() / EYE_REACH[0], (y[..., 1] - y[..., 0]) / width.square() / EYE_REACH[1]
-            near = (x.square() + y.square()).sqrt()
-            share = share * ((near - EYE_FADE[0]) / (EYE_FADE[1] - EYE_FADE[0])).clamp(0, 1)[:, None]
-        return share
+        outer, inner = (geometry.rims[:, :, corner, None, None] for corner in (0, 8))  # [B,2,1,1,2]
+        across, away = outer - inner, grid - (outer + inner) / 2
+        unit = across / across.square().sum(-1, keepdim=True).clamp_min(1)  # eye widths
+        x = (away * unit).sum(-1) / EYE_REACH[0]
+        y = (away[..., 1] * unit[..., 0] - away[..., 0] * unit[..., 1]) / EYE_REACH[1]
+        near = torch.hypot(x, y)
+        return ((near - EYE_FADE[0]) / (EYE_FADE[1] - EYE_FADE[0])).clamp(0, 1).prod(1, keepdim=True)
 
     def hidden(self, drive: Drive) -> Tensor:
         """[B,1,w,w]: driven mouth that the source does not show."""
