@@ -8,6 +8,7 @@ card how much there is to do, so that a whole frame can be captured as one CUDA 
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import warnings
 from typing import Any
@@ -193,11 +194,16 @@ def _power(count: int) -> int:
     return 1 << (count - 1).bit_length()
 
 
-def _kernel(function: Any) -> Any:
-    return triton.jit(function) if triton is not None else None
+def _kernel(function: Any, pointers: int | None = None) -> Any:
+    """pointers: how many arguments lead to data; the numbers after them do not make kernels of their own."""
+    if triton is None:
+        return None
+    kinds = function.__annotations__
+    numbers = [] if pointers is None else list(inspect.signature(function).parameters)[pointers:]
+    return triton.jit(function, do_not_specialize=[name for name in numbers if name not in kinds])
 
 
-@_kernel
+@functools.partial(_kernel, pointers=4)
 def _draw(
     vertices, triangles, depth, owner, height, width, corners,
     FOUND: constexpr, EMPTY: constexpr, INSIDE: constexpr, SAME_DEPTH: constexpr, SPOT: constexpr,
@@ -238,7 +244,7 @@ def _draw(
         start += SPOT
 
 
-@_kernel
+@functools.partial(_kernel, pointers=5)
 def _shares(vertices, triangles, owner, face, weights, area, width, corners, EMPTY: constexpr, BLOCK: constexpr):
     batch = tl.program_id(1)
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -323,7 +329,7 @@ def _keys(t):  # Keys' cubic, a = -0.75, as in torch: weights of four pixels for
     )
 
 
-@_kernel
+@functools.partial(_kernel, pointers=4)
 def _read(
     image, at, origin, made, image_batch, image_channel, image_row, image_column, at_batch, at_axis, at_row, at_column,
     height, width, channels, area, across, step, shift, scale_x, scale_y, cubic,
@@ -400,7 +406,7 @@ def _read(
         missing -= 1
 
 
-@_kernel
+@functools.partial(_kernel, pointers=4)
 def _light(
     skin, ratio, hue, made, skin_batch, skin_channel, skin_row, skin_column, ratio_batch, ratio_row, ratio_column,
     hue_batch, hue_channel, area, across, headroom, luma_r, luma_g, luma_b, BLOCK: constexpr,
@@ -427,7 +433,7 @@ def _light(
     tl.store(target + 2 * area, tl.minimum(tl.maximum(blue, 0.0), 1.0), mask=shown)
 
 
-@_kernel
+@functools.partial(_kernel, pointers=5)
 def _rigid(points, pose, pivot, weight, made, of_one, of_pose, count, size, WEIGHT: constexpr, BLOCK: constexpr):
     batch = tl.program_id(1)
     number = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -457,7 +463,7 @@ def _rigid(points, pose, pivot, weight, made, of_one, of_pose, count, size, WEIG
     tl.store(target + 2, mz, mask=shown)
 
 
-@_kernel
+@functools.partial(_kernel, pointers=4)
 def _gaps(points, pairs, up, made, of_one, count, BLOCK: constexpr):
     batch = tl.program_id(0)
     number = tl.arange(0, BLOCK)
@@ -471,7 +477,7 @@ def _gaps(points, pairs, up, made, of_one, count, BLOCK: constexpr):
     tl.store(made + batch * count + number, gap, mask=shown)
 
 
-@_kernel
+@functools.partial(_kernel, pointers=3)
 def _box(
     points, rows, columns, of_batch, of_point, of_axis, batch, count, tall, wide, size,
     POINTS: constexpr, SIDE: constexpr,
@@ -489,7 +495,7 @@ def _box(
     tl.store(rows + side, (tl.minimum(tl.maximum(start, 0), size - tall) + side).to(tl.int64), mask=side < tall)
 
 
-@_kernel
+@functools.partial(_kernel, pointers=2)
 def _inverse(matrices, made, of_matrix, of_row, of_column, count, BLOCK: constexpr):
     number = tl.arange(0, BLOCK)
     shown = number < count
@@ -504,7 +510,7 @@ def _inverse(matrices, made, of_matrix, of_row, of_column, count, BLOCK: constex
     tl.store(made + number * 4 + 3, a / area, mask=shown)
 
 
-@_kernel
+@functools.partial(_kernel, pointers=3)
 def _paste(
     frames, crop, place, of_frame, of_channel, of_row, of_column, of_place, of_line, of_number,
     area, across, height, width, COVER: constexpr, BLOCK: constexpr,
@@ -553,7 +559,7 @@ def _paste(
         target += of_channel
 
 
-@_kernel
+@functools.partial(_kernel, pointers=2)
 def _bytes(images, made, area, BLOCK: constexpr):
     batch = tl.program_id(1)
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
