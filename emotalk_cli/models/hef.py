@@ -386,6 +386,7 @@ class HEF(nn.Module):
         for module in (self.encode_rendered, self.heads):
             module.bfloat16()
         for conv in self.convs:
+            assert isinstance(conv, StyleConv)
             conv.weight.data, conv.bias.data = conv.weight.data.bfloat16(), conv.bias.data.bfloat16()
             conv.power = conv.shift = None
         return self
