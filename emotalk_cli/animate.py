@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 import os
 import time
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ Moment = tuple[range, Tensor, Tensor, Tensor]  # numbers of a few frames, their 
 MAKERS = 4  # portraits and framings whose graphs are kept on a card
 AHEAD = 256  # frames whose motion may be ready before a card makes them: it comes in blocks of many
 BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at once
+LIVE_BATCH = 2  # of speech that is still coming in: the first waits for the last
 
 
 @dataclasses.dataclass
@@ -194,12 +196,17 @@ class Animator:
             return
         shapes = self.shapes(shot, watch, first, also)
         with contextlib.ExitStack() as stack:
-            if self.device.type == "cpu" and _cores() > 1:  # elsewhere the card works while this thread goes on
-                stack.enter_context(cores(max(1, torch.get_num_threads() - 1)))
+            # elsewhere the card works while this thread goes on
+            if beside := self.device.type == "cpu" and _cores() > 1:
+                others = torch.get_num_threads() - 1
+                stack.enter_context(cores(max(1, others // 2 if self.hef is not None else others)))
                 shapes = stack.enter_context(contextlib.closing(ahead(shapes, 1)))
-            for numbers, geometry, beta, sigma, pose in shapes:
-                with watch("generator"):
-                    crops = self._crops(shot, geometry, beta, sigma, pose)
+            begun = self._begun(shot, shapes, watch)
+            if beside and self.hef is not None:
+                begun = stack.enter_context(contextlib.closing(ahead(begun, 1, max(1, others - others // 2))))
+            for numbers, geometry, finish in begun:
+                with watch("painters" if self.hef is not None else "generator"):
+                    crops = finish()
                 with watch("framing"):
                     images = framing(crops, geometry)
                     if shot.backdrop is not None:
@@ -207,6 +214,19 @@ class Animator:
                     if stamp is not None:
                         images = stamp(images)
                 yield from zip(numbers, images)
+
+    def _begun(
+        self, shot: Shot, shapes: Iterable[tuple[range, Geometry, Tensor, Tensor, Tensor]], watch: Stopwatch
+    ) -> Generator[tuple[range, Geometry, Callable[[], Tensor]], None, None]:
+        """Numbers and geometry of `shapes`, and what finishes their crops: the painters of lids and mouths."""
+        source = shot.portrait.source
+        for numbers, geometry, beta, sigma, pose in shapes:
+            if self.hef is None or source is None:
+                yield numbers, geometry, geometry.composite
+                continue
+            with watch("generator"):
+                skin = self.hef.skin(source, geometry, beta, pose, sigma, shot.framing.half)
+            yield numbers, geometry, functools.partial(self.hef.finished, *skin, source)
 
     def _from_card(
         self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]
@@ -286,12 +306,16 @@ class Animator:
         """Numbers, and β, σ̂, pose of a few frames at a time, on the CPU."""
         at = 0
         rows = self.rows(shot.performance, shot.settings, shot.settings.fps, watch)
-        while chunk := list(itertools.islice(rows, self.batch)):
+        while chunk := list(itertools.islice(rows, self.at_once(shot.performance))):
             numbers = range(at, at + len(chunk))
             at = numbers.stop
             if at <= first and not any(number in also for number in numbers):
                 continue
             yield numbers, *torch.stack(chunk).split([N_EXPRESSION, self.eac.dims.width, 6], 1)
+
+    def at_once(self, performance: Performance) -> int:
+        """Frames that are made together."""
+        return min(self.batch, LIVE_BATCH) if isinstance(performance.recording, Incoming) else self.batch
 
     def rows(self, performance: Performance, settings: Settings, fps: float, watch: Stopwatch) -> Iterator[Tensor]:
         """All motion, one row a frame at `fps`, on the CPU: β [64] with eyes and blinks, σ̂ [192], head pose [6]."""
@@ -308,7 +332,7 @@ class Animator:
             mirrored = felt.mirrored(settings.seed)
             constant = self.manner(felt, felt.times) if len(felt.times) == 1 else None
             at = 0
-        while block := list(itertools.islice(rows, self.batch)):
+        while block := list(itertools.islice(rows, self.at_once(performance))):
             chunk = torch.stack(block)
             if performance.take is None:
                 beta, sigma, heard = chunk.split([N_EXPRESSION, self.eac.dims.width, 3], 1)

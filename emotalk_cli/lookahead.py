@@ -22,11 +22,11 @@ class _End:
         self.error = error
 
 
-def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
+def ahead(items: Iterator[T], depth: int, threads: int = 1) -> Generator[T, None, None]:
     """`items`, made in a thread of its own, at most `depth` of them before they are asked for.
 
-    That thread computes on one core; what it raises is raised here. It ends with this iterator, and with the program:
-    it is no daemon, since one that is cut off amid its arithmetic takes the interpreter down.
+    That thread computes on `threads` cores; what it raises is raised here. It ends with this iterator, and with the
+    program: it is no daemon, since one that is cut off amid its arithmetic takes the interpreter down.
     """
     made: queue.Queue[T | _End] = queue.Queue(depth)
     gone = threading.Event()
@@ -39,7 +39,7 @@ def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
         return False
 
     def work() -> None:
-        torch.set_num_threads(1)  # of this thread
+        torch.set_num_threads(threads)  # of this thread
         try:
             with torch.inference_mode():
                 for item in items:

@@ -15,7 +15,14 @@ FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"
 THREADS = 2  # fixed, because the output of some encoders depends on it
 GROUP = 25  # frames at most between those from which a stream can be entered
 _AAC = ("-codec:a", "aac", "-b:a", "160k")
-_H264 = ("-codec:v", "libx264", "-preset", "fast", "-crf", "17")  # visually lossless for faces
+_H264 = (
+    "-codec:v",
+    "libx264",
+    "-preset",
+    "veryfast",
+    "-crf",
+    "15",
+)  # visually lossless for faces, in half of the time of "fast"
 _PALETTE = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"  # one a frame: memory stays constant
 _BT709 = (
     "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bitexact,format={},"

@@ -35,7 +35,7 @@ from . import checkpoints
 from .acceleration import Steady, check, steady
 from .lids import LidPainter
 from .mouth import MouthPainter
-from .style import StyleConv
+from .style import StyleConv, halve
 
 FLOW_UNIT = 2.0  # px of flow per unit of network output
 BLOCKS = 7
@@ -383,12 +383,10 @@ class HEF(nn.Module):
 
     def halve(self) -> HEF:
         """Convolve in bfloat16 from now on: twice as fast where the hardware has it. Colour and flow stay float32."""
-        for module in (self.encode_rendered, self.heads):
-            module.bfloat16()
-        for conv in self.convs:
-            assert isinstance(conv, StyleConv)
-            conv.weight.data, conv.bias.data = conv.weight.data.bfloat16(), conv.bias.data.bfloat16()
-            conv.power = conv.shift = None
+        halve(self.encode_rendered, self.heads, self.convs)
+        for painter in (self.painter, self.lids):
+            if painter is not None:
+                painter.halve()
         return self
 
     def accelerate(self, engine: str) -> HEF:
@@ -657,6 +655,18 @@ class HEF(nn.Module):
         intensity token of eq. 3 (None: zero). Outside the neighbourhood of the face the geometry's frame is kept.
         The last block runs at lips alone: elsewhere skin is smooth, and what block 5 paints is enlarged.
         """
+        return self.finished(*self.skin(source, geometry, beta, pose, sigma, half), source)
+
+    def skin(
+        self,
+        source: Source,
+        geometry: Geometry,
+        beta: Tensor,
+        pose: Tensor,
+        sigma: Tensor | None = None,
+        half: bool = False,
+    ) -> tuple[Tensor, Geometry]:
+        """`forward` without what the painters of lids and mouths do; the geometry at their size, for `finished`."""
         small = smaller(geometry) if half else geometry
         drive = self.drive(small) if half else self.half_drive(geometry)
         hidden, code = self.hidden(drive), self.code(source, beta, pose, sigma)
@@ -671,13 +681,14 @@ class HEF(nn.Module):
             frame, box = small.composite(), area.box(self.dims, 2)
             image = self._moved(source.small, psi, area.corner, drive.hue, *maps) + painted
             frame[box] = torch.lerp(frame[box], image, near)
-            return self._mouths(small.paint(frame.clamp_(0, 1)), source, small)
+            return small.paint(frame.clamp_(0, 1)), small
         frame = self._enlarged(source, geometry, psi, painted, near, area)
         for frames, corners, size in self.details(geometry, area):
             self._detail(frame, source, geometry, fields, near, code, area, frames, corners, size)
-        return self._mouths(geometry.paint(frame.clamp_(0, 1)), source, geometry)
+        return geometry.paint(frame.clamp_(0, 1)), geometry
 
-    def _mouths(self, frame: Tensor, source: Source, geometry: Geometry) -> Tensor:
+    def finished(self, frame: Tensor, geometry: Geometry, source: Source) -> Tensor:
+        """Frames of `forward` from what `skin` gives: lids and mouths painted, in place, in the picture's tones."""
         if self.lids is not None and source.eyes is not None:
             frame = self.lids.paint(frame, geometry.rims, geometry.opened, source.eyes)
         if self.painter is not None:

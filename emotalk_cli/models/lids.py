@@ -21,6 +21,7 @@ from ..face.geometry.eyeball import smooth_ring
 from ..face.raster import pixel_grid, polygon_distance, waits
 from ..numeric import fixed, places, silence
 from . import checkpoints
+from .style import halve
 
 CROP_HEIGHT, CROP_WIDTH = 56, 80  # px
 EYE_WIDTH, MIDDLE = 48.0, (40.0, 30.0)  # px of the crop: from corner to corner, and where their middle lies (x, y)
@@ -67,11 +68,16 @@ class LidPainter(nn.Module):
         checkpoint = checkpoints.load("lids", weights)
         return checkpoint.fill(cls(checkpoint.sizes(LidDims))).to(device).to(memory_format=torch.channels_last)
 
+    def halve(self) -> None:
+        """Convolve in bfloat16 from now on, as `HEF.halve`."""
+        halve(self)
+
     def forward(self, drawn: Tensor, around: Tensor, distance: Tensor, hidden: Tensor) -> Tensor:
         """What the geometry drew and what is known around the band [B,3,h,w] 0..1, distance to the outline (positive
         inside) [B,1,h,w] px, the band [B,1,h,w] 0..1 -> the eye [B,3,h,w], not clamped."""
         maps = [around * (1 - hidden) - 0.5, hidden, drawn - 0.5, (distance / NEAR).clamp(-1, 1)]
-        x = F.leaky_relu(self.first(torch.cat(maps, 1).contiguous(memory_format=torch.channels_last)), 0.2)
+        x = torch.cat(maps, 1).to(self.first.weight.dtype, memory_format=torch.channels_last)
+        x = F.leaky_relu(self.first(x), 0.2)
         known = [x]
         for down, conv in zip(self.downs, self.convs, strict=True):
             x = F.leaky_relu(conv(F.leaky_relu(down(x), 0.2)), 0.2)
@@ -80,7 +86,7 @@ class LidPainter(nn.Module):
         for up in self.ups:
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
             x = F.leaky_relu(up(torch.cat([x, known.pop()], 1)), 0.2)
-        return drawn + self.head(x)
+        return drawn + self.head(x).to(drawn.dtype)
 
     @staticmethod
     def eyes(image: Tensor, rims: Tensor) -> tuple[Tensor, Tensor]:

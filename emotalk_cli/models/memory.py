@@ -7,7 +7,7 @@ import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 _LARGEST_KEPT = 32 * 2**20  # bytes; the most that glibc accepts as threshold
-_KEPT = 512 * 2**20  # bytes of free memory at the end of the heap
+_KEPT = 128 * 2**20  # bytes of free memory at the end of the heap
 
 
 def keep_freed() -> None:

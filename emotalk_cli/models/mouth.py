@@ -21,7 +21,7 @@ from ..face.model import N_IDENTITY
 from ..face.raster import waits
 from ..numeric import fixed, silence
 from . import checkpoints
-from .style import StyleConv
+from .style import StyleConv, halve
 
 STYLE_SPREAD = 0.7  # of the prior, from which people's styles are taken: its middle looks most like teeth
 RIM = 4.5  # px of the crop outside the driven inner lips that are painted too, where
@@ -86,10 +86,14 @@ class MouthPainter(nn.Module):
         checkpoint = checkpoints.load("mouth", weights)
         return checkpoint.fill(cls(checkpoint.sizes(PainterDims))).to(device).to(memory_format=torch.channels_last)
 
+    def halve(self) -> None:
+        """Convolve in bfloat16 from now on, as `HEF.halve`."""
+        halve(self.first, self.second, self.downs, self.deep, self.ups, self.convs, self.heads)
+
     def forward(self, maps: Tensor, base: Tensor, style: Tensor) -> Tensor:
         """What is known, maps [B,inputs,h,w], the drawn mouth base [B,3,h,w] 0..1 and style [B,style] -> [B,3,h,w],
         not clamped. h and w: multiples of 16."""
-        x = F.leaky_relu(self.first(maps), 0.2)
+        x = F.leaky_relu(self.first(maps.to(self.first.weight.dtype)), 0.2)
         x = F.leaky_relu(self.second(x), 0.2)
         known = [x]
         for pair in self.downs:
@@ -101,7 +105,7 @@ class MouthPainter(nn.Module):
         for up, conv, head in zip(self.ups, self.convs, self.heads, strict=True):
             x = conv(up(x, style) + known.pop(), style)
             image = F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
-            step = head(x)
+            step = head(x).to(base.dtype)
             if known:
                 image = image + step
         image = F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)

@@ -56,3 +56,14 @@ class StyleConv(nn.Module):
         else:
             x = F.conv2d(x, self.weight, padding=1)
         return F.leaky_relu(torch.addcmul(shift.to(x.dtype), x, norm), 0.2)
+
+
+def halve(*modules: nn.Module) -> None:
+    """Turn the convolutions of modules to bfloat16; styles are still told in float32."""
+    for module in modules:
+        for part in module.modules():
+            if isinstance(part, StyleConv):
+                part.weight.data, part.bias.data = part.weight.data.bfloat16(), part.bias.data.bfloat16()
+                part.power = part.shift = None
+            elif isinstance(part, nn.Conv2d):
+                part.bfloat16()
