@@ -7,6 +7,7 @@ behaviour from all 512 coordinates, smoothly: words between two states get faces
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -23,10 +24,13 @@ from .tower import _Tower
 
 NAMED, SHOWN, MEANT = 0.25, 0.45, 0.30  # shares of the squared norm of z: class weights, code, meaning
 CODE = 40  # coordinates of the code, besides one that fills up its norm
+CODED = slice(len(CLASSES), len(CLASSES) + CODE + 1)
 MEANING = slice(len(CLASSES) + CODE + 1, SPACE_WIDTH)
 FAINT = 0.35  # norm of a face of which half is left
 THINGS = (0.3, 0.7)  # share of "unrelated" from which on a face is held back, and gone
 STRONGEST = 1.25  # of a behaviour: "extremely ..."
+ALIKE = 0.02  # difference of likeness by which a state counts e times less among those nearby
+APART = 1.0  # by how much of what tells words from the states nearby their behaviour goes farther than was learned
 
 
 class Layout:
@@ -93,16 +97,37 @@ class Behaviour(_Tower):
         )
 
     def raw(self, z: Tensor) -> Tensor:
-        """`forward` without limits, for training. Faint faces are fainter still: what means nothing shows nothing."""
-        values = self.direct(z) + self.layers(4 * z)
+        """`forward` as it is learned: a regression, without limits."""
+        return self._held(z, self._values(z))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """What tells z from the states nearby counts more than was learned: a regression gives words that are alike
+        nearly one face."""
+        values = self._values(z)
+        if self.dims.space == SPACE:
+            codes, behaviours = (table.to(z) for table in _states())
+            nearby = (z[:, CODED] @ codes.T / ALIKE).softmax(1)
+            values = values + APART * (values - nearby @ behaviours)
+        values = self._held(z, values)
+        return torch.cat([values[:, : len(FACE)].clamp(0, LIMIT), values[:, len(FACE) :]], 1)
+
+    def _values(self, z: Tensor) -> Tensor:
+        values: Tensor = self.direct(z) + self.layers(4 * z)
+        return values
+
+    def _held(self, z: Tensor, values: Tensor) -> Tensor:
+        """Behaviours of z, faint ones fainter still: what means nothing shows nothing."""
         if self.dims.space == SPACE:
             values = values * (1 - smoothstep(((named(z)[:, -1:] - THINGS[0]) / (THINGS[1] - THINGS[0])).clamp(0, 1)))
         size = values[:, : len(FACE)].square().sum(1, keepdim=True)
         return values * size / (size + FAINT**2)
 
-    def forward(self, z: Tensor) -> Tensor:
-        values = self.raw(z)
-        return torch.cat([values[:, : len(FACE)].clamp(0, LIMIT), values[:, len(FACE) :]], 1)
+
+@functools.cache
+def _states() -> tuple[Tensor, Tensor]:
+    """Where the atlas' states lie in z [S, CODE + 1], and their behaviours [S, WIDTH]."""
+    behaviours = atlas.behaviours()
+    return SHOWN**0.5 * Layout.shipped().encode(behaviours), behaviours
 
 
 def emotion_target(model: nn.Module, z: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
