@@ -18,9 +18,8 @@ from ..topology import INNER_LIPS, N_SKIN, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
 from .crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, local, pasted
 from .head import Head
-from .teeth import Layout, fit_layout, groups, look
+from .teeth import CAVITY, Layout, fit_layout, groups, look
 
-CAVITY = (0.06, 0.025, 0.025)  # colour (R, G, B) of the dark behind the teeth
 TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
 OWN_TEETH = 0.3  # cm between the portrait's lips from which on its own teeth are taken to be seen
 OWN_BRIGHT = 0.62  # of the skin's brightness: what is darker between the lips is no row of teeth

@@ -17,8 +17,9 @@ GROUPS = 3  # that move as a whole: upper teeth and gums, lower ones, tongue
 TONGUE_RADIUS, TONGUE_TOP = 3.0, -4.6  # cm: of the lower soft parts, what is nearer to the mouth's axis and higher
 AXIS = 5.5  # cm forward, of that axis
 WHITE = (0.7, 0.15)  # of a vertex' colour, blue against red above the dark: from which on, and over how much, a tooth
+CAVITY = (0.13, 0.05, 0.045)  # colour (R, G, B) of flesh in the dark, behind the teeth and where their light fails
 TEETH_LIT, TONGUE_LIT = (7.2, 9.6), (5.0, 8.0)  # cm forward, where light has failed, and where it is full
-TEETH_DARK, TONGUE_DARK = 0.2, 0.3  # of the light, where it has
+TEETH_DARK, TONGUE_DARK = 0.07, 0.3  # of the light, where it has
 MARGIN = 36  # px around the crop from which a group may come in
 COARSE = 3  # px of the crop in one of the search
 LIMITS = (7.5, (15.0, 22.5, 24.0), 0.2)  # most shift across, down (of each group), px, and change of scale
@@ -75,9 +76,11 @@ def look(model: FaceModel) -> Tensor:
     teeth, gums, tongue = part[:, :2].sum(1), part[:, 2], part[:, 3]
     forward = model.mouth_mean[:, 2]
     hard, soft = (smoothstep(((forward - dark) / (full - dark)).clamp(0, 1)) for dark, full in (TEETH_LIT, TONGUE_LIT))
-    light = 1 - (teeth + gums) * (1 - TEETH_DARK) * (1 - hard) - tongue * (1 - TONGUE_DARK) * (1 - soft)
+    lost = (teeth + gums) * (1 - TEETH_DARK) * (1 - hard)
+    light = 1 - lost - tongue * (1 - TONGUE_DARK) * (1 - soft)
+    colour = model.mouth_color * light[:, None] + lost[:, None] * fixed(CAVITY, lost)
     part = torch.cat([part[:, :2] * (1 - teeth * (1 - hard))[:, None], part[:, 2:]], 1)
-    return torch.cat([model.mouth_color * light[:, None], part], 1)
+    return torch.cat([colour, part], 1)
 
 
 def groups(model: FaceModel) -> Tensor:
