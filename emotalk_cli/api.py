@@ -62,15 +62,15 @@ class EmoTalk:
         generator: str = "hef",
         landmarks: str = "builtin",
         clip: str | None = None,
-        engine: str = "eager",
+        engine: str = "auto",
         renderer: str = "builtin",
     ) -> EmoTalk:
         """Load the shipped weights (or those in the folder `weights`, or in $EMOTALK_WEIGHTS).
 
         device: auto | cpu | cuda[:N] | mps. generator: hef (neural) | geometry (warp and shading, faster).
         landmarks: builtin | face-alignment. clip: an upstream open_clip model NAME[/PRETRAINED] in place of the
-        shipped towers, for which EAC must have been trained. engine: eager | compile | graphs, how HEF is run (see
-        `models.acceleration`). renderer: builtin | pytorch3d, for the whole process. Raises UsageError and
+        shipped towers, for which EAC must have been trained. engine: auto | eager | compile | graphs, how HEF is run
+        (see `models.acceleration`). renderer: builtin | pytorch3d, for the whole process. Raises UsageError and
         WeightsError.
         """
         return cls(load_models(weights, device, generator, landmarks, clip, engine, renderer))

@@ -95,7 +95,7 @@ class Job:
     generator: str = "hef"
     landmarks: str = "builtin"
     clip: str | None = None
-    engine: str = "eager"
+    engine: str = OPTIONS["engine"].default
     renderer: str = "builtin"
     weights: Path | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
@@ -157,6 +157,8 @@ class Job:
         hash. Raises UsageError, and InputError if an input that is used again is missing or has changed.
         """
         options = _shaping(sidecar, changes)
+        if "device" in changes:  # which may run no such engine
+            options.pop("engine", None)
         inputs = {name: sidecar.input(name) for name in sidecar.inputs if name not in changes}
         made = Path(sidecar.path.stem)
         out = sidecar.path.with_name(f"{made.stem}.again{made.suffix if made.suffix in VIDEO_SUFFIXES else '.mp4'}")

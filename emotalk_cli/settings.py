@@ -32,7 +32,7 @@ INTENSITY = (1.0, 3.0)
 GENERATORS = ("hef", "geometry")
 LANDMARKS = ("builtin", "face-alignment")
 RENDERERS = ("builtin", "pytorch3d")
-ENGINES = ("eager", "compile", "graphs")
+ENGINES = ("auto", "eager", "compile", "graphs")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 POSES = ("still", "natural")
 FRAMINGS = ("crop", "full")
@@ -466,9 +466,10 @@ OPTIONS = _table(
     ),
     Option(
         *("engine", str, "Models and speed", "model"),
-        "How hef runs: eager, compile (torch.compile) or graphs (CUDA).",
-        default="eager",
+        "How hef runs: auto, eager, compile (torch.compile) or graphs (CUDA).",
+        default="auto",
         choices=ENGINES,
+        note="auto: graphs on an NVIDIA card, else eager; the sidecar says which.",
     ),
     Option(
         *("renderer", str, "Models and speed", "model", "Of the mesh: builtin or pytorch3d."),

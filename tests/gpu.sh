@@ -30,7 +30,7 @@ step() { # NAME SECONDS COMMAND...: bounded, its output in NAME.log, a line of h
 
 bench() { # graphs by themselves: what they cannot do costs the others nothing
   local generators how="--batch 1,16 --size 512"
-  local all=(geometry,hef hef:graphs)
+  local all=(geometry,hef:eager hef:graphs)
   if [ "$device" = cpu ]; then all=(geometry,hef) how="--batch 1 --size 256"; fi
   for generators in "${all[@]}"; do
     # shellcheck disable=SC2086

@@ -285,6 +285,8 @@ def test_engines_that_cannot_run_are_refused(monkeypatch):
     with pytest.raises(UsageError, match="compiler"):
         engine.check("compile", torch.device("cpu"))
     engine.check("compile", torch.device("cuda"))
+    assert [engine.resolved("auto", torch.device(d)) for d in ("cuda", "cpu", "mps")] == ["graphs", "eager", "eager"]
+    assert engine.resolved("eager", torch.device("cuda")) == "eager"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")

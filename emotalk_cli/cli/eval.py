@@ -265,7 +265,7 @@ def _tell(text: str) -> None:
 def bench(
     face: Path | None = typer.Option(None, help="Portrait.  [default: the example]"),
     audio: Path | None = typer.Option(None, help="Speech.  [default: the example]"),
-    generator: str = typer.Option("hef,geometry", help="Separated by commas; hef:compile is another engine."),
+    generator: str = typer.Option("hef,geometry", help="Separated by commas; hef:eager names an engine."),
     size: int = typer.Option(512, help="Side of the video in px."),
     repeats: int = typer.Option(1, min=1, help="Runs after the first, which warms up; the best counts."),
     batch: str | None = typer.Option(None, help="Frames at once, such as 1,16: of making them alone, not encoding."),

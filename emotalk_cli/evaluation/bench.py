@@ -80,7 +80,7 @@ def _measure(
     from ..api import EmoTalk
 
     name, _, engine = generator.partition(":")
-    talker = EmoTalk.load(weights, device, name, engine=engine or "eager")
+    talker = EmoTalk.load(weights, device, name, engine=engine or "auto")
     loaded = time.perf_counter() - begin
     next(talker.frames(face, sound, "happy", size=size))
     first = time.perf_counter() - begin
@@ -164,7 +164,7 @@ def making(
     wave, rows = load(sound), []
     for generator in generators:
         name, _, engine = generator.partition(":")
-        talker = EmoTalk.load(weights, device, name, engine=engine or "eager")
+        talker = EmoTalk.load(weights, device, name, engine=engine or "auto")
         portrait, settings = talker.portrait(face), choose(None, None, {"size": size})[0]
         card = talker.device.type == "cuda"
         for batch in batches:

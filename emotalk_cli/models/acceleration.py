@@ -90,6 +90,11 @@ def check(engine: str, device: torch.device) -> None:
         raise UsageError("--engine compile needs a C++ compiler, and none is installed; leave it out.")
 
 
+def resolved(engine: str, device: torch.device) -> str:
+    """What auto stands for on `device`: graphs on an NVIDIA card, else eager, which nothing was faster than."""
+    return ("graphs" if device.type == "cuda" else "eager") if engine == "auto" else engine
+
+
 def steady(engine: str, function: Function) -> Steady:
     """`function` as `engine` (compile or graphs) runs it."""
     return Steady(compiled if engine == "compile" else captured, function)

@@ -32,7 +32,7 @@ from ..face.raster import CUBIC, boxed, halved, packed, pixel_grid, polygon_dist
 from ..face.topology import INNER_LIPS, LEFT_EYE, RIGHT_EYE
 from ..numeric import fixed, silence
 from . import checkpoints
-from .acceleration import Steady, check, steady
+from .acceleration import Steady, check, resolved, steady
 from .lids import LidPainter
 from .mouth import MouthPainter
 from .style import StyleConv, halve
@@ -391,10 +391,10 @@ class HEF(nn.Module):
 
     def accelerate(self, engine: str) -> HEF:
         """Run by `engine` from now on: compile all blocks but the last; graphs are captured of whole frames, by who
-        makes them. Raises UsageError."""
+        makes them; auto as `acceleration.resolved`. Raises UsageError."""
         check(engine, self.start.device)
-        self.engine = engine
-        self.fast = steady(engine, self.arithmetic) if engine == "compile" else None
+        self.engine = resolved(engine, self.start.device)
+        self.fast = steady(self.engine, self.arithmetic) if self.engine == "compile" else None
         return self
 
     def arithmetic(

@@ -57,7 +57,7 @@ class Models:
         """The options of `emotalk generate` that chose them."""
         about = {"generator": "hef" if self.hef is not None else "geometry", "landmarks": self.landmarks}
         about |= {"clip": self.ame.space} if self.ame.space != SPACE else {}
-        about |= {"engine": self.hef.engine} if self.hef is not None and self.hef.engine != "eager" else {}
+        about |= {"engine": self.hef.engine} if self.hef is not None else {}
         about |= {"renderer": self.renderer} if self.renderer != "builtin" else {}
         return {**about, "device": str(self.device)}
 
