@@ -11,6 +11,12 @@ import torch
 from torch import Tensor, nn
 
 Number = TypeVar("Number", float, Tensor, np.ndarray)
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def channels_last(network: Net) -> Net:
+    """The network itself, its kernels laid out as convolutions on many channels want them."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore, no-any-return]
 
 
 def fixed(values: Sequence[Any], like: Tensor) -> Tensor:

@@ -229,6 +229,8 @@ def test_what_a_sidecar_may_say(tmp_path):
         with pytest.raises(InputError, match=words):
             Job.of(sidecar(tmp_path, options))
     assert Job.of(sidecar(tmp_path, {"clip": "ViT-B-32"}), clip="ViT-B-32").clip == "ViT-B-32"
+    assert Job.of(sidecar(tmp_path, {"engine": "graphs"})).engine == "graphs"
+    assert Job.of(sidecar(tmp_path, {"engine": "graphs"}), device="cpu").engine == "auto"  # another machine's
 
 
 def test_hashes_are_of_files_that_end(tmp_path, monkeypatch):

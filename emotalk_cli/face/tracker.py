@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models import checkpoints
+from ..numeric import channels_last
 from .detector import FINE_LEVELS, LEVELS, Detection, Detector, distinct
 from .landmarker import Landmarker, MouthLandmarker, TrackerDims, crop_frames, cut, mouth_frames, placed
 from .model import rotation_matrix, rotation_vector
@@ -113,7 +114,7 @@ class FaceTracker(nn.Module):
         """The shipped tracker, in evaluation mode. Raises WeightsError (see checkpoints.load)."""
         checkpoint = checkpoints.load("tracker", weights)
         tracker = checkpoint.fill(cls(checkpoint.sizes(TrackerDims))).to(device)
-        return tracker.to(memory_format=torch.channels_last)
+        return channels_last(tracker)
 
     @property
     def device(self) -> torch.device:

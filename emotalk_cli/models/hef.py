@@ -30,7 +30,7 @@ from ..face.geometry.palette import LUMA
 from ..face.model import N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
 from ..face.raster import CUBIC, boxed, halved, packed, pixel_grid, polygon_distance, sharp_sample, span, waits
 from ..face.topology import INNER_LIPS, LEFT_EYE, RIGHT_EYE
-from ..numeric import fixed, silence
+from ..numeric import channels_last, fixed, silence
 from . import checkpoints
 from .acceleration import Steady, check, resolved, steady
 from .lids import LidPainter
@@ -369,7 +369,7 @@ class HEF(nn.Module):
     def load(cls, weights: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> HEF:
         """The shipped generator in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("hef", weights)
-        model = checkpoint.fill(cls(checkpoint.sizes(HEFDims))).to(device).to(memory_format=torch.channels_last)
+        model = channels_last(checkpoint.fill(cls(checkpoint.sizes(HEFDims))).to(device))
         if checkpoints.present("mouth", weights):
             model.painter = MouthPainter.load(weights, device)
         if checkpoints.present("lids", weights):

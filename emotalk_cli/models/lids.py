@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from ..face.geometry.crop import covered, laid, local, paste
 from ..face.geometry.eyeball import smooth_ring
 from ..face.raster import pixel_grid, polygon_distance, waits
-from ..numeric import fixed, places, silence
+from ..numeric import channels_last, fixed, places, silence
 from . import checkpoints
 from .style import halve
 
@@ -66,7 +66,7 @@ class LidPainter(nn.Module):
     def load(cls, weights: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> LidPainter:
         """The shipped painter in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("lids", weights)
-        return checkpoint.fill(cls(checkpoint.sizes(LidDims))).to(device).to(memory_format=torch.channels_last)
+        return channels_last(checkpoint.fill(cls(checkpoint.sizes(LidDims))).to(device))
 
     def halve(self) -> None:
         """Convolve in bfloat16 from now on, as `HEF.halve`."""

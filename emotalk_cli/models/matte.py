@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..numeric import channels_last
 from . import checkpoints
 
 SIDE = 256  # px, of what the network sees
@@ -62,7 +63,7 @@ class MatteNet(nn.Module):
     def load(cls, weights: str | os.PathLike[str] | None = None) -> MatteNet:
         """The shipped network, in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("matte", weights)
-        return checkpoint.fill(cls(checkpoint.sizes(MatteDims))).to(memory_format=torch.channels_last)
+        return channels_last(checkpoint.fill(cls(checkpoint.sizes(MatteDims))))
 
     def save(self, directory: str | os.PathLike[str], **provenance: Any) -> Path:
         """Write `matte.safetensors` (see `checkpoints.save` for the provenance to give)."""

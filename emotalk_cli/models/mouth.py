@@ -19,7 +19,7 @@ from ..face.geometry.crop import CROP_HEIGHT, CROP_WIDTH, REACH, covered, laid, 
 from ..face.geometry.mouth import MOUTH_MAPS
 from ..face.model import N_IDENTITY
 from ..face.raster import waits
-from ..numeric import fixed, silence
+from ..numeric import channels_last, fixed, silence
 from . import checkpoints
 from .style import StyleConv, halve
 
@@ -84,7 +84,7 @@ class MouthPainter(nn.Module):
     def load(cls, weights: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu") -> MouthPainter:
         """The shipped painter in evaluation mode. Raises WeightsError."""
         checkpoint = checkpoints.load("mouth", weights)
-        return checkpoint.fill(cls(checkpoint.sizes(PainterDims))).to(device).to(memory_format=torch.channels_last)
+        return channels_last(checkpoint.fill(cls(checkpoint.sizes(PainterDims))).to(device))
 
     def halve(self) -> None:
         """Convolve in bfloat16 from now on, as `HEF.halve`."""

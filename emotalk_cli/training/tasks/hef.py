@@ -31,6 +31,7 @@ from ...face.topology import EXPRESSION_NAMES, INNER_LIPS, LEFT_EYE, N_SKIN, OUT
 from ...face.tracker import FaceTracker
 from ...models import checkpoints
 from ...models.hef import BLOCKS, HEF, SPLIT, Drive, HEFDims, region, warp
+from ...numeric import channels_last
 from ..config import Config
 from ..config import build as build_options
 from ..data.hef_pairs import COLORED, KINDS, VALIDATION, prepare, unpack
@@ -308,11 +309,11 @@ class HEFTask:
             raise InputError(f"{cache} holds no training samples; prepare them first.")
         torch.manual_seed(config.seed)
         dims = HEFDims(residual=options.residual, hierarchy=options.hierarchy, geometry=options.geometry)
-        self.model = HEF(dims).to(memory_format=torch.channels_last)
+        self.model = channels_last(HEF(dims))
         if options.start:
             folder = None if options.start == "shipped" else options.start
             self.model.load_state_dict(checkpoints.load("hef", folder).tensors)
-        self.critic = Discriminator().to(memory_format=torch.channels_last)
+        self.critic = channels_last(Discriminator())
         self.helpers = {"discriminator": self.critic}
         self.tracker = FaceTracker.load().requires_grad_(False)
         self.reader = EmotionReader(teachers) if teachers else None

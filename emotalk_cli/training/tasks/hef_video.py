@@ -31,6 +31,7 @@ from ...media import audio
 from ...models import checkpoints, spaces
 from ...models.eac import EAC
 from ...models.hef import HEF, HEFDims, region
+from ...numeric import channels_last
 from .. import config as configs
 from ..config import Config
 from ..data import shards
@@ -93,8 +94,8 @@ class VideoHEF:
             checkpoints.load("hef", None if options.start == "shipped" else options.start).fill(self.model)
         elif self.speaker is not None:  # here p_d and σ̂ say something from the start
             torch.nn.init.normal_(self.model.style.weight, std=0.05)
-        self.model.to(memory_format=torch.channels_last)
-        self.critic = Discriminator().to(memory_format=torch.channels_last)
+        channels_last(self.model)
+        self.critic = channels_last(Discriminator())
         self.helpers = {"discriminator": self.critic}
         self.layout = HEF(self.model.dims)  # knows the window that samples are cut to
         self.silent = np.zeros(self.model.dims.sigma, np.float32)

@@ -36,6 +36,7 @@ from ...models.lids import (
     moved,
     outline_distance,
 )
+from ...numeric import channels_last
 from .. import config as configs
 from ..config import Config
 from ..data import lids as samples
@@ -116,7 +117,7 @@ class LidTask:
         self.options, self.rate = configs.build(Options, config.task), config.rate
         torch.manual_seed(config.seed)
         self.model, self.critic = LidPainter(), Critic()
-        self.model.to(memory_format=torch.channels_last)
+        channels_last(self.model)
         self.helpers = {"critic": self.critic}
         self.features = Perception(TrackerLevels(FaceTracker.load()))
         with np.load(path) as stored:

@@ -37,6 +37,7 @@ from ...face.geometry.palette import brightness
 from ...face.tracker import FaceTracker
 from ...models import checkpoints
 from ...models.mouth import MouthPainter
+from ...numeric import channels_last
 from .. import config as configs
 from ..config import Config
 from ..data import interiors
@@ -256,8 +257,8 @@ class MouthTask:
         self.model, self.critic = MouthPainter(), Critics(self.options.critic)
         if self.options.start:
             checkpoints.load("mouth", self.options.start).fill(self.model)
-        self.model.to(memory_format=torch.channels_last)
-        self.critic.to(memory_format=torch.channels_last)
+        channels_last(self.model)
+        channels_last(self.critic)
         self.helpers = {"critic": self.critic}
         self.features = Perception(EfficientNetLite2.load(FINE))
         self.judge = Perception(TrackerLevels(FaceTracker.load()))

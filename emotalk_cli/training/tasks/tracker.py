@@ -38,6 +38,7 @@ from ...face.topology import BROWS, INNER_LIPS, LEFT_EYE, LIP_PAIRS, N_SKIN, OUT
 from ...face.tracker import RIGID, FaceTracker
 from ...media.ffmpeg import read_frames
 from ...models import checkpoints
+from ...numeric import channels_last
 from .. import config as configs
 from ..config import Config
 from ..data.faces import AXES, SETS, Labelled, MeshWarp, load_faces, moved, upright
@@ -671,7 +672,7 @@ class TrackerTask:
             fresh.mouth = known.mouth
         if options.resumed:
             fresh.load_state_dict(known.state_dict(), strict=known.mouth is not None)
-        fresh.to(memory_format=torch.channels_last)
+        channels_last(fresh)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One a network; the shape basis learns at a twentieth of the rate, without decay."""
