@@ -20,10 +20,9 @@ installed() {
     if [ -e /proc/driver/nvidia/version ] || command -v nvidia-smi >/dev/null; then
       echo "Installing EmoTalk into $venv: about 6 GB with CUDA's libraries, 5 to 20 minutes." >&2
     else
-      # torchvision, which some extras take, comes from there too: another index' may want another torch
       echo "Installing EmoTalk into $venv: about 1.2 GB, 2 to 10 minutes (no NVIDIA driver: the CPU build of PyTorch)." >&2
       "$python" -m pip install --index-url "${EMOTALK_CPU_INDEX:-https://download.pytorch.org/whl/cpu}" \
-        --timeout 15 --retries 1 torch ${extras:+torchvision} ||
+        --timeout 15 --retries 1 torch ||
         echo "That index cannot be reached; the default one may bring CUDA's libraries (6 GB in all)." >&2
     fi
   else
