@@ -266,17 +266,15 @@ class Animator:
         if key not in self._makers:
 
             def make(beta: Tensor, sigma: Tensor, pose: Tensor) -> tuple[Tensor, ...]:
-                geometry = shot.portrait.motion.frame(beta, pose)
-                return (shot.framing.pixels(self._crops(shot, geometry, beta, sigma, pose), geometry),)
+                geometry, half = shot.portrait.motion.frame(beta, pose), shot.framing.half
+                crops = generated(self.hef, shot.portrait.source, geometry, beta, pose, sigma, half)
+                return (shot.framing.pixels(crops, geometry),)
 
             wanted = self.hef is not None and self.hef.engine == "graphs"
             while len(self._makers) >= MAKERS:
                 self._makers.pop(next(iter(self._makers)))
             self._makers[key] = steady("graphs", make) if wanted else make
         return self._makers[key]
-
-    def _crops(self, shot: Shot, geometry: Geometry, beta: Tensor, sigma: Tensor, pose: Tensor) -> Tensor:
-        return generated(self.hef, shot.portrait.source, geometry, beta, pose, sigma, shot.framing.half)
 
     def _several(
         self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]

@@ -122,7 +122,7 @@ def read(
 
 
 def lit(skin: Tensor, ratio: Tensor, hue: Tensor, headroom: float, luma: tuple[float, float, float]) -> Tensor:
-    """As `geometry.relight`, held to 0..1. skin [B,3,H,W] and ratio [B,1,H,W], boxes of larger ones too; hue [B,3]."""
+    """As `geometry.maps.lit`. skin [B,3,H,W] and ratio [B,1,H,W], boxes of larger ones too; hue [B,3]."""
     batch, _, height, width = skin.shape
     made = torch.empty(batch, 3, height, width, device=skin.device)
     blocks = -(-height * width // BLOCK), batch
@@ -165,7 +165,7 @@ def box(points: Tensor, extent: tuple[int, int], size: int) -> tuple[Tensor, Ten
 
 
 def inverse(matrices: Tensor) -> Tensor:
-    """As `numeric.inverse`, of [B,2,2]."""
+    """As `raster.inverse`, of [B,2,2]."""
     made = torch.empty(len(matrices), 2, 2, device=matrices.device)
     _inverse[(1,)](matrices, made, *matrices.stride(), len(matrices), _power(len(matrices)))
     return made
