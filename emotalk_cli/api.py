@@ -18,6 +18,7 @@ from .emotions.emotion import Emotion
 from .emotions.reader import EmotionReader
 from .film import Film
 from .live import Chunk, Incoming, asynchronous
+from .media import encoders
 from .media.samples import Audio
 from .models.loading import Models, enough_memory, load_models
 from .outputs import write_video
@@ -253,6 +254,8 @@ class EmoTalk:
             shot = shots.several(self, [(face, audio, emotion), *also], settings, outputs.max_seconds)
         else:
             shot = shots.single(self, face, audio, emotion, motion, settings, watch, report, outputs.max_seconds)
+        encoder = encoders.resolved(settings.encoder, production.files.form, str(self.device), shot.size)
+        shot = dataclasses.replace(shot, settings=dataclasses.replace(shot.settings, encoder=encoder))
         with watch("emotion"):
             felt = shot.performance.emotion
             nearest = self.nearest(felt) if felt is not None else {}

@@ -25,7 +25,8 @@ else:
     import tomli as tomllib
 
 LARGEST = 1 << 20  # bytes
-SERVE = ("host", "port", "token", "folder", "queue", "upload", "seconds", "keep", "device", "generator", "weights")
+SERVE = ("host", "port", "token", "folder", "queue", "upload", "seconds", "keep", "device", "generator", "encoder",
+         "weights")  # fmt: skip
 _NOT = ("face", "audio", "text", "motion", "out", "preview", "export_blendshapes")  # of one video
 SHARED = tuple(name for name in JOB_OPTIONS if name not in _NOT)
 _ALTERNATIVES = (  # of which a command's own takes the place of a file's

@@ -19,7 +19,7 @@ from .constants import MAX_SECONDS
 from .errors import EmoTalkError, InputError, UsageError, did_you_mean
 from .media.ffmpeg import frame_rate
 from .media.files import check_input, check_name
-from .media.formats import STDOUT, is_film
+from .media.formats import STDOUT, choose, is_film
 from .media.provenance import Sidecar, Signer
 from .media.samples import SoundFile
 from .media.speech_synthesis import Words
@@ -157,12 +157,15 @@ class Job:
         hash. Raises UsageError, and InputError if an input that is used again is missing or has changed.
         """
         options = _shaping(sidecar, changes)
-        if "device" in changes:  # which may run no such engine
-            options.pop("engine", None)
+        if "device" in changes:  # which may run no such engine, and have no such encoder
+            options = {name: value for name, value in options.items() if name not in ("engine", "encoder")}
         inputs = {name: sidecar.input(name) for name in sidecar.inputs if name not in changes}
         made = Path(sidecar.path.stem)
         out = sidecar.path.with_name(f"{made.stem}.again{made.suffix if made.suffix in VIDEO_SUFFIXES else '.mp4'}")
-        return cls.parse({"out": out} | options | inputs | changes)
+        job = cls.parse({"out": out} | options | inputs | changes)
+        if "encoder" in changes or choose(job.target, job.settings.codec, job.settings.alpha).is_h264:
+            return job
+        return dataclasses.replace(job, settings=dataclasses.replace(job.settings, encoder="auto"))  # another format
 
     @property
     def inputs(self) -> dict[str, Path]:
@@ -233,8 +236,7 @@ class Job:
             for name, path in job.inputs.items():
                 check_input(path, _KINDS.get(name, f"file of {OPTIONS[name].flag}"))
         _ = self.speech  # standard input is read now
-        look = self.settings
-        return OutputFiles.plan(self.target, self.outputs, list(self.all_inputs.values()), look.codec, look.alpha)
+        return OutputFiles.plan(self.target, self.outputs, list(self.all_inputs.values()), self.settings)
 
     def repeats(self, sidecar: Sidecar) -> bool:
         """Whether this is to give the bytes of the sidecar's video."""

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
-from .media import provenance
+from .media import encoders, provenance
 from .media.files import PartFile, check_output
 from .media.formats import FORMATS, STDOUT, Format, choose, is_sequence, numbered
-from .settings import AS_RECORDED, OPTIONS, Outputs, Progress, spell_intensity
+from .settings import AS_RECORDED, OPTIONS, Outputs, Progress, Settings, spell_intensity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ def write_video(
                 rows = animator.motion(performance, settings, outputs.blendshapes_fps)
                 livelink.write(file, rows, outputs.blendshapes_fps, files.blendshapes.suffix)
         note = stack.enter_context(PartFile(files.sidecar)) if files.sidecar is not None else None
-        form, alpha, tags = files.form, settings.alpha, record.tags(shown_as)
+        form, alpha, tags = files.form.encoded_by(settings.encoder), settings.alpha, record.tags(shown_as)
         finish = functools.partial(record.finish, sidecar=note.path if note is not None else None)
         shared: Any = {"overwrite": outputs.overwrite, "metadata": tags, "finish": finish, "form": form, "alpha": alpha}
         length = segments.piece_frames(settings.fps, BATCH[animator.device.type])
@@ -134,11 +134,11 @@ class OutputFiles:
         out: str | os.PathLike[str],
         outputs: Outputs,
         inputs: Sequence[str | os.PathLike[str]],
-        codec: str = "auto",
-        alpha: bool = False,
+        settings: Settings,
     ) -> OutputFiles:
-        """Raises UsageError if one cannot be written, or is an input or another output."""
-        form = choose(out, codec, alpha)
+        """Raises UsageError if one cannot be written or encoded, or is an input or another output."""
+        form = choose(out, settings.codec, settings.alpha)
+        encoders.check(settings.encoder, form)
         if Path(out) == STDOUT and sys.stdout.isatty():
             raise UsageError("--out - would fill the terminal with video; send stdout to a file or another program.")
         if outputs.signer is not None and form.container not in ("mp4", "mov"):

@@ -47,7 +47,7 @@ class Production:
         inputs = [*named, *([source] if isinstance(source, str | os.PathLike) else [])]
         inputs += [emotion.label] if isinstance(emotion, Emotion) else []  # may be the name of a file
         to = _target(out, source, motion if audio is None else audio, emotion, motion is not None, settings)
-        files = OutputFiles.plan(to, outputs, inputs, settings.codec, settings.alpha)
+        files = OutputFiles.plan(to, outputs, inputs, settings)
         here = [check_input(path, "file") for path in named if os.path.isfile(path)]
         return cls(files, given, {path: sha256(path) for path in here})
 

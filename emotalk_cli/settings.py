@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from . import __version__
 from .constants import CROP_SIZE, FPS, MAX_SECONDS
 from .errors import UsageError, did_you_mean
-from .media.formats import CODECS, SUFFIXES
+from .media.formats import CODECS, ENCODERS, SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ class Settings:
     pose: still | natural head motion, or a video that lends its own. blink: blinks per minute, 0..60.
     framing: crop | full picture. seed: of blinks and head motion.
     label: text in the corner of every frame, for example "AI-generated". background: keep | transparent, a colour, or
-    a picture. codec: auto, by the output's ending, or one of `media.formats`.
+    a picture. codec: auto, by the output's ending, or one of `media.formats`. encoder: of H.264, auto | x264 | nvenc.
     loop, freeze: of a film that is shorter than the speech, what follows its end; without, the video ends with it.
     """
 
@@ -71,6 +71,7 @@ class Settings:
     label: str = ""
     background: str = "keep"
     codec: str = "auto"
+    encoder: str = "auto"
     loop: bool = False
     freeze: bool = False
 
@@ -123,6 +124,7 @@ class SettingsOptions(TypedDict, total=False):
     label: str
     background: str | os.PathLike[str]
     codec: str
+    encoder: str
     loop: bool
     freeze: bool
 
@@ -403,6 +405,12 @@ OPTIONS = _table(
         choices=CODECS,
         metavar="NAME",
         note="vp9, prores, gif, apng and png can be transparent; the last three have no sound. See docs/formats.md.",
+    ),
+    Option(
+        *("encoder", str, "Output", "look", "Of H.264: auto, x264 (processor) or nvenc (NVIDIA card)."),
+        default=Settings.encoder,
+        choices=ENCODERS,
+        note="auto: nvenc where a card makes the frames and can encode them, else x264; the sidecar says which.",
     ),
     Option(
         *("out", Path, "Output", "output"),

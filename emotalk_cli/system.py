@@ -22,7 +22,8 @@ except ImportError:  # Windows
 HAS_LIMITS = hasattr(resource, "prlimit")
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP", "SYSTEMROOT", "ESPEAK_DATA_PATH")
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP", "SYSTEMROOT", "ESPEAK_DATA_PATH",
+              "CUDA_VISIBLE_DEVICES")  # fmt: skip
 
 
 def environment() -> dict[str, str]:

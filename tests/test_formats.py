@@ -13,10 +13,13 @@ from conftest import PORTRAIT, ffmpeg, leftovers, sound, streams, write_wav
 from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
 
+from emotalk_cli.cli import main
 from emotalk_cli.errors import EmoTalkError, UsageError
 from emotalk_cli.jobs import Job
-from emotalk_cli.media import segments
+from emotalk_cli.media import encoders, segments
+from emotalk_cli.media.ffmpeg import encodes
 from emotalk_cli.media.formats import CODECS, SUFFIXES, choose
+from emotalk_cli.media.provenance import Sidecar
 from emotalk_cli.media.video import SequenceWriter, StreamWriter, VideoWriter
 
 SIZE, FPS, COUNT = (64, 48), 25, 10
@@ -141,6 +144,69 @@ def test_what_does_not_fit_is_refused_before_anything_is_loaded(out, codec, said
     with pytest.raises(UsageError, match=re.escape(said)):
         Job.parse({"face": PORTRAIT, "audio": PORTRAIT, "out": out, "codec": codec}).check()
     assert set(CODECS) - {"auto"} == {name for held in SUFFIXES.values() for name in held}
+
+
+@pytest.fixture
+def card(tmp_path, monkeypatch):
+    """Stands in for an ffmpeg with a card that encodes frames from 100 px on: x264 answers to NVENC's name. A file of
+    the bound of address space and the visible cards of each video."""
+    log, program = tmp_path / "card.log", tmp_path / "ffmpeg"
+    program.write_text(f"""#!/bin/sh
+n=$# on=0
+while [ $n -gt 0 ]; do
+    a=$1; shift; n=$((n - 1))
+    case $a in
+        h264_nvenc) a=libx264 on=1 ;;
+        p4) a=ultrafast ;;
+        -rc | constqp) continue ;;
+        64x*) small=1 ;;
+    esac
+    set -- "$@" "$a"
+done
+[ "$on$small" = 11 ] && exit 1
+"{get_ffmpeg_exe()}" "$@"
+code=$?
+echo $on $(ulimit -v) $CUDA_VISIBLE_DEVICES >>"{log}"
+exit $code
+""")
+    program.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    encodes.cache_clear()
+    yield log
+    encodes.cache_clear()
+
+
+def test_a_card_encodes_where_a_trial_says_that_it_can(card, talker, short_speech, tmp_path):
+    form, large, small = choose("a.mp4"), (128, 128), (64, 64)
+    assert [encoders.resolved("auto", form, *on) for on in (("cuda:0", large), ("cuda:0", small), ("cpu", large))] == [
+        *("nvenc", "x264", "x264")
+    ]
+    assert encoders.resolved("auto", choose("a.webm"), "cuda:0", large) == "auto"
+    with pytest.raises(UsageError, match="makes no frames of 64x64"):
+        encoders.resolved("nvenc", form, "cpu", small)
+    card.unlink()
+    made = talker.generate(PORTRAIT, short_speech, "happy", tmp_path / "a.mp4", encoder="nvenc", size=128, fps=5)
+    assert made.settings.encoder == "nvenc" and "1 unlimited 1" in card.read_text()  # its driver reserves much
+    sidecar = Sidecar.read(made.sidecar)
+    assert sidecar.options["encoder"] == "nvenc" and Job.of(sidecar).settings.encoder == "nvenc"
+    assert Job.of(sidecar, device="cpu").settings.encoder == "auto"
+    assert Job.of(sidecar, out=tmp_path / "b.webm").settings.encoder == "auto"
+    made = talker.generate(PORTRAIT, short_speech, "happy", tmp_path / "b.mp4", size=128, fps=5)
+    assert made.settings.encoder == Sidecar.read(made.sidecar).options["encoder"] == "x264"
+
+
+def test_an_encoder_that_cannot_be_had_is_refused_before_anything_is_loaded(tmp_path, capfd, monkeypatch):
+    assert encodes("libx264") and not encodes("none_such")
+    monkeypatch.setattr(encoders, "encodes", lambda name, size=None: False)
+    for encoder, name, said in (
+        ("nvenc", "a.mp4", "--encoder nvenc does not work here"),
+        ("nvenc", "a.webm", "--encoder nvenc makes H.264, not vp9"),
+        ("x264", "a.gif", "--encoder x264 makes H.264, not gif"),
+        ("nvidia", "a.mp4", "--encoder nvidia is unknown"),
+    ):
+        assert main(["generate", str(PORTRAIT), str(PORTRAIT), "-o", str(tmp_path / name), "--encoder", encoder]) == 2
+        assert said in capfd.readouterr().err and not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ import typer
 
 from ..config import SERVE, read
 from ..errors import UsageError
+from ..media import encoders
+from ..settings import OPTIONS
 from .console import plain, say, tell
 
 
@@ -30,6 +32,7 @@ def serve(
     keep: float = typer.Option(24.0, min=0.01, help="Hours that uploads and results are kept."),
     device: str = typer.Option("auto", help="auto, cpu, cuda (or cuda:N), mps."),
     generator: str = typer.Option("hef", help="hef: neural; geometry: warp and shading only, faster."),
+    encoder: str = typer.Option("auto", help="Of H.264: auto, x264 (processor) or nvenc (NVIDIA card)."),
     weights: Optional[Path] = typer.Option(None, help="Folder of other weights."),  # noqa: UP045
     config: Optional[Path] = typer.Option(None, help="TOML file of defaults, table [serve]."),  # noqa: UP045
 ) -> None:
@@ -65,6 +68,7 @@ def _serve(
     keep: float,
     device: str,
     generator: str,
+    encoder: str,
     weights: Path | None,
 ) -> None:
     try:
@@ -77,10 +81,12 @@ def _serve(
     local = _is_local(host)
     if not local and not token:
         raise UsageError(f"--host {host} can be reached from elsewhere; set --token, or listen at 127.0.0.1.")
+    encoders.check(OPTIONS["encoder"].parse(encoder))
     limits = server.Limits(queue=queue, upload=upload << 20, seconds=seconds, expiry=keep * 3600)
     load = {"device": device, "generator": generator, "weights": weights}
     with tempfile.TemporaryDirectory(prefix="emotalk-serve-") as temporary:
-        app = server.create(folder or Path(temporary), load, token=token, limits=limits, local=local)
+        shared = {"encoder": encoder}
+        app = server.create(folder or Path(temporary), load, shared, token=token, limits=limits, local=local)
         config = uvicorn.Config(app, host, port, log_level="warning", timeout_graceful_shutdown=15, access_log=False)
         running = Server(config)
         bound = config.bind_socket()

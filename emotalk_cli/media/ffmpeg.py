@@ -80,9 +80,26 @@ def version() -> str:
     return words[0] if words else "unknown"
 
 
-def run(arguments: Sequence[str], data: bytes = b"") -> bytes:
-    """What ffmpeg writes to its standard output, after reading `data`; for small things. Raises EmoTalkError."""
-    child = Child(arguments, feed=True, read=True)
+@functools.cache
+def encodes(encoder: str, size: tuple[int, int] = (256, 256)) -> bool:
+    """Whether three pictures of `size`, (width, height) px, can be encoded here: that ffmpeg lists an encoder of a card
+    says nothing of the card and its driver. Raises EmoTalkError where there is no ffmpeg."""
+    program()
+    arguments = ["-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{size[0]}x{size[1]}", "-i", "pipe:0"]
+    arguments += ["-pix_fmt", "yuv420p", "-codec:v", encoder, "-f", "null", "-"]
+    try:
+        run(arguments, bytes(3 * 3 * size[0] * size[1]), memory=None)
+    except EmoTalkError:
+        return False
+    return True
+
+
+def run(arguments: Sequence[str], data: bytes = b"", memory: int | None = MEMORY["sound"]) -> bytes:
+    """What ffmpeg writes to its standard output, after reading `data`; for small things. memory: as of `Child`.
+
+    Raises EmoTalkError.
+    """
+    child = Child(arguments, feed=True, read=True, memory=memory)
     stdin, stdout = child.process.stdin, child.process.stdout
     assert stdin is not None and stdout is not None
 
@@ -146,12 +163,13 @@ class Child:
         *,
         feed: bool = False,
         read: bool = False,
-        memory: int = MEMORY["sound"],
+        memory: int | None = MEMORY["sound"],
         cpu: int | None = None,
     ) -> None:
         """feed, read: whether its standard input and output are pipes of ours; otherwise they are empty.
 
-        memory: bytes of address space. cpu: seconds until `allow` is called. Raises EmoTalkError.
+        memory: bytes of address space; None where a card is used, whose driver reserves far more than it takes.
+        cpu: seconds until `allow` is called. Raises EmoTalkError.
         """
         self._program = program()
         self.header: list[str] = []
@@ -169,7 +187,8 @@ class Child:
             )
         except OSError as error:
             raise (scarce(error) or _unusable(f"{self._program}: {error.strerror}")) from error
-        self._limit("RLIMIT_AS", memory)
+        if memory is not None:
+            self._limit("RLIMIT_AS", memory)
         if cpu is not None:
             self._limit("RLIMIT_CPU", cpu)
         if (nice := os.environ.get(_NICE)) and hasattr(os, "setpriority"):

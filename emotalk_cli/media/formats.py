@@ -1,4 +1,4 @@
-"""Formats of videos: what a file's ending or a codec's name means, and which of them can be transparent."""
+"""Formats of videos: what a file's ending or a codec's name means, who encodes it, and which can be transparent."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ _H264 = (
     "-crf",
     "15",
 )  # visually lossless for faces, in half of the time of "fast"
+NVENC = "h264_nvenc"
+_NVENC = ("-codec:v", NVENC, "-preset", "p4", "-rc", "constqp", "-qp", "19")
 _PALETTE = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"  # one a frame: memory stays constant
 _BT709 = (
     "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bitexact,format={},"
@@ -51,6 +53,22 @@ class Format:
     pieces: bool = True
     demuxer: str = ""
     mux: tuple[str, ...] = ()
+
+    @property
+    def is_h264(self) -> bool:
+        """Whether its video is H.264, which more than one encoder makes."""
+        return self.video[: len(_H264)] == _H264
+
+    @property
+    def on_card(self) -> bool:
+        """Whether a card encodes it."""
+        return NVENC in self.video
+
+    def encoded_by(self, encoder: str) -> Format:
+        """The same by another of the `ENCODERS`; formats that are no H.264 know one."""
+        if encoder != "nvenc" or not self.is_h264:
+            return self
+        return dataclasses.replace(self, video=(*_NVENC, *self.video[len(_H264) :]))
 
     def encoding(self, alpha: bool) -> list[str]:
         """ffmpeg's arguments that make its video of frames, which have an alpha channel or none."""
@@ -96,6 +114,7 @@ FORMATS = {
     )
 }
 CODECS = ("auto", *FORMATS)
+ENCODERS = ("auto", "x264", "nvenc")
 SUFFIXES = {  # ending of a file -> codecs that it may hold, the usual one first
     ".mp4": ("h264", "h265"),
     ".m4v": ("h264", "h265"),

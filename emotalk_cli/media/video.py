@@ -88,7 +88,8 @@ class _Encoder(Writer):
         command += ["-video_size", f"{size[0]}x{size[1]}", "-framerate", str(_rate(fps)), "-i", "pipe:0"]
         command += _sound(audio, form, seconds) if audio is not None else []
         command += [*form.encoding(alpha), "-flags:v", "+bitexact", *_described(metadata or {}), *form.muxing(alpha)]
-        self._child = Child([*command, *target], feed=True, read=read, memory=MEMORY["video"])
+        memory = None if form.on_card else MEMORY["video"]
+        self._child = Child([*command, *target], feed=True, read=read, memory=memory)
         self._feeder = threading.Thread(target=self._feed, daemon=True)
         self._feeder.start()
 

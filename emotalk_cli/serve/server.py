@@ -9,7 +9,7 @@ import hmac
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,8 +58,8 @@ class Limits:
 class Service:
     """State of the running service: its store, its worker, and the job that is being made."""
 
-    def __init__(self, root: Path, load: dict[str, Any], limits: Limits) -> None:
-        self.limits = limits
+    def __init__(self, root: Path, load: dict[str, Any], shared: Mapping[str, Any], limits: Limits) -> None:
+        self.limits, self.shared = limits, shared
         self.store = Store(root, limits.expiry)
         self.engine = Engine(load, self._event)
         self.current: Job | None = None
@@ -124,10 +124,9 @@ class Service:
         if files["face"] is None or (job.audio and files["audio"] is None):
             self._close(job, state="failed", error="A file of this video has expired; send it again.")
             return
-        folder = self.store.folder(job)
-        self.engine.render(
-            {**dataclasses.asdict(job), "files": files, "folder": folder, "seconds": self.limits.seconds}
-        )
+        options = {**self.shared, **job.options}
+        more = {"files": files, "folder": self.store.folder(job), "seconds": self.limits.seconds, "options": options}
+        self.engine.render({**dataclasses.asdict(job), **more})
 
     def wait(self, job: Job) -> float:
         """Seconds until the job is likely to be done."""
@@ -241,14 +240,21 @@ Known = Annotated[Job, Depends(_known)]
 
 
 def create(
-    root: Path, load: dict[str, Any], *, token: str | None = None, limits: Limits = Limits(), local: bool = True
+    root: Path,
+    load: dict[str, Any],
+    shared: Mapping[str, Any] | None = None,
+    *,
+    token: str | None = None,
+    limits: Limits = Limits(),
+    local: bool = True,
 ) -> FastAPI:
     """The application.
 
-    root: its work folder; nothing else is written. load: arguments of `EmoTalk.load` for the worker. token: asked for
-    on every request under /v1. local: whether only this machine's names for itself are answered.
+    root: its work folder; nothing else is written. load: arguments of `EmoTalk.load` for the worker. shared: options of
+    `emotalk generate` for all videos. token: asked for on every request under /v1. local: whether only this machine's
+    names for itself are answered.
     """
-    service = Service(root, load, limits)
+    service = Service(root, load, shared or {}, limits)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
