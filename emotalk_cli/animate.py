@@ -33,7 +33,7 @@ from .media.audio import FLOOR, HOP, N_MELS, Recording, loudness, pitch
 from .media.background import Backdrop
 from .media.framing import CropFraming, FullFraming
 from .media.samples import SoundFile
-from .models.acceleration import Function, steady
+from .models.acceleration import Function, Steady, steady
 from .models.behaviour import emotion_target
 from .models.eac import EAC, LIVE, WHOLE
 from .models.emotion_space import AME
@@ -262,7 +262,7 @@ class Animator:
     def _card_maker(self, shot: Shot) -> Function:
         """β [B,64], σ̂ [B,192], pose [B,6] on the card -> what `framing.pixels` gives: geometry, generator and framing.
         With the engine graphs all of it is captured, once for a portrait and framing, and replayed."""
-        key = shot.portrait.motion, shot.framing.size, type(shot.framing), self.batch
+        key = self._key(shot)
         if key not in self._makers:
 
             def make(beta: Tensor, sigma: Tensor, pose: Tensor) -> tuple[Tensor, ...]:
@@ -275,6 +275,21 @@ class Animator:
                 self._makers.pop(next(iter(self._makers)))
             self._makers[key] = steady("graphs", make) if wanted else make
         return self._makers[key]
+
+    def _key(self, shot: Shot) -> object:
+        return shot.portrait.motion, shot.framing.size, type(shot.framing), self.batch
+
+    def engine(self, shot: Shot | FilmShot) -> str | None:
+        """How HEF was run for a shot, once its frames are made: eager where the card refused to capture them, and in
+        films and before backgrounds, which are not captured. None without HEF."""
+        if self.hef is None:
+            return None
+        if self.hef.engine != "graphs":
+            return self.hef.engine
+        if isinstance(shot, FilmShot) or shot.backdrop is not None:
+            return "eager"
+        maker = self._makers.get(self._key(shot))
+        return "eager" if isinstance(maker, Steady) and maker.refused else "graphs"
 
     def _several(
         self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import os
 import sys
 import time
@@ -60,7 +59,12 @@ def write_video(
                 livelink.write(file, rows, outputs.blendshapes_fps, files.blendshapes.suffix)
         note = stack.enter_context(PartFile(files.sidecar)) if files.sidecar is not None else None
         form, alpha, tags = files.form.encoded_by(settings.encoder), settings.alpha, record.tags(shown_as)
-        finish = functools.partial(record.finish, sidecar=note.path if note is not None else None)
+
+        def finish(path: Path) -> None:
+            if (engine := animator.engine(shot)) is not None:  # now it is known
+                record.options["engine"] = engine
+            record.finish(path, note.path if note is not None else None)
+
         shared: Any = {"overwrite": outputs.overwrite, "metadata": tags, "finish": finish, "form": form, "alpha": alpha}
         length = segments.piece_frames(settings.fps, BATCH[animator.device.type])
         sound = performance.sound.path if performance.sound is not None else None

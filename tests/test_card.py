@@ -8,6 +8,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from emotalk_cli.face import raster
 from emotalk_cli.face.fit import Pose
 from emotalk_cli.face.geometry import FaceMotion, eyes, motion, mouth, seam
 from emotalk_cli.media.framing import CropFraming
+from emotalk_cli.media.provenance import Sidecar
 from emotalk_cli.models import acceleration
 from emotalk_cli.models.hef import HEF
 
@@ -159,8 +161,9 @@ def test_a_frame_on_a_card_waits_for_nothing_and_is_the_same_picture(talker, mon
     assert apart.max() < 0.3, apart
 
 
-def test_frames_leave_a_card_one_batch_after_the_next_was_begun(talker, monkeypatch):
-    """The loop of a card, with stand-ins for its streams, events and graphs."""
+@pytest.fixture
+def stand_in_card(talker, monkeypatch) -> list[str]:
+    """The loop of a card on the CPU, with stand-ins for its streams and events: what these were told."""
     told = []
 
     class Event:
@@ -170,7 +173,6 @@ def test_frames_leave_a_card_one_batch_after_the_next_was_begun(talker, monkeypa
         def synchronize(self):
             told.append("taken")
 
-    wanted = list(talker.frames(PORTRAIT, SPEECH, "happy", size=64))
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "Stream", object)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
@@ -179,6 +181,13 @@ def test_frames_leave_a_card_one_batch_after_the_next_was_begun(talker, monkeypa
     monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory=False, **options: plain(*shape, **options))
     monkeypatch.setattr(animate, "_on_card", lambda device: True)
     monkeypatch.setattr(talker.animator, "batch", 16)
+    monkeypatch.setattr(talker.animator, "_makers", {})
+    return told
+
+
+def test_frames_leave_a_card_one_batch_after_the_next_was_begun(talker, request):
+    wanted = list(talker.frames(PORTRAIT, SPEECH, "happy", size=64))
+    told = request.getfixturevalue("stand_in_card")
     found = list(talker.frames(PORTRAIT, SPEECH, "happy", size=64))
     assert len(found) == len(wanted) > 16 and told[:4] == ["begun", "begun", "taken", "begun"]
     apart = [np.abs(a.astype(int) - b).mean() for a, b in zip(found, wanted, strict=True)]
@@ -194,3 +203,22 @@ def test_what_cannot_be_captured_is_told_step_by_step(monkeypatch):
     steady = acceleration.steady("graphs", lambda a: (a + 1,))
     with pytest.warns(UserWarning, match="not permitted"):
         assert torch.equal(steady(torch.zeros(2))[0], torch.ones(2))
+    assert steady.refused
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_a_sidecar_says_how_a_card_was_told(refuses, talker, short_speech, stand_in_card, monkeypatch, tmp_path):
+    """HEF as geometry alone: what counts is who was asked to capture, and what came of it."""
+
+    def capture(function, tensors):
+        if refuses:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return lambda *new: function(*new)
+
+    monkeypatch.setattr(acceleration, "_captured", capture)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(animate, "generated", lambda hef, source, geometry, *motion: geometry.composite())
+    monkeypatch.setattr(talker.animator, "hef", SimpleNamespace(engine="graphs"))
+    with pytest.warns(UserWarning, match="not permitted") if refuses else contextlib.nullcontext():
+        made = talker.generate(PORTRAIT, short_speech, "happy", tmp_path / "a.mp4", size=64)
+    assert Sidecar.read(made.sidecar).options["engine"] == ("eager" if refuses else "graphs")

@@ -29,6 +29,11 @@ class Steady:
         self._count, self._shared = 0, [False]
         self._fast: Function | None = None
 
+    @property
+    def refused(self) -> bool:
+        """Whether there is no fast form here, and the function itself is called."""
+        return self._fast is self._function
+
     def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Tensors [B,...]; those [1,...] when B > 1 are shared by the batch. Returns tensors of its own, [B,...]."""
         count = max(len(tensor) for tensor in tensors)
