@@ -11,7 +11,7 @@ from emotalk_cli.face.fit import CROP_SIZE, PortraitFit, Pose, fit_portrait
 from emotalk_cli.face.geometry import FaceMotion, relight, still
 from emotalk_cli.face.geometry.crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, pasted
 from emotalk_cli.face.geometry.mouth import NEAR
-from emotalk_cli.face.geometry.palette import brightness
+from emotalk_cli.face.geometry.palette import brightness, palette
 from emotalk_cli.face.geometry.teeth import Layout, fit_layout, groups, look, parts
 from emotalk_cli.face.model import FaceModel
 from emotalk_cli.face.raster import pixel_grid
@@ -173,3 +173,14 @@ def test_light_keeps_the_hue_of_skin_and_bleaches_nothing():
     assert torch.allclose(lighter / skin, (lighter / skin).mean().expand_as(skin))
     warm = relight(skin, torch.full((1, 1, 1, 1), 0.7), torch.tensor([[0.8, 1.0, 1.2]]))
     assert warm[0, 0] / warm[0, 2] > skin[0, 0] / skin[0, 2]
+
+
+def test_a_face_of_little_colour_keeps_it():
+    """Of 100 photos in colour the palest strays by 0.021 from the colours of its brightness, of black and white by
+    0.003."""
+    generator = torch.Generator().manual_seed(0)
+    light = torch.rand(1, 80, 80, generator=generator) * 0.6 + 0.2
+    stray = torch.randn(1, 80, 80, generator=generator) * torch.tensor([0.587, -0.299, 0.0])[:, None, None]
+    skin = light * torch.tensor([1.1, 0.98, 0.9])[:, None, None]
+    colour = [palette(skin + amount / 0.659 * stray) for amount in (0.021, 0.004)]
+    assert colour[0][1] == 0 and colour[1][1] == 1

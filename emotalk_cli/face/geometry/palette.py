@@ -9,7 +9,7 @@ from ...numeric import fixed
 
 LUMA = (0.299, 0.587, 0.114)
 LEVELS = 32  # of brightness, at each of which a picture of one hue has one colour
-PLAIN, MIXED = 0.012, 0.03  # spread of a picture's colours about those: from none to all is drawn in free colours
+PLAIN, MIXED = 0.012, 0.018  # spread of a picture's colours about those: from none to all is drawn in free colours
 SKIN_HUE = (
     0.8,
     1.0,
