@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from typing import IO, Any
 
 try:
@@ -88,6 +90,19 @@ def peak_memory() -> float:
     if resource is None:
         return 0.0
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1e-6 if sys.platform == "darwin" else 1.024e-3)
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """Imports and loads without Python's search for garbage in cycles, which they would set off again and again, for a
+    sixth of the time to the first frame; what is there at the end is not searched later either. For commands: a
+    program that uses the library decides for itself."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class Temporary:

@@ -1,5 +1,6 @@
 """What keeps EmoTalk fast, without a clock: imports, stages that run side by side, loops that give what torch gives."""
 
+import gc
 import itertools
 import os
 import subprocess
@@ -11,6 +12,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from emotalk_cli import system
+from emotalk_cli.cli import main
 from emotalk_cli.face import kernels
 from emotalk_cli.face.geometry.maps import HEADROOM, relight
 from emotalk_cli.face.geometry.palette import LUMA
@@ -19,6 +22,7 @@ from emotalk_cli.lookahead import ahead, cores
 
 SLOW = "torchvision open_clip torch._dynamo transformers matplotlib librosa sklearn skimage cv2 PIL.ImageQt sympy"
 SLOW = [*SLOW.split(), "torchmetrics", "emotalk_cli.training", "emotalk_cli.evaluation"]
+SLOW += [] if torch.cuda.is_available() else ["triton"]
 
 
 def loaded(*lines: str) -> set[str]:
@@ -43,6 +47,15 @@ def test_making_videos_imports_nothing_of_training_and_no_second_framework():
 def test_options_are_read_without_torch():
     found = loaded("import emotalk_cli.cli.generate")
     assert [name for name in ("torch", "numba", "numpy") if name in found] == []
+
+
+def test_commands_load_without_looking_for_garbage_and_look_again_afterwards():
+    with pytest.raises(ValueError), system.no_collection():
+        assert not gc.isenabled()
+        raise ValueError
+    assert gc.isenabled() and gc.get_freeze_count() > 0
+    main(["--version"])
+    assert gc.get_freeze_count() == 0
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -105,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = f"Internal error ({type(error).__name__}: {error}); please report it, with the output of --debug."
         return _fail(message, 1, "--debug" in arguments)
     finally:
+        gc.unfreeze()  # what `system.no_collection` set aside
         for number, handler in before.items():
             signal.signal(number, handler)
 

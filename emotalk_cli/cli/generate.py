@@ -14,6 +14,7 @@ from ..config import merged, read
 from ..errors import UsageError
 from ..media.formats import STDOUT
 from ..settings import AS_RECORDED, OPTIONS
+from ..system import no_collection
 from .console import plain, say, tell
 from .options import given, with_options
 
@@ -62,9 +63,10 @@ def generate(
     begin = time.perf_counter()
     with progress(quiet) as report:
         report("models", 0, 1)
-        from ..api import EmoTalk  # late: it imports torch, which takes seconds
+        with no_collection():
+            from ..api import EmoTalk  # late: it imports torch, which takes a second
 
-        talker = EmoTalk.load(*job.models)
+            talker = EmoTalk.load(*job.models)
         report("models", 1, 1)
         if how["dry_run"]:
             from ..estimate import plan

@@ -13,6 +13,7 @@ import typer
 
 from ..constants import FPS, SAMPLE_RATE
 from ..errors import UsageError
+from ..system import no_collection
 from .options import option
 
 _PIECE = 2 * SAMPLE_RATE // FPS  # bytes of a video frame's sound
@@ -37,9 +38,10 @@ def live(
     """
     if sys.stdout.isatty():
         raise UsageError("Frames would fill the terminal; send stdout to a file or another program.")
-    from ..api import EmoTalk  # late: it imports torch
+    with no_collection():
+        from ..api import EmoTalk  # late: it imports torch
 
-    talker = EmoTalk.load(weights, device, generator)
+        talker = EmoTalk.load(weights, device, generator)
     chunks = pieces(sys.stdin.buffer, 1 / FPS if idle else None)
     for frame in talker.stream(face, chunks, emotion, intensity=intensity, size=size, fps=fps):
         sys.stdout.buffer.write(frame.data)

@@ -11,7 +11,6 @@ import typer
 
 from ..config import SERVE, read
 from ..errors import UsageError
-from ..media import encoders
 from ..settings import OPTIONS
 from .console import plain, say, tell
 
@@ -74,6 +73,7 @@ def _serve(
     try:
         import uvicorn
 
+        from ..media import encoders
         from ..serve import server
         from ..serve.shutdown import Server
     except ImportError as error:

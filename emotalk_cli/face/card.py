@@ -7,6 +7,7 @@ card how much there is to do, so that a whole frame can be captured as one CUDA 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -18,12 +19,14 @@ from torch import Tensor
 
 from .kernels import GRAIN, GRAIN_EDGE, INSIDE, SAME_DEPTH
 
-try:
-    import triton
-    import triton.language as tl
-    from triton.language import constexpr  # by this name alone the interpreter of Triton 3.0 knows it
-except ImportError:  # PyTorch for the CPU brings none
-    triton = None
+KNOWN = False  # whether Triton is here: PyTorch for the CPU brings none, and its import takes a tenth of a second
+if torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET"):
+    with contextlib.suppress(ImportError):
+        import triton
+        import triton.language as tl
+        from triton.language import constexpr  # by this name alone the interpreter of Triton 3.0 knows it
+
+        KNOWN = True
 
 BLOCK = 256  # px that one program works on
 SPOT = 64  # px of a triangle that one program draws at a time
@@ -41,7 +44,7 @@ def usable(*tensors: Tensor) -> bool:
 @functools.cache
 def _compiles(device: torch.device) -> bool:
     """Whether a kernel can be made and run here: Triton wants a C compiler too."""
-    if triton is None or os.environ.get("EMOTALK_NO_TRITON"):
+    if not KNOWN or os.environ.get("EMOTALK_NO_TRITON"):
         return False
     try:
         corner = torch.tensor([[[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]]], device=device)
@@ -196,7 +199,7 @@ def _power(count: int) -> int:
 
 def _kernel(function: Any, pointers: int | None = None) -> Any:
     """pointers: how many arguments lead to data; the numbers after them do not make kernels of their own."""
-    if triton is None:
+    if not KNOWN:
         return None
     kinds = function.__annotations__
     numbers = [] if pointers is None else list(inspect.signature(function).parameters)[pointers:]

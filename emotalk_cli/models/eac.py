@@ -136,16 +136,18 @@ class EAC(nn.Module):
         self.heard = nn.Linear(width, MELS_PER_FRAME * dims.visemes) if dims.visemes else None
 
     @classmethod
-    def load(cls, weights: str | os.PathLike[str] | None = None, space: str | None = None) -> EAC:
-        """The shipped network, in eval mode. Raises WeightsError, also if it was trained in another emotion `space`."""
+    def load(cls, weights: str | os.PathLike[str] | None = None) -> EAC:
+        """The shipped network, in eval mode. Raises WeightsError."""
         checkpoint = checkpoints.load("eac", weights)
-        model = cls(checkpoint.sizes(Dims))
-        if space is not None and model.dims.space != space:
+        return checkpoint.fill(cls(checkpoint.sizes(Dims)))
+
+    def check(self, space: str) -> None:
+        """Raises WeightsError if it was trained in another emotion space."""
+        if self.dims.space != space:
             raise WeightsError(
-                f"{checkpoint.path} was trained in emotion space {model.dims.space!r}, not {space!r}; "
-                "train EAC again with this AME checkpoint."
+                f"EAC was trained in emotion space {self.dims.space!r}, not {space!r}; train it again with this AME "
+                "checkpoint."
             )
-        return checkpoint.fill(model)
 
     def adopt(self, older: EAC) -> None:
         """Go on from another network's weights; those for the emotion only if it was trained in the same space.

@@ -87,8 +87,11 @@ def load_models(
 
         return AlignmentTracker.load(folder, place)
 
-    def feel() -> AME:
-        return spaces.load(clip or checkpoints.load("eac", folder).dims.get("space") or SPACE, folder).to(place)
+    def feel() -> tuple[AME, EAC]:
+        eac = EAC.load(folder)
+        ame = spaces.load(clip or eac.dims.space or SPACE, folder)
+        eac.check(ame.space)
+        return ame.to(place), eac.to(place)
 
     def paint() -> HEF | None:
         return HEF.load(folder, place).accelerate(engine) if generator == "hef" else None
@@ -96,8 +99,8 @@ def load_models(
     with _readable(folder), enough_memory(place), ThreadPoolExecutor(LOADERS, "emotalk-load") as pool:
         shape, following = pool.submit(FaceModel.load, folder), pool.submit(follow)
         feeling, painting = pool.submit(feel), pool.submit(paint)
-        model, tracker, ame, hef = shape.result(), following.result(), feeling.result(), painting.result()
-        vad, eac = VAD.load(folder).to(place), EAC.load(folder, ame.space).to(place)
+        vad = VAD.load(folder).to(place)
+        model, tracker, (ame, eac), hef = shape.result(), following.result(), feeling.result(), painting.result()
     if place.type == "cpu":  # nobody waits for it: tracking the portrait comes first
         threading.Thread(target=kernels.warm, name="emotalk-warm").start()
     give_back_freed()
