@@ -127,7 +127,7 @@ class Portraits:
             notes.append("The eyes are shut in the picture; they stay nearly shut.")
         fit = fit_portrait(self._models.face_model, pixels, face.landmarks, face.blendshapes)
         motion = FaceMotion(self._models.moving_model, fit, self.device)
-        source = source_of(self._models.hef, fit)
+        source = source_of(self._models.hef, fit, motion)
         alpha = np.ascontiguousarray(np.rot90(alpha, turns)) if alpha is not None else None
         return Portrait(name, fit, motion, source, notes, digest, None, alpha, options)
 
@@ -146,7 +146,7 @@ class Portraits:
             cover = self.matte.cover(fit.source, (left - 0.1 * side, top - 0.15 * side, 1.2 * side))
         clean = fit.over(own_colours(fit.source, cover))
         motion = FaceMotion(self._models.moving_model, clean, self.device)
-        features = source_of(self._models.hef, clean)
+        features = source_of(self._models.hef, clean, motion)
         return dataclasses.replace(portrait, fit=clean, motion=motion, source=features, cover=cover_of(fit, cover))
 
     @property

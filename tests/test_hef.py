@@ -107,6 +107,17 @@ def test_background_is_untouched_and_the_face_is_not(portrait, geometry, beta):
     assert frames.min() >= 0 and frames.max() <= 1
 
 
+def test_a_portrait_at_rest_stays_as_bright(model, portrait):
+    """What the shipped network does to a face that does not move, where it is broad, is made up for."""
+    hef, motion = HEF.load(), FaceMotion(model, portrait)
+    beta, geometry = motion.source_beta, motion.frame(motion.source_beta, still(1))
+    inside, broad = (geometry.face * (1 - geometry.mouth) > 0.99)[..., 8::16, 8::16], []
+    for source in (hef.source(portrait), hef.source(portrait, motion)):
+        change = hef(source, geometry, beta, still(1)) - portrait.image[None]
+        broad.append(torch.nn.functional.avg_pool2d(change, 16)[inside.expand(-1, 3, -1, -1)].abs().mean())
+    assert broad[1] < 0.75 * broad[0]
+
+
 def test_frames_are_repeatable_and_do_not_depend_on_their_batch(portrait, geometry, beta):
     hef = stirred()
     source = hef.source(portrait)

@@ -190,7 +190,7 @@ def readings(
     rows = []
     for portrait in portraits:
         motion = FaceMotion(talker.face_model, portrait, shading=shading)
-        source = source_of(talker.hef, portrait)
+        source = source_of(talker.hef, portrait, motion)
         row = [portrait.image]
         for i, (beta, sigma) in enumerate(spoken.values()):
             pose = torch.zeros(moments, 6)

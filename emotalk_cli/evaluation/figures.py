@@ -69,7 +69,7 @@ class Scene:
         beta, sigma = (part[at : at + 1] for part in self.said(emotion, mu))
         pose = torch.zeros(1, 6, device=beta.device)
         geometry = self.portrait.motion.frame(beta, pose)
-        source, drive = hef.source(self.portrait.fit), hef.drive(geometry)
+        source, drive = hef.source(self.portrait.fit, self.portrait.motion), hef.drive(geometry)
         _, parts = hef.refine(source, drive, beta, pose, sigma)
         flow = drive.flow + parts["flow"]
         return {

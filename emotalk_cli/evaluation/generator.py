@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..constants import CROP_SIZE
-from ..face.geometry import still
+from ..face.geometry import FaceMotion, still
 from ..face.model import FaceModel
 from ..face.topology import INNER_LIPS, N_SKIN, OUTER_EYE_CORNERS, OUTER_LIPS
 from ..face.tracker import FaceTracker
@@ -127,7 +127,7 @@ def flow_sheet(model: FaceModel, hefs: dict[str, HEF], shown: Iterable[tuple[Pho
         portrait, geometry, _, _, beta = pair_geometry(model, source, target)
         row = [("source", pixels(portrait.image)), ("$I^{rd}$", pixels(geometry.rendered))]
         for number, (name, hef) in enumerate(hefs.items()):
-            drive, encoded = hef.drive(geometry), hef.source(portrait)
+            drive, encoded = hef.drive(geometry), hef.source(portrait, FaceMotion(model, portrait))
             _, parts = hef.refine(encoded, drive, beta[None], still(1))
             fields = [] if number else [("$φ_{geo}$", hef.window(geometry.flow))]
             fields += [(f"{name}: $ψ_N$", parts["flow"]), (f"{name}: $φ_N$", drive.flow + parts["flow"])]
@@ -164,7 +164,8 @@ def evaluate(
     for source, target in shown:
         portrait, geometry, image, points, beta = pair_geometry(model, source, target)
         images = {"copy": portrait.image[None], "geometry": geometry.composite()}
-        images |= {n: hef(hef.source(portrait), geometry, beta[None], still(1)) for n, hef in hefs.items()}
+        motion = FaceMotion(model, portrait)
+        images |= {n: hef(hef.source(portrait, motion), geometry, beta[None], still(1)) for n, hef in hefs.items()}
         masks = {"mouth": lips_box(points), "face": geometry.face, "full": torch.ones_like(geometry.face)}
         direction = "neutral to smiling" if source.name.startswith(NEUTRAL) else "smiling to neutral"
         errors = landmark_errors(tracker, images, image[None])

@@ -183,7 +183,8 @@ def evaluate(
     kept: dict[str, dict[str, list[float]]] = {}
     for (photo, smile), own in zip(people, neutral, strict=True):
         portrait = fit_portrait(talker.face_model, photo.image, photo.landmarks)
-        motion, source = FaceMotion(talker.face_model, portrait), hef.source(portrait)
+        motion: FaceMotion = FaceMotion(talker.face_model, portrait)
+        source = hef.source(portrait, motion)
         plain = portrait.image[None]
         keep(save, f"{photo.person}.photo", pixels(portrait.image))
         keep(save, f"{photo.person}.smiling", smile.image)

@@ -91,7 +91,7 @@ def crops(
 
 def made(talker: EmoTalk, fit: PortraitFit, geometry: Geometry, beta: Tensor, sigma: Tensor | None) -> Tensor:
     """Frames [B,3,512,512] of a portrait by the generator that the talker has."""
-    source = source_of(talker.hef, fit)
+    source = source_of(talker.hef, fit, FaceMotion(talker.face_model, fit))
     return generated(talker.hef, source, geometry, beta, still(len(beta)), sigma)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..constants import CROP_SIZE
 from ..face.fit import fit_portrait, snap_lids
-from ..face.geometry import still
+from ..face.geometry import FaceMotion, still
 from ..face.model import FaceModel
 from ..face.topology import LEFT_EYE, RIGHT_EYE
 from ..media.ffmpeg import read_frames
@@ -67,7 +67,7 @@ def evaluate(model: FaceModel, hef: HEF, filmed: Iterator[list[Photo]]) -> dict[
     sums: dict[str, dict[str, dict[str, list[float]]]] = {}
     for first, *others in filmed:
         fit = fit_portrait(model, first.image, first.landmarks)
-        source = hef.source(fit)
+        source = hef.source(fit, FaceMotion(model, fit))
         for photo in others:
             image, points = aligned(fit, photo)
             points = snap_lids(image, points)  # as the portrait's own are

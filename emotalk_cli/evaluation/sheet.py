@@ -43,7 +43,7 @@ def moments(
         fit = talker.portrait(face).fit
         motion = FaceMotion(talker.face_model, fit)
         geometry = motion.frame(beta, pose)
-        source = source_of(talker.hef, fit)
+        source = source_of(talker.hef, fit, motion)
         yield fit.image, generated(talker.hef, source, geometry, beta, pose, sigma), motion.vertices(beta, pose)
 
 

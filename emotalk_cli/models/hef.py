@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from ..constants import CROP_SIZE
 from ..face import card, kernels
 from ..face.fit import CROP_LIFT, PortraitFit
-from ..face.geometry import Geometry, lit, relight
+from ..face.geometry import FaceMotion, Geometry, lit, relight, still
 from ..face.geometry.maps import HEADROOM
 from ..face.geometry.palette import LUMA
 from ..face.model import N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
@@ -57,6 +57,7 @@ DETAIL = (112, 160)
 # Eyes are the geometry's and the lid painter's: around them, in widths of an eye from its middle, across and down, what
 # the network does fades in between these parts of an ellipse. What it did there was further from real eyes.
 EYE_REACH, EYE_FADE = (0.85, 0.7), (0.8, 1.2)
+BROAD = 9  # px of half size: what the network does to a portrait at rest is taken back where it is broader than this
 LIT_TEETH = 0.35  # an interior without a point as bright as this shows no teeth
 
 
@@ -314,9 +315,9 @@ class Pyramid(nn.Module):
         return levels[::-1]
 
 
-def source_of(hef: HEF | None, portrait: PortraitFit) -> Source | None:
-    """What a generator keeps of a portrait; None without one."""
-    return None if hef is None else hef.source(portrait)
+def source_of(hef: HEF | None, portrait: PortraitFit, motion: FaceMotion | None = None) -> Source | None:
+    """What a generator keeps of a portrait, as `HEF.source`; None without one."""
+    return None if hef is None else hef.source(portrait, motion)
 
 
 def generated(
@@ -415,18 +416,45 @@ class HEF(nn.Module):
         return Source(image, halved(image), mouth, pyramid, identity)
 
     @torch.inference_mode()
-    def source(self, portrait: PortraitFit) -> Source:
-        """Everything that does not change from frame to frame."""
+    def source(self, portrait: PortraitFit, motion: FaceMotion | None = None) -> Source:
+        """Everything that does not change from frame to frame. motion: the portrait's; with it, what the network does
+        to a portrait that does not move is taken back beforehand."""
         device = self.start.device
         top, left = self.dims.origin
-        image = self.window(portrait.image[None].to(device))
+        picture = portrait.image[None].to(device)
+        image = self.window(picture)
         mouth = self.open_mouth(portrait.landmarks[None].to(device))
         identity = torch.cat([portrait.alpha, portrait.delta, portrait.gamma])[None].to(device)
         source = self.encode(image, mouth, identity)
         rims = torch.stack([portrait.landmarks[ring, :2] for ring in (LEFT_EYE, RIGHT_EYE)]).to(device)
-        source.eyes = LidPainter.eyes(portrait.image[None].to(device), rims)
-        source.whole = packed(portrait.image[None]) if device.type == "cpu" else None
+        source.eyes = LidPainter.eyes(picture, rims)
+        if motion is not None:
+            source.image = image - self.bias(source, motion)
+            source.small = halved(source.image)
+            picture = picture.clone()
+            self.window(picture).copy_(source.image)
+        source.whole = packed(picture) if device.type == "cpu" else None
         return source
+
+    def bias(self, source: Source, motion: FaceMotion) -> Tensor:
+        """What the network does to a portrait [1,3,w,w] that keeps its own expression, where that is broad: it evens
+        out cheeks. Photos teach little about it, since there a face always moves."""
+        beta = motion.source_beta
+        pose = still(1, beta.device)
+        geometry = motion.frame(beta, pose)
+        drive = self.drive(smaller(geometry))
+        hidden = self.hidden(drive)
+        inputs = drive.flow, 1 - hidden, self.driven(drive, hidden), self.code(source, beta, pose, None)
+        fields = self.blocks(source.pyramid, *inputs)[0]
+        near = self.support(drive) * self.apart(geometry)
+        psi = fields.psi * near
+        change = self.painted(fields.image, near * self.free(drive, hidden) * fields.share, hidden)
+        for sign, flow in ((1, drive.flow + psi), (-1, drive.flow)):
+            change = change + sign * warp(source.small, flow, self.dims.window, sharp=True)
+        change = change * (1 - F.max_pool2d(drive.mouth, 5, 1, 2))
+        for _ in range(3):
+            change = F.avg_pool2d(change, BROAD, 1, BROAD // 2)
+        return upsample(change)
 
     def open_mouth(self, landmarks: Tensor) -> Tensor:
         """Soft inner-lip mask [B,1,w,w] of landmarks [B,478,2+] crop px."""
