@@ -8,6 +8,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +18,6 @@ from card import OnCard, card, no_waits
 from conftest import PORTRAIT, SPEECH
 
 from emotalk_cli import animate
-from emotalk_cli.face import card as kernels
 from emotalk_cli.face import raster
 from emotalk_cli.face.fit import Pose
 from emotalk_cli.face.geometry import FaceMotion, eyes, motion, mouth, seam
@@ -103,7 +103,7 @@ assert torch.equal(card.to_bytes(image), (image * 255 + 0.5).clamp(0, 255).byte(
 """
 
 
-@pytest.mark.skipif(kernels.triton is None, reason="PyTorch for the CPU brings no Triton")
+@pytest.mark.skipif(find_spec("triton") is None, reason="PyTorch for the CPU brings no Triton")
 def test_kernels_of_cards_give_what_torch_gives():
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     subprocess.run([sys.executable, "-c", INTERPRETED], check=True, env=environment)
