@@ -114,24 +114,29 @@ def interpolate(face, weights, triangles, values, image):
 @_compiled
 def polygon_distance(points, grid, distance):
     """One image. points [N,2] of a closed polygon, grid [H,W,2]; fills distance [H,W], positive inside."""
-    count = len(points)
-    for row in range(grid.shape[0]):
-        for column in range(grid.shape[1]):
-            x, y = grid[row, column]
-            nearest, inside = np.inf, False
-            ax, ay = points[count - 1]
-            for n in range(count):
-                bx, by = points[n]
-                ex, ey = bx - ax, by - ay
-                length = max(ex * ex + ey * ey, 1e-9)
-                along = min(max(((x - ax) * ex + (y - ay) * ey) / length, 0.0), 1.0)
-                dx, dy = x - ax - along * ex, y - ay - along * ey
-                nearest = min(nearest, dx * dx + dy * dy)
-                if (ay > y) != (by > y) and x < ax + (y - ay) / ey * ex:
-                    inside = not inside
-                ax, ay = bx, by
-            gap = np.sqrt(max(nearest, 1e-12))
-            distance[row, column] = gap if inside else -gap
+    count, (height, width) = len(points), distance.shape
+    across, down = np.empty(width, np.float32), np.empty(width, np.float32)
+    nearest, side = np.empty(width, np.float32), np.empty(width, np.float32)
+    for row in range(height):
+        for column in range(width):  # a line of pixels at a time, which takes a processor's vectors
+            across[column], down[column] = grid[row, column, 0], grid[row, column, 1]
+            nearest[column], side[column] = np.float32(np.inf), -_ONE
+        ax, ay = points[count - 1]
+        for n in range(count):
+            bx, by = points[n]
+            ex, ey = bx - ax, by - ay
+            short = _ONE / max(ex * ex + ey * ey, np.float32(1e-9))
+            slope = ex / ey if ey != 0 else np.float32(0)
+            for column in range(width):
+                x, y = across[column] - ax, down[column] - ay
+                along = min(max((x * ex + y * ey) * short, np.float32(0)), _ONE)
+                dx, dy = x - along * ex, y - along * ey
+                nearest[column] = min(nearest[column], dx * dx + dy * dy)
+                crosses = ((ay > down[column]) != (by > down[column])) & (x < y * slope)
+                side[column] = -side[column] if crosses else side[column]
+            ax, ay = bx, by
+        for column in range(width):
+            distance[row, column] = side[column] * np.sqrt(max(nearest[column], np.float32(1e-12)))
 
 
 @intrinsic

@@ -90,23 +90,20 @@ def interpolate(face: Tensor, weights: Tensor, triangles: Tensor, values: Tensor
 
 
 def pixel_grid(height: int, width: int, device: torch.device | str | None = None) -> Tensor:
-    """Pixel centres [height,width,2] (x, y). On a card they are made once, and not to be changed."""
-    if device is None or torch.device(device) == CPU or torch.compiler.is_compiling():
-        return _pixel_grid(height, width, device)
-    return _kept_grid(height, width, torch.device(device))
+    """Pixel centres [height,width,2] (x, y), made once, and not to be changed."""
+    device = CPU if device is None else torch.device(device)
+    return (_pixel_grid if torch.compiler.is_compiling() else _kept_grid)(height, width, device)
 
 
-@functools.lru_cache(256)
-def _kept_grid(height: int, width: int, device: torch.device) -> Tensor:
+def _pixel_grid(height: int, width: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
-        return _pixel_grid(height, width, device)
+        y, x = torch.meshgrid(
+            torch.arange(height, device=device) + 0.5, torch.arange(width, device=device) + 0.5, indexing="ij"
+        )
+        return torch.stack([x, y], -1)
 
 
-def _pixel_grid(height: int, width: int, device: torch.device | str | None) -> Tensor:
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device) + 0.5, torch.arange(width, device=device) + 0.5, indexing="ij"
-    )
-    return torch.stack([x, y], -1)
+_kept_grid = functools.lru_cache(256)(_pixel_grid)
 
 
 def packed(image: Tensor) -> Tensor:
@@ -135,15 +132,16 @@ def halved(image: Tensor) -> Tensor:
     return (rows[..., ::2] + rows[..., 1::2]) / 4
 
 
-def sample(image: Tensor, flow: Tensor) -> Tensor:
+def sample(image: Tensor, flow: Tensor, loops: Tensor | None = None) -> Tensor:
     """T(φ, image): image [B or 1,C,H,W] read at pixel + flow [B,2,h,w] px (h, w may differ from H, W by scale).
 
-    Not clamped: `CUBIC` may overshoot at edges.
+    Not clamped: `CUBIC` may overshoot at edges. loops: the image as `packed` has it, of who reads it many times.
     """
     height, width = flow.shape[-2:]
     if image.shape[1:] == (3, height, width) and kernels.usable(image, flow):
         warped = torch.empty(len(flow), 3, height, width)
-        kernels.each(kernels.warp, len(flow), packed(image), flow, flow.new_tensor([[CUBIC]]), warped)
+        whole = packed(image) if loops is None else loops
+        kernels.each(kernels.warp, len(flow), whole, flow, flow.new_tensor([[CUBIC]]), warped)
         return warped
     if card.usable(image, flow):
         return card.read(image, flow, (image.shape[3] / width, image.shape[2] / height), 1.0, cubic=CUBIC)

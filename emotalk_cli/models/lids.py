@@ -101,7 +101,9 @@ class LidPainter(nn.Module):
         Lids that have hardly moved need no paint."""
         outlines, side = rims.flatten(0, 1), frames.shape[-1]
         place, shut = placed(outlines, (LEFT, RIGHT)), (1 - opened.flatten()).clamp(0, 1)
-        frame, outlines = seen(frames.repeat_interleave(2, 0), place), parted(local(outlines, place))
+        pairs = place.unflatten(0, (-1, 2))
+        frame = torch.stack([seen(frames, pairs[:, eye]) for eye in (0, 1)], 1).flatten(0, 1)
+        outlines = parted(local(outlines, place))
         distance = outline_distance(outlines)
         # a lid that closes is the portrait's own, moved, as in training
         own, before = (t.repeat(len(frames), *[1] * (t.dim() - 1)) for t in eyes)
@@ -110,13 +112,13 @@ class LidPainter(nn.Module):
         hidden = band(distance, shut)
         shown = hidden * ((opened.flatten() - 1).abs() / STILL).clamp(0, 1)[:, None, None, None]
         change = ((self(drawn, frame, distance, hidden).clamp(0, 1) - frame) * shown).unflatten(0, (-1, 2))
-        place = place.unflatten(0, (-1, 2))
         for eye in (0, 1):
             rows = columns = slice(0, side)
             if not waits(frames):
-                rows, columns = covered(place[:, eye], CROP_HEIGHT, CROP_WIDTH, side)
-            paste(frames, change[:, eye], place[:, eye], rows, columns)
-        return frames.clamp_(0, 1)
+                rows, columns = covered(pairs[:, eye], CROP_HEIGHT, CROP_WIDTH, side)
+            paste(frames, change[:, eye], pairs[:, eye], rows, columns)
+            frames[..., rows, columns].clamp_(0, 1)
+        return frames
 
 
 def band(distance: Tensor, shut: Tensor) -> Tensor:

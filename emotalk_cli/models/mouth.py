@@ -134,8 +134,10 @@ class MouthPainter(nn.Module):
     def style(self, inside: Tensor, identity: Tensor) -> Tensor:
         """The set of teeth [B,style] of a person: as the portrait shows them, else a face's, from α [1,N_IDENTITY+]."""
         own, shown = inside[:, -4:-1], inside[:, -1:]
-        read = self.reader(own, shown)[0]
         taken = STYLE_SPREAD * F.normalize(identity[:, :N_IDENTITY], dim=1) @ self.mixed
+        if not waits(shown) and not bool(shown.any()):
+            return taken.expand(len(inside), -1)
+        read = self.reader(own, shown)[0]
         return torch.lerp(taken, read, (shown.sum((1, 2, 3)) / READABLE).clamp(0, 1)[:, None])
 
     def paint(self, frames: Tensor, inside: Tensor, place: Tensor, identity: Tensor) -> Tensor:

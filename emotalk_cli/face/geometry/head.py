@@ -10,6 +10,7 @@ from ...constants import CROP_SIZE
 from .. import card
 from ..fit import PortraitFit, Pose
 from ..model import FaceModel, rotation_matrix
+from ..raster import packed
 from ..topology import EXPRESSION_NAMES, INDEX
 
 PIVOT = (0.0, -5.0, -2.0)  # cm, model frame: where the skull sits on the neck
@@ -17,7 +18,7 @@ EYE_NAMES = [n for n in EXPRESSION_NAMES if n.startswith("eye")]
 
 
 class Head:
-    """model: the face model on `device`. image [1,3,512,512] 0..1; points [478,3] crop px; source_beta [1,64], without
+    """model: the face model on `device`. image [1,3,512,512] 0..1, and as compiled loops read it, whole; points [478,3] crop px; source_beta [1,64], without
     the eyes; residual [478,3]: see `PortraitFit`; gamma [1,27]; albedo [1,3,·,·] in UV; pose: the portrait's; pivot [3]
     px; up [3]: unit vector of the image that points from chin to forehead."""
 
@@ -25,6 +26,7 @@ class Head:
         self.device = device
         self.model = model.to(device)
         self.image = portrait.image.to(device)[None]
+        self.whole = packed(self.image)
         self.points = portrait.landmarks.to(device)
         self.source_beta = portrait.beta.to(device)[None].clone()
         self.source_beta[:, [INDEX[n] for n in EYE_NAMES]] = 0  # lids move from where they are in the picture

@@ -101,7 +101,7 @@ class FaceMotion:
         uv = found[:, 2:4].permute(0, 2, 3, 1) * 2 - 1
         flow = doubled(flow)
         flow = self._sharpen(flow, mesh, points)
-        warped = sample(self.head.image, flow).clamp_(0, 1)
+        warped = sample(self.head.image, flow, self.head.whole).clamp_(0, 1)
         eyes, lashes, lids = self.eyes.drawn(flow, warped, beta, pose, points)
         mouth, interior, own, inside, place = self.mouth.drawn(beta, pose, points)
         # skin, and the first ring, on which the face's mask fades: beyond, the maps below do not change
