@@ -49,7 +49,8 @@ SHORTEST_SPEECH = 0.2  # s: a recording with less of it holds none
 Moment = tuple[range, Tensor, Tensor, Tensor]  # numbers of a few frames, their β, σ̂ and pose
 MAKERS = 4  # portraits and framings whose graphs are kept on a card
 AHEAD = 256  # frames whose motion may be ready before a card makes them: it comes in blocks of many
-BATCH = {"cpu": 2, "mps": 8, "cuda": 16}  # frames that the generator makes at once
+BATCH = {"cpu": 4, "mps": 8, "cuda": 16}  # frames that the generator makes at once
+FILM_FPS = 20  # from which on what the network adds may be taken from between two frames
 LIVE_BATCH = 2  # of speech that is still coming in: the first waits for the last
 
 
@@ -214,6 +215,7 @@ class Animator:
                     if stamp is not None:
                         images = stamp(images)
                 yield from zip(numbers, images)
+                del geometry, finish, crops  # or they would stay until the next are there
 
     def _begun(
         self, shot: Shot, shapes: Iterable[tuple[range, Geometry, Tensor, Tensor, Tensor]], watch: Stopwatch
@@ -225,8 +227,11 @@ class Animator:
                 yield numbers, geometry, geometry.composite
                 continue
             with watch("generator"):
-                skin = self.hef.skin(source, geometry, beta, pose, sigma, shot.framing.half)
-            yield numbers, geometry, functools.partial(self.hef.finished, *skin, source)
+                film = shot.settings.fps >= FILM_FPS
+                frames, geometry = self.hef.skin(source, geometry, beta, pose, sigma, shot.framing.half, film)
+                geometry = geometry.placed()
+            yield numbers, geometry, functools.partial(self.hef.finished, frames, geometry, source)
+            del frames, geometry  # or they would stay until the next are there
 
     def _from_card(
         self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]
@@ -314,6 +319,7 @@ class Animator:
             with watch("geometry"):
                 geometry = shot.portrait.motion.frame(beta, pose)
             yield numbers, geometry, beta, sigma, pose
+            del geometry
 
     def moments(self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]) -> Generator[Moment, None, None]:
         """Numbers, and β, σ̂, pose of a few frames at a time, on the CPU."""

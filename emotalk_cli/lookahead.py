@@ -28,13 +28,13 @@ def ahead(items: Iterator[T], depth: int, threads: int = 1) -> Generator[T, None
     That thread computes on `threads` cores; what it raises is raised here. It ends with this iterator, and with the
     program: it is no daemon, since one that is cut off amid its arithmetic takes the interpreter down.
     """
-    made: queue.Queue[T | _End] = queue.Queue(depth)
+    made: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+    room = threading.Semaphore(depth)
     gone = threading.Event()
 
-    def put(item: T | _End) -> bool:
+    def wanted() -> bool:
         while not gone.is_set() and threading.main_thread().is_alive():
-            with contextlib.suppress(queue.Full):
-                made.put(item, timeout=_WAKE)
+            if room.acquire(timeout=_WAKE):
                 return True
         return False
 
@@ -42,18 +42,20 @@ def ahead(items: Iterator[T], depth: int, threads: int = 1) -> Generator[T, None
         torch.set_num_threads(threads)  # of this thread
         try:
             with torch.inference_mode():
-                for item in items:
-                    if not put(item):
-                        return
-            put(_End())
+                while wanted() and not gone.is_set():
+                    made.put(next(items))
+        except StopIteration:
+            made.put(_End())
         except BaseException as error:
-            put(_End(error))
+            made.put(_End(error))
 
     thread = threading.Thread(target=work, name="emotalk-ahead")
     thread.start()
     try:
         while not isinstance(item := made.get(), _End):
+            room.release()
             yield item
+            del item  # or it would stay until the next is there
         if item.error is not None:
             raise item.error
     finally:

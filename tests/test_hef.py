@@ -21,7 +21,7 @@ from emotalk_cli.face.topology import EXPRESSION_NAMES, INDEX
 from emotalk_cli.face.tracker import FaceTracker
 from emotalk_cli.models import acceleration as engine
 from emotalk_cli.models import checkpoints
-from emotalk_cli.models.hef import HEF, Drive, HEFDims, halved, occupied, region, warp
+from emotalk_cli.models.hef import HEF, Drive, HEFDims, between_pairs, halved, occupied, paired, region, warp
 from emotalk_cli.training.config import Config
 from emotalk_cli.training.data.hef_pairs import (
     LandmarkMotion,
@@ -207,6 +207,33 @@ def test_flow_colours_tell_direction():
     flow[0, :, :64], flow[0, :, 64:] = -5, 5
     picture = wheel(flow)
     assert (picture[100, 20] != picture[100, 100]).any() and (picture[100, 20] == picture[120, 50]).all()
+
+
+@pytest.mark.parametrize("count", [3, 4, 7])
+def test_what_lies_between_pairs_of_frames_is_linear_in_time(count):
+    times = torch.arange(float(count))
+    middles = paired(times)
+    assert middles.tolist() == [0.5, 2.5, 4.5, 6.0][: count // 2] + [count - 1.0] * (count % 2)
+    wanted = times.clamp(middles[0], middles[-1])
+    torch.testing.assert_close(between_pairs(count) @ middles, wanted)
+    assert between_pairs(count).min() >= 0
+
+
+@torch.inference_mode()
+def test_in_a_film_the_network_runs_once_for_two_frames(model, portrait, monkeypatch):
+    hef, runs = stirred(), []
+    source, beta = hef.source(portrait), torch.zeros(4, 64)
+    beta[:, [INDEX["jawOpen"], INDEX["mouthSmileLeft"]]] = torch.linspace(0.2, 0.4, 4)[:, None]  # 8 frames to open
+    geometry = FaceMotion(model, portrait).frame(beta, still(4))
+    coarse = HEF.coarse
+    monkeypatch.setattr(HEF, "coarse", lambda self, *given: (runs.append(len(given[3])), coarse(self, *given))[1])
+    each, _ = hef.skin(source, geometry, beta, still(4))
+    film, _ = hef.skin(source, geometry, beta, still(4), film=True)
+    assert runs == [4, 2]
+    plain = geometry.composite()
+    error = (film - each).abs().mean((1, 2, 3))
+    assert error.max() < 0.1 * (each - plain).abs().mean() and error.max() < 0.5 / 255
+    assert error.min() > 0
 
 
 def test_half_resolution_is_the_same_face(portrait, geometry, beta):

@@ -115,13 +115,14 @@ def test_a_stage_runs_beside_the_next_and_ends_with_it():
                 begun.set()
             yield n
 
-    stage = ahead(numbers(), 1)
+    stage = ahead(numbers(), 2)
     assert next(stage) == 0
-    assert begun.wait(60)  # 1 and 2 are made while nobody asks
+    assert begun.wait(60)  # 1 and 2 are made while nobody asks, and no more: each takes memory
+    assert len(made) == 3
     assert next(stage) == 1
     stage.close()
     count = len(made)
-    assert count <= 5 and {thread for _, thread in made} != {threading.current_thread()}
+    assert count <= 4 and {thread for _, thread in made} != {threading.current_thread()}
     assert not any(thread.is_alive() for _, thread in made) and len(made) == count
 
 

@@ -28,7 +28,7 @@ from ..face.geometry import FaceMotion, Geometry, lit, relight, still
 from ..face.geometry.maps import HEADROOM
 from ..face.geometry.palette import LUMA
 from ..face.model import N_EXPRESSION, N_IDENTITY, N_ILLUMINATION, N_POSE, N_TEXTURE
-from ..face.raster import CUBIC, boxed, halved, packed, pixel_grid, polygon_distance, sharp_sample, span, waits
+from ..face.raster import CUBIC, boxed, doubled, halved, packed, pixel_grid, polygon_distance, sharp_sample, span, waits
 from ..face.topology import INNER_LIPS, LEFT_EYE, RIGHT_EYE
 from ..numeric import channels_last, fixed, silence
 from . import checkpoints
@@ -135,6 +135,10 @@ class Fields(NamedTuple):
         """With every map changed alike."""
         blend = None if self.blend is None else change(self.blend)
         return Fields(change(self.features), change(self.psi), change(self.image), blend)
+
+    def spread(self, rows: Tensor) -> Fields:
+        """Mixed: rows [N,B] are what each of N takes of each."""
+        return self.each(lambda maps: torch.einsum("nb,bchw->nchw", rows.to(maps.dtype), maps))
 
     @property
     def share(self) -> Tensor:
@@ -255,6 +259,22 @@ def stacked(maps: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
     for place, values in zip(out.split(channels, 1), maps, strict=True):
         place.copy_(values)
     return out
+
+
+def paired(frames: Tensor) -> Tensor:
+    """Means of frames [B,...] 0 and 1, 2 and 3, ...; of an odd number the last as it is: [(B+1)//2,...]."""
+    even = len(frames) // 2 * 2
+    return torch.cat([(frames[0:even:2] + frames[1:even:2]) / 2, frames[even:]])
+
+
+def between_pairs(count: int) -> Tensor:
+    """What each of `count` frames takes of what `paired` gives, linear in time: [B,(B+1)//2]."""
+    times = torch.arange(count, dtype=torch.float32)
+    middles = paired(times)
+    after = torch.searchsorted(middles, times).clamp(1, len(middles) - 1)
+    share = ((times - middles[after - 1]) / (middles[after] - middles[after - 1])).clamp(0, 1)
+    rows = torch.zeros(count, len(middles)).scatter_(1, after[:, None] - 1, 1 - share[:, None])
+    return rows.scatter_(1, after[:, None], share[:, None])
 
 
 def upsample(tensor: Tensor) -> Tensor:
@@ -487,15 +507,15 @@ class HEF(nn.Module):
 
     def apart(self, geometry: Geometry) -> Tensor:
         """[B,1,w/2,w/2]: 0 around the eyes, fading to 1 where they end."""
-        side, (top, left) = self.dims.window // 2, self.dims.origin
-        grid = pixel_grid(side, side, geometry.rims.device) * 2 + fixed([left, top], geometry.rims)
+        side, (top, left) = self.dims.window // 4, self.dims.origin  # what fades so slowly needs no more
+        grid = pixel_grid(side, side, geometry.rims.device) * 4 + fixed([left, top], geometry.rims)
         outer, inner = (geometry.rims[:, :, corner, None, None] for corner in (0, 8))  # [B,2,1,1,2]
         across, away = outer - inner, grid - (outer + inner) / 2
         unit = across / across.square().sum(-1, keepdim=True).clamp_min(1)  # eye widths
         x = (away * unit).sum(-1) / EYE_REACH[0]
         y = (away[..., 1] * unit[..., 0] - away[..., 0] * unit[..., 1]) / EYE_REACH[1]
         near = torch.hypot(x, y)
-        return ((near - EYE_FADE[0]) / (EYE_FADE[1] - EYE_FADE[0])).clamp(0, 1).prod(1, keepdim=True)
+        return doubled(((near - EYE_FADE[0]) / (EYE_FADE[1] - EYE_FADE[0])).clamp(0, 1).prod(1, keepdim=True))
 
     def hidden(self, drive: Drive) -> Tensor:
         """[B,1,w,w]: driven mouth that the source does not show."""
@@ -693,14 +713,23 @@ class HEF(nn.Module):
         pose: Tensor,
         sigma: Tensor | None = None,
         half: bool = False,
+        film: bool = False,
     ) -> tuple[Tensor, Geometry]:
-        """`forward` without what the painters of lids and mouths do; the geometry at their size, for `finished`."""
+        """`forward` without what the painters of lids and mouths do; the geometry at their size, for `finished`.
+
+        film: the frames follow each other as a film's do. What the network adds hardly changes from one to the next:
+        on the CPU it then runs once for two, and frames take what is between.
+        """
         small = smaller(geometry) if half else geometry
         drive = self.drive(small) if half else self.half_drive(geometry)
         hidden, code = self.hidden(drive), self.code(source, beta, pose, sigma)
         near = self.support(drive) * self.apart(geometry)
         area = self.area(drive)
-        fields = self.coarse(source, drive, hidden, code, area)
+        if film and len(near) > 2 and self.fast is None and not waits(near):
+            seldom = Drive(**{f.name: paired(getattr(drive, f.name)) for f in dataclasses.fields(Drive)})
+            fields = self.coarse(source, seldom, paired(hidden), paired(code), area).spread(between_pairs(len(near)))
+        else:
+            fields = self.coarse(source, drive, hidden, code, area)
         near, hidden, free = (area.of(t, 2) for t in (near, hidden, self.free(drive, hidden)))
         psi = fields.psi * near
         painted = self.painted(fields.image, near * free * fields.share, hidden)

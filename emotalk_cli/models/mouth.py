@@ -122,7 +122,7 @@ class MouthPainter(nn.Module):
         maps = torch.cat([distance, around * (1 - hidden), *within, own * shown, shown], 1)
         soft = drawn  # drawn lines between teeth are sharper than a camera sees them
         for size in (5, 3):
-            soft = F.avg_pool2d(soft, size, 1, size // 2, count_include_pad=False)
+            soft = mean_around(soft, size)
         return maps, torch.lerp((drawn + soft) / 2, own, shown), ((REACH * distance + RIM) / SOFT).clamp(0, 1)
 
     def painting(self, inside: Tensor, around: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,7 +146,7 @@ class MouthPainter(nn.Module):
         inside, place: as of `Geometry`, place leading to px of these frames; identity [1,N_IDENTITY+]: α first.
         Most mouths need only `LOW` rows of the crop; which, each frame says for itself, whatever it is made with.
         """
-        style, side = self.style(inside, identity), frames.shape[-1]
+        style, side = self.style(inside[:1], identity).expand(len(inside), -1), frames.shape[-1]
         if waits(frames):
             return self._painted(frames, inside, place, style, slice(0, side), slice(0, side))
         reach = (REACH * inside[:, 0] > -RIM).any(2)
@@ -189,10 +189,18 @@ def widened(inside: Tensor) -> Tensor:
     return torch.cat([(distance + wider / REACH).clamp(-1, 1), others], 1)
 
 
+def mean_around(maps: Tensor, size: int) -> Tensor:
+    """Means of squares of `size` px around each of [B,C,h,w], of what lies within: along, then across, which is less
+    work."""
+    for window, margin in (((1, size), (0, size // 2)), ((size, 1), (size // 2, 0))):
+        maps = F.avg_pool2d(maps, window, 1, margin, count_include_pad=False)
+    return maps
+
+
 def depth(inside: Tensor) -> Tensor:
     """How far the drawn mouth counts [B,1,h,w] behind and below the teeth, of which few photos tell. inside: as of
     `Geometry`."""
-    teeth = F.avg_pool2d(inside[:, 4:6].sum(1, keepdim=True), 9, 1, 4, count_include_pad=False)
+    teeth = mean_around(inside[:, 4:6].sum(1, keepdim=True), 9)
     start, end = DEEP
     far = ((REACH * inside[:, :1] - start) / (end - start)).clamp(0, 1)
     return DRAWN * far * (1 - teeth).clamp(0, 1) * (1 - inside[:, -1:])

@@ -18,9 +18,10 @@ EYE_NAMES = [n for n in EXPRESSION_NAMES if n.startswith("eye")]
 
 
 class Head:
-    """model: the face model on `device`. image [1,3,512,512] 0..1, and as compiled loops read it, whole; points [478,3] crop px; source_beta [1,64], without
-    the eyes; residual [478,3]: see `PortraitFit`; gamma [1,27]; albedo [1,3,·,·] in UV; pose: the portrait's; pivot [3]
-    px; up [3]: unit vector of the image that points from chin to forehead."""
+    """model: the face model on `device`. image [1,3,512,512] 0..1, and whole, the same as compiled loops read it;
+    points [478,3] crop px; source_beta [1,64], without the eyes; residual [478,3]: see `PortraitFit`; gamma [1,27];
+    albedo [1,3,·,·] in UV; pose: the portrait's; pivot [3] px; up [3]: unit vector of the image that points from chin
+    to forehead."""
 
     def __init__(self, model: FaceModel, portrait: PortraitFit, device: torch.device) -> None:
         self.device = device

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ...constants import CROP_SIZE
 from ...numeric import fixed, places, smoothstep
 from ..model import FaceModel, rotation_matrix
-from ..raster import boxed, extent_of, interpolate, pixel_grid, polygon_distance, rasterize, span, waits
+from ..raster import boxed, extent_of, halved, interpolate, pixel_grid, polygon_distance, rasterize, span, waits
 from ..topology import INNER_LIPS, N_SKIN, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
 from .crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, local, pasted
@@ -236,5 +236,5 @@ def rendered(
     cavity = fixed(CAVITY, found)[:, None, None]
     found[:, :3] = torch.where((face < 0)[:, None], cavity, found[:, :3])
     seen = F.pad(cavity, (0, 0, 0, 0, 0, 6)).repeat(len(vertices), 1, CROP_HEIGHT, CROP_WIDTH)
-    seen[..., rows, columns] = F.avg_pool2d(found, SAMPLES)
+    seen[..., rows, columns] = halved(found)
     return seen
