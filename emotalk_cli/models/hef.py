@@ -136,8 +136,8 @@ class Fields(NamedTuple):
         blend = None if self.blend is None else change(self.blend)
         return Fields(change(self.features), change(self.psi), change(self.image), blend)
 
-    def spread(self, rows: Tensor) -> Fields:
-        """Mixed: rows [N,B] are what each of N takes of each."""
+    def mixed(self, rows: Tensor) -> Fields:
+        """rows [N,B]: what each of N takes of each."""
         return self.each(lambda maps: torch.einsum("nb,bchw->nchw", rows.to(maps.dtype), maps))
 
     @property
@@ -725,14 +725,17 @@ class HEF(nn.Module):
         hidden, code = self.hidden(drive), self.code(source, beta, pose, sigma)
         near = self.support(drive) * self.apart(geometry)
         area = self.area(drive)
+        rows = None
         if film and len(near) > 2 and self.fast is None and not waits(near):
+            rows = between_pairs(len(near))
             seldom = Drive(**{f.name: paired(getattr(drive, f.name)) for f in dataclasses.fields(Drive)})
-            fields = self.coarse(source, seldom, paired(hidden), paired(code), area).spread(between_pairs(len(near)))
+            fields = self.coarse(source, seldom, paired(hidden), paired(code), area)
         else:
             fields = self.coarse(source, drive, hidden, code, area)
         near, hidden, free = (area.of(t, 2) for t in (near, hidden, self.free(drive, hidden)))
-        psi = fields.psi * near
-        painted = self.painted(fields.image, near * free * fields.share, hidden)
+        each = fields if rows is None else fields._replace(features=fields.features[:, :0]).mixed(rows)
+        psi = each.psi * near
+        painted = self.painted(each.image, near * free * each.share, hidden)
         if half:
             maps = (area.of(t, 2) for t in (drive.flow, drive.ratio, drive.interior, drive.mouth))
             frame, box = small.composite(), area.box(self.dims, 2)
@@ -741,7 +744,8 @@ class HEF(nn.Module):
             return small.paint(frame.clamp_(0, 1)), small
         frame = self._enlarged(source, geometry, psi, painted, near, area)
         for frames, corners, size in self.details(geometry, area):
-            self._detail(frame, source, geometry, fields, near, code, area, frames, corners, size)
+            before = self._before(fields, rows, frames, corners // 2, (size[0] // 2, size[1] // 2))
+            self._detail(frame, source, geometry, before, near, code, area, frames, corners, size)
         return geometry.paint(frame.clamp_(0, 1)), geometry
 
     def finished(self, frame: Tensor, geometry: Geometry, source: Source) -> Tensor:
@@ -828,12 +832,24 @@ class HEF(nn.Module):
         shaded = warp(pixels, flow + psi, self.dims.window, origin, sharp=True)
         return torch.lerp(lit(shaded, ratio, hue), *mouth)
 
+    @staticmethod
+    def _before(
+        fields: Fields, rows: Tensor | None, frames: Tensor, corners: Tensor, size: tuple[int, int]
+    ) -> Fields:
+        """What the blocks before left in boxes [N] of frames [N]; rows: what each frame takes of `fields`, if these are
+        not its own."""
+        if rows is None:
+            box = patches(frames, corners, size)
+            return fields.each(lambda t: t[box].movedim(-1, 1))
+        (top, left), (height, width) = corners[0].tolist(), size  # on the CPU each frame has a box of its own
+        return fields.each(lambda t: t[..., top : top + height, left : left + width]).mixed(rows[frames])
+
     def _detail(
         self,
         frame: Tensor,
         source: Source,
         geometry: Geometry,
-        fields: Fields,
+        before: Fields,
         near: Tensor,
         code: Tensor,
         area: Area,
@@ -849,7 +865,6 @@ class HEF(nn.Module):
         drive = self._masked(Drive(**{k: v[places].movedim(-1, 1) for k, v in maps.items()}, hue=hue))
         hidden = self.hidden(drive)
         inner = patches(frames, corners // 2, (size[0] // 2, size[1] // 2))
-        before = fields.each(lambda t: t[inner].movedim(-1, 1))
         near = upsample(near[inner].movedim(-1, 1))
         window = corners + fixed(area.corner, corners)
         driven = self.driven(drive, hidden)
