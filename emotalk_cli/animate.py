@@ -8,8 +8,9 @@ import functools
 import itertools
 import math
 import os
+import threading
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,12 @@ from .emotions import atlas
 from .emotions.emotion import Emotion, between
 from .emotions.notes import notes_on_emotion
 from .face.fit import PortraitFit
-from .face.geometry import FaceMotion, Geometry
+from .face.geometry import FaceMotion
 from .face.model import N_EXPRESSION
 from .face.tracker import TURNS
 from .film import Film
 from .live import Incoming
-from .lookahead import ahead, cores
+from .lookahead import ahead, beside
 from .media import label
 from .media.audio import FLOOR, HOP, N_MELS, Recording, loudness, pitch
 from .media.background import Backdrop
@@ -49,6 +50,7 @@ SHORTEST_SPEECH = 0.2  # s: a recording with less of it holds none
 Moment = tuple[range, Tensor, Tensor, Tensor]  # numbers of a few frames, their β, σ̂ and pose
 MAKERS = 4  # portraits and framings whose graphs are kept on a card
 AHEAD = 256  # frames whose motion may be ready before a card makes them: it comes in blocks of many
+WORKERS = 4  # most batches that are made beside each other on the CPU: each takes memory
 BATCH = {"cpu": 4, "mps": 8, "cuda": 16}  # frames that the generator makes at once
 FILM_FPS = 20  # from which on what the network adds may be taken from between two frames
 LIVE_BATCH = 2  # of speech that is still coming in: the first waits for the last
@@ -84,10 +86,11 @@ class Performance:
 
 
 class Stopwatch:
-    """Seconds spent by stage."""
+    """Seconds spent by stage, of all threads."""
 
     def __init__(self) -> None:
         self.stages: dict[str, float] = {}
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -95,7 +98,9 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.stages[stage] = self.stages.get(stage, 0.0) + time.perf_counter() - begin
+            took = time.perf_counter() - begin
+            with self._lock:
+                self.stages[stage] = self.stages.get(stage, 0.0) + took
 
 
 @dataclasses.dataclass
@@ -189,49 +194,34 @@ class Animator:
         if shot.others:
             yield from self._several(shot, watch, first, also)
             return
-        framing = shot.framing
-        stamp = label.Label(shot.settings.label, framing.size) if shot.settings.label else None
+        stamp = label.Label(shot.settings.label, shot.framing.size) if shot.settings.label else None
         if _on_card(self.device) and shot.backdrop is None:
             for numbers, images in self._from_card(shot, watch, first, also):
                 yield from zip(numbers, stamp(images) if stamp is not None else images)
             return
-        shapes = self.shapes(shot, watch, first, also)
-        with contextlib.ExitStack() as stack:
-            # elsewhere the card works while this thread goes on
-            if beside := self.device.type == "cpu" and _cores() > 1:
-                others = torch.get_num_threads() - 1
-                stack.enter_context(cores(max(1, others // 2 if self.hef is not None else others)))
-                shapes = stack.enter_context(contextlib.closing(ahead(shapes, 1)))
-            begun = self._begun(shot, shapes, watch)
-            if beside and self.hef is not None:
-                begun = stack.enter_context(contextlib.closing(ahead(begun, 1, max(1, others - others // 2))))
-            for numbers, geometry, finish in begun:
-                with watch("painters" if self.hef is not None else "generator"):
-                    crops = finish()
-                with watch("framing"):
-                    images = framing(crops, geometry)
-                    if shot.backdrop is not None:
-                        images = shot.backdrop(images, geometry)
-                    if stamp is not None:
-                        images = stamp(images)
-                yield from zip(numbers, images)
-                del geometry, finish, crops  # or they would stay until the next are there
+        moments = self.moments(shot, watch, first, also)
+        make = functools.partial(self._made, shot, watch)
+        made = (make(moment) for moment in moments)  # a card works while this thread goes on
+        if self.device.type == "cpu" and (cores := _cores()) > 1:
+            workers = min(WORKERS, cores)
+            made = beside(make, moments, workers, cores // workers)
+        with contextlib.closing(made):
+            for numbers, images in made:
+                yield from zip(numbers, stamp(images) if stamp is not None else images)
 
-    def _begun(
-        self, shot: Shot, shapes: Iterable[tuple[range, Geometry, Tensor, Tensor, Tensor]], watch: Stopwatch
-    ) -> Generator[tuple[range, Geometry, Callable[[], Tensor]], None, None]:
-        """Numbers and geometry of `shapes`, and what finishes their crops: the painters of lids and mouths."""
-        source = shot.portrait.source
-        for numbers, geometry, beta, sigma, pose in shapes:
-            if self.hef is None or source is None:
-                yield numbers, geometry, geometry.composite
-                continue
-            with watch("generator"):
-                film = shot.settings.fps >= FILM_FPS
-                frames, geometry = self.hef.skin(source, geometry, beta, pose, sigma, shot.framing.half, film)
-                geometry = geometry.placed()
-            yield numbers, geometry, functools.partial(self.hef.finished, frames, geometry, source)
-            del frames, geometry  # or they would stay until the next are there
+    @torch.inference_mode()
+    def _made(self, shot: Shot, watch: Stopwatch, moment: Moment) -> tuple[range, np.ndarray]:
+        """Numbers and pixels of a few frames: geometry, generator and framing, one after the other."""
+        numbers, *motion = moment
+        beta, sigma, pose = (tensor.to(self.device) for tensor in motion)
+        with watch("geometry"):
+            geometry = shot.portrait.motion.frame(beta, pose)
+        with watch("generator"):
+            film = shot.settings.fps >= FILM_FPS
+            crops = generated(self.hef, shot.portrait.source, geometry, beta, pose, sigma, shot.framing.half, film)
+        with watch("framing"):
+            images = shot.framing(crops, geometry)
+            return numbers, images if shot.backdrop is None else shot.backdrop(images, geometry)
 
     def _from_card(
         self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]
@@ -309,17 +299,6 @@ class Animator:
             changes = sum((frame.astype(np.int16) - still for _, frame in made), np.zeros_like(still))
             frame = np.clip(still + changes, 0, 255).astype(np.uint8)
             yield made[0][0], stamp(frame[None])[0] if stamp is not None else frame
-
-    def shapes(
-        self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]
-    ) -> Iterator[tuple[range, Geometry, Tensor, Tensor, Tensor]]:
-        """What `frames` makes pictures of: numbers, geometry, and β, σ̂, pose of a few frames at a time."""
-        for numbers, *motion in self.moments(shot, watch, first, also):
-            beta, sigma, pose = (tensor.to(self.device) for tensor in motion)
-            with watch("geometry"):
-                geometry = shot.portrait.motion.frame(beta, pose)
-            yield numbers, geometry, beta, sigma, pose
-            del geometry
 
     def moments(self, shot: Shot, watch: Stopwatch, first: int, also: Collection[int]) -> Generator[Moment, None, None]:
         """Numbers, and β, σ̂, pose of a few frames at a time, on the CPU."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _WAKE = 0.2  # s after which a stage that waits looks whether the next has gone
@@ -61,6 +63,19 @@ def ahead(items: Iterator[T], depth: int, threads: int = 1) -> Generator[T, None
     finally:
         gone.set()
         thread.join()
+
+
+def beside(function: Callable[[S], T], items: Iterator[S], workers: int, threads: int = 1) -> Generator[T, None, None]:
+    """function(item) of each of `items`, in their order: as many of them at once as there are workers, each computing
+    on `threads` cores, and one that waits. `items` are made in a thread of their own. Ends as `ahead` does."""
+    with ThreadPoolExecutor(workers, "emotalk-beside", torch.set_num_threads, (threads,)) as pool:
+        begun = ahead((pool.submit(function, item) for item in items), workers)
+        try:
+            for made in begun:
+                yield made.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            begun.close()
 
 
 @contextlib.contextmanager

@@ -227,8 +227,8 @@ def test_in_a_film_the_network_runs_once_for_two_frames(model, portrait, monkeyp
     geometry = FaceMotion(model, portrait).frame(beta, still(4))
     coarse = HEF.coarse
     monkeypatch.setattr(HEF, "coarse", lambda self, *given: (runs.append(len(given[3])), coarse(self, *given))[1])
-    each, _ = hef.skin(source, geometry, beta, still(4))
-    film, _ = hef.skin(source, geometry, beta, still(4), film=True)
+    each = hef(source, geometry, beta, still(4))
+    film = hef(source, geometry, beta, still(4), film=True)
     assert runs == [4, 2]
     plain = geometry.composite()
     error = (film - each).abs().mean((1, 2, 3))

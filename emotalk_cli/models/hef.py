@@ -348,12 +348,13 @@ def generated(
     pose: Tensor,
     sigma: Tensor | None = None,
     half: bool = False,
+    film: bool = False,
 ) -> Tensor:
     """Frames [B,3,·,·] of `HEF.forward`, or, without a generator, of the geometry alone."""
     if hef is None:
         return geometry.composite()
     assert source is not None, "a generator's source goes with it"
-    frames: Tensor = hef(source, geometry, beta, pose, sigma, half)
+    frames: Tensor = hef(source, geometry, beta, pose, sigma, half, film)
     return frames
 
 
@@ -696,26 +697,13 @@ class HEF(nn.Module):
         pose: Tensor,
         sigma: Tensor | None = None,
         half: bool = False,
+        film: bool = False,
     ) -> Tensor:
         """Frames [B,3,512,512] in 0..1; with `half`, [B,3,256,256].
 
         beta [B,64] driving expression, pose [B,6] relative to the portrait's, sigma [B,192] the updated
         intensity token of eq. 3 (None: zero). Outside the neighbourhood of the face the geometry's frame is kept.
         The last block runs at lips alone: elsewhere skin is smooth, and what block 5 paints is enlarged.
-        """
-        return self.finished(*self.skin(source, geometry, beta, pose, sigma, half), source)
-
-    def skin(
-        self,
-        source: Source,
-        geometry: Geometry,
-        beta: Tensor,
-        pose: Tensor,
-        sigma: Tensor | None = None,
-        half: bool = False,
-        film: bool = False,
-    ) -> tuple[Tensor, Geometry]:
-        """`forward` without what the painters of lids and mouths do; the geometry at their size, for `finished`.
 
         film: the frames follow each other as a film's do. What the network adds hardly changes from one to the next:
         on the CPU it then runs once for two, and frames take what is between.
@@ -741,15 +729,15 @@ class HEF(nn.Module):
             frame, box = small.composite(), area.box(self.dims, 2)
             image = self._moved(source.small, psi, area.corner, drive.hue, *maps) + painted
             frame[box] = torch.lerp(frame[box], image, near)
-            return small.paint(frame.clamp_(0, 1)), small
+            return self._finished(small.paint(frame.clamp_(0, 1)), small, source)
         frame = self._enlarged(source, geometry, psi, painted, near, area)
         for frames, corners, size in self.details(geometry, area):
             before = self._before(fields, rows, frames, corners // 2, (size[0] // 2, size[1] // 2))
             self._detail(frame, source, geometry, before, near, code, area, frames, corners, size)
-        return geometry.paint(frame.clamp_(0, 1)), geometry
+        return self._finished(geometry.paint(frame.clamp_(0, 1)), geometry, source)
 
-    def finished(self, frame: Tensor, geometry: Geometry, source: Source) -> Tensor:
-        """Frames of `forward` from what `skin` gives: lids and mouths painted, in place, in the picture's tones."""
+    def _finished(self, frame: Tensor, geometry: Geometry, source: Source) -> Tensor:
+        """Frames with lids and mouths painted, in place, in the picture's tones; geometry: at their size."""
         if self.lids is not None and source.eyes is not None:
             frame = self.lids.paint(frame, geometry.rims, geometry.opened, source.eyes)
         if self.painter is not None:
@@ -833,9 +821,7 @@ class HEF(nn.Module):
         return torch.lerp(lit(shaded, ratio, hue), *mouth)
 
     @staticmethod
-    def _before(
-        fields: Fields, rows: Tensor | None, frames: Tensor, corners: Tensor, size: tuple[int, int]
-    ) -> Fields:
+    def _before(fields: Fields, rows: Tensor | None, frames: Tensor, corners: Tensor, size: tuple[int, int]) -> Fields:
         """What the blocks before left in boxes [N] of frames [N]; rows: what each frame takes of `fields`, if these are
         not its own."""
         if rows is None:
