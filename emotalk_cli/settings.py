@@ -151,7 +151,7 @@ class Result:
     frames: their number; seconds: length of the video; size: (width, height) px. inputs: option -> SHA-256 of the file.
     motion: the take that moved the face, if any. emotion: its label, None with a take. nearest: known emotions most
     like it, with their similarity 0..1 (of a timeline, the one most like each keyframe).
-    elapsed: seconds that it took; stages: the same by stage (they overlap with encoding).
+    elapsed: seconds that it took; stages: the same by stage, of all threads (more than that passed).
     weights: file name -> SHA-256. notes: what the user should know, one sentence each.
     identical: whether it is the video that was to be made again, if that was the wish.
     """
