@@ -21,6 +21,7 @@ from .live import Chunk, Incoming, asynchronous
 from .media import encoders
 from .media.samples import Audio
 from .models.loading import Models, enough_memory, load_models
+from .models.memory import give_back_freed
 from .outputs import write_video
 from .performances import Performances
 from .portraits import Face, FilePath, Place, Portraits
@@ -263,4 +264,5 @@ class EmoTalk:
         record = production.record(shot, self.models, weights, outputs.signer)
         with enough_memory(self.device):
             write_video(self.animator, shot, production.files, outputs, record, watch, report)
+        give_back_freed()
         return production.result(shot, record, nearest, time.perf_counter() - begin, watch.stages)
