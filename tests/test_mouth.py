@@ -16,7 +16,7 @@ from emotalk_cli.face.geometry.teeth import Layout, fit_layout, groups, look, pa
 from emotalk_cli.face.model import FaceModel
 from emotalk_cli.face.raster import pixel_grid
 from emotalk_cli.face.topology import INDEX, INNER_LIPS
-from emotalk_cli.models.mouth import MouthPainter
+from emotalk_cli.models.mouth import MouthPainter, mean_around
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +184,10 @@ def test_a_face_of_little_colour_keeps_it():
     skin = light * torch.tensor([1.1, 0.98, 0.9])[:, None, None]
     colour = [palette(skin + amount / 0.659 * stray) for amount in (0.021, 0.004)]
     assert colour[0][1] == 0 and colour[1][1] == 1
+
+
+@pytest.mark.parametrize("size", [3, 5, 9])
+def test_means_around_are_those_of_a_pool(size):
+    maps = torch.rand(2, 3, 7, 12, generator=torch.Generator().manual_seed(0))
+    wanted = torch.nn.functional.avg_pool2d(maps, size, 1, size // 2, count_include_pad=False)
+    torch.testing.assert_close(mean_around(maps, size), wanted, atol=1e-6, rtol=0)

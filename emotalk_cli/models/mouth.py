@@ -190,10 +190,18 @@ def widened(inside: Tensor) -> Tensor:
 
 
 def mean_around(maps: Tensor, size: int) -> Tensor:
-    """Means of squares of `size` px around each of [B,C,h,w], of what lies within: along, then across, which is less
-    work."""
-    for window, margin in (((1, size), (0, size // 2)), ((size, 1), (size // 2, 0))):
-        maps = F.avg_pool2d(maps, window, 1, margin, count_include_pad=False)
+    """Means of squares of `size` px, odd, around each of [B,C,h,w], of what lies within."""
+    if waits(maps):
+        return F.avg_pool2d(maps, size, 1, size // 2, count_include_pad=False)
+    reach = size // 2  # along, then across: a sixth of the time
+    for axis, margins in ((3, (reach, reach)), (2, (0, 0, reach, reach))):
+        length, padded = maps.shape[axis], F.pad(maps, margins)
+        total = padded.narrow(axis, 0, length).clone()
+        for k in range(1, size):
+            total += padded.narrow(axis, k, length)
+        at = torch.arange(length)
+        count = (at + reach).clamp_max(length - 1) - (at - reach).clamp_min(0) + 1
+        maps = total / (count if axis == 3 else count[:, None])
     return maps
 
 
