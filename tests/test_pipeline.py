@@ -93,7 +93,9 @@ def test_frames_stream_and_repeat(talker, short_speech):
     first = next(stream)
     made.append(motion.motion.frames)
     rest = list(stream)
-    assert made[0] <= (WORKERS + 1) * BATCH["cpu"] < 30 == motion.motion.frames  # the first comes before the last is made
+    assert (
+        made[0] <= (WORKERS + 1) * BATCH["cpu"] < 30 == motion.motion.frames
+    )  # the first comes before the last is made
     assert first.shape == (512, 512, 3) and first.dtype == np.uint8 and len(rest) == 29
     again = np.stack(list(talker.frames(portrait, short_speech, "happy", seed=3)))
     assert (again == np.stack([first, *rest])).all()
