@@ -232,11 +232,13 @@ def _watch(row: Making, run: Callable[[int], float], frames: int) -> None:
 
 @dataclasses.dataclass
 class Latency:
-    """Live speech, fed as fast as frames are asked for.
+    """Live speech that arrives as it is spoken, a frame's length at a time.
 
-    look_ahead_seconds: sound after a frame that had arrived when it left, at most. processing_milliseconds: from the
-    arrival of the sound that a frame waited for to its leaving, median and 95th percentile; frames of one window leave
-    together, and wait for each other. memory_growth_mb: of the process, over all frames but the first tenth.
+    look_ahead_seconds: sound after a frame's own that its motion depends on, at most; a player has to wait that long.
+    processing_milliseconds: from the arrival of the last sound that a frame depends on to its leaving, median and 95th
+    percentile; frames of one window, four, depend on the same and leave one after the other. Those that the end of
+    the sound releases all at once are not counted. memory_growth_mb: of the process, over all frames but the first
+    tenth.
     """
 
     frames: int
@@ -248,27 +250,45 @@ class Latency:
 def latency(
     face: Path, sound: Path, generator: str, device: str = "auto", weights: Path | None = None, size: int = 512
 ) -> Latency:
-    """Measure `EmoTalk.stream` on a recording, sent in pieces of a frame's length. Raises EmoTalkError."""
+    """Measure `EmoTalk.stream` on a recording, in the time that it lasts. Raises EmoTalkError."""
+    from ..animate import Performance
     from ..api import EmoTalk
     from ..constants import FPS
+    from ..live import Incoming
     from ..media.audio import SAMPLES_PER_FRAME, load
+    from ..settings import Settings
 
     talker = EmoTalk.load(weights, device, generator)
-    wave, arrivals, waits, held = load(sound), [], [], []
+    wave, portrait, felt = load(sound), talker.portrait(face), talker.emotion("happy")
+    pieces = [wave[at : at + SAMPLES_PER_FRAME] for at in range(0, len(wave), SAMPLES_PER_FRAME)]
+    given: list[float] = []
 
-    def arriving():
-        for start in range(0, len(wave), SAMPLES_PER_FRAME):
-            arrivals.append(time.perf_counter())
-            yield wave[start : start + SAMPLES_PER_FRAME]
+    def at_once() -> Iterator[np.ndarray]:
+        for piece in pieces:
+            given.append(0.0)
+            yield piece
 
-    ahead = 0
-    for number, _ in enumerate(talker.stream(face, arriving(), "happy", size=size)):
-        waits.append(1000 * (time.perf_counter() - arrivals[-1]))
-        ahead = max(ahead, len(arrivals) - number)
+    def spoken() -> Iterator[np.ndarray]:
+        begin = time.perf_counter()
+        for number, piece in enumerate(pieces, 1):
+            time.sleep(max(0.0, begin + number / FPS - time.perf_counter()))
+            given.append(begin + number / FPS)
+            yield piece
+
+    motion = talker.animator.motion(Performance(Incoming(at_once()), felt), Settings(), FPS)
+    needed = [len(given) for _ in motion]  # pieces that each frame depends on
+    given.clear()
+    next(talker.stream(portrait, iter(pieces), felt, size=size))  # warms up
+    left, held = [], []
+    for _ in talker.stream(portrait, spoken(), felt, size=size):
+        left.append(time.perf_counter())
         held.append(_resident())
-    waits.sort()
+    waits = sorted(
+        1000 * (at - given[count - 1]) for at, count in zip(left, needed, strict=True) if count < len(pieces)
+    ) or [0.0]
+    ahead = max(count - number for number, count in enumerate(needed, 1))
     growth = (held[-1] - held[len(held) // 10]) / 1e6
-    return Latency(len(waits), ahead / FPS, (waits[len(waits) // 2], waits[int(0.95 * len(waits))]), growth)
+    return Latency(len(left), ahead / FPS, (waits[len(waits) // 2], waits[int(0.95 * len(waits))]), growth)
 
 
 def _resident() -> int:
