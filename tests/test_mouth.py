@@ -12,11 +12,14 @@ from emotalk_cli.face.geometry import FaceMotion, relight, still
 from emotalk_cli.face.geometry.crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, pasted
 from emotalk_cli.face.geometry.mouth import NEAR
 from emotalk_cli.face.geometry.palette import brightness, palette
-from emotalk_cli.face.geometry.teeth import Layout, fit_layout, groups, look, parts
+from emotalk_cli.face.geometry.teeth import AXIS, Layout, fit_layout, groups, look, parts
 from emotalk_cli.face.model import FaceModel
 from emotalk_cli.face.raster import pixel_grid
 from emotalk_cli.face.topology import INDEX, INNER_LIPS
-from emotalk_cli.models.mouth import MouthPainter, mean_around
+from emotalk_cli.models.mouth import MouthPainter, joined, mean_around, whitened
+
+COLOURS = (0.63, 0.48, 0.3), (0.5, 0.3, 0.3)
+LIPS = (0.8, 0.5, 0.5), (0.6, 0.35, 0.65)
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +50,16 @@ def beta() -> torch.Tensor:
 
 def test_light_fails_behind_the_front_teeth(model):
     part, seen, forward = parts(model), look(model), model.mouth_mean[:, 2]
-    light = seen[:, 1] / model.mouth_color[:, 1]
-    for kind, front, back in ((part[:, :2].sum(1), forward > 10, forward < 8), (part[:, 3], forward > 8, forward < 6)):
-        assert light[(kind > 0.9) & front].mean() > 0.95 and light[(kind > 0.9) & back].mean() < 0.6
-    teeth = (part[:, :2].sum(1) > 0.9) & (forward < 7.2)
-    assert (seen[:, 3:] <= part).all() and (seen[teeth, 3:5] < 0.1).all()
+    light, tooth = seen[:, 1] / model.mouth_color[:, 1], part[:, :2].sum(1)
+    away = model.mouth_mean[:, [0, 2]] - torch.tensor([0.0, AXIS])
+    outward = torch.cosine_similarity(model.mouth_normals()[:, [0, 2]], away, 1)
+    for kind, front, back in (
+        (tooth * (outward > 0.3), forward > 10, forward < 8),
+        (part[:, 3], forward > 8, forward < 6),
+    ):
+        assert light[(kind > 0.9) & front].mean() > 0.95 and light[(kind > 0.9) & back].mean() < 0.65
+    assert light[(tooth > 0.9) & (outward < -0.4)].mean() < 0.75  # the tongue's side
+    assert (seen[:, 3:] <= part).all() and (seen[(tooth > 0.9) & (forward < 7.2), 3:5] < 0.1).all()
 
 
 def test_the_crop_follows_the_skull(motion, portrait, beta):
@@ -131,7 +139,7 @@ def test_an_untrained_painter_paints_what_was_drawn(motion, portrait, beta):
     before = geometry.composite()
     with torch.inference_mode():
         after = painter.paint(before.clone(), geometry.inside, geometry.place, identity)
-    deep = geometry.mouth > 0.999
+    deep = -torch.nn.functional.max_pool2d(-geometry.mouth, 9, 1, 4) > 0.999  # at the rim it takes the lips' colour
     assert deep.sum() > 500
     assert (after - before).abs()[deep.expand_as(after)].mean() < 0.03  # lines are softened
     far = torch.nn.functional.max_pool2d(geometry.mouth, 13, 1, 6) == 0
@@ -191,3 +199,25 @@ def test_means_around_are_those_of_a_pool(size):
     maps = torch.rand(2, 3, 7, 12, generator=torch.Generator().manual_seed(0))
     wanted = torch.nn.functional.avg_pool2d(maps, size, 1, size // 2, count_include_pad=False)
     torch.testing.assert_close(mean_around(maps, size), wanted, atol=1e-6, rtol=0)
+
+
+def test_painted_teeth_are_no_yellower_than_drawn_ones(model, portrait, beta):
+    """In a warm light as in white one; what is not yellow stays as it is."""
+    inside = FaceMotion(model, portrait).frame(beta, still(1)).inside
+    yellow, pink = (torch.tensor(c)[None, :, None, None].expand(1, 3, CROP_HEIGHT, CROP_WIDTH) for c in COLOURS)
+    within = (inside[:, :1] * REACH > 3).expand(1, 3, -1, -1)
+    teeth, drawn = inside[:, 4:6].sum(1) > 0.9, inside[:, 1:4]
+    own = (drawn[:, 2] / drawn[:, 1].clamp_min(1e-3))[teeth].median()
+    made = whitened(yellow, inside)[within].reshape(3, -1)
+    assert 0.9 * own < (made[2] / made[1]).min() and torch.equal(made[:2], yellow[within].reshape(3, -1)[:2])
+    assert torch.equal(whitened(pink, inside), pink)
+
+
+def test_painted_lips_have_the_colour_of_the_frames_lips(model, portrait, beta):
+    """Of purple lips that were painted pink the rim is purple, and the depth of the mouth stays as it was painted."""
+    distance = REACH * FaceMotion(model, portrait).frame(beta, still(1)).inside[:, :1]
+    pink, purple = (torch.tensor(c)[None, :, None, None].expand(1, 3, CROP_HEIGHT, CROP_WIDTH) for c in LIPS)
+    made = joined(pink, purple, distance)
+    rim, deep = ((distance > low) & (distance < high) for low, high in ((-4, 0.5), (7, 24)))
+    assert (made - purple).abs().amax(1, keepdim=True)[rim].max() < 0.02
+    assert deep.any() and (made - pink).abs().amax(1, keepdim=True)[deep].max() == 0

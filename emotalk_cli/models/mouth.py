@@ -19,7 +19,7 @@ from ..face.geometry.crop import CROP_HEIGHT, CROP_WIDTH, REACH, covered, laid, 
 from ..face.geometry.mouth import MOUTH_MAPS
 from ..face.model import N_IDENTITY
 from ..face.raster import waits
-from ..numeric import channels_last, fixed, silence
+from ..numeric import channels_last, fixed, silence, smoothstep
 from . import checkpoints
 from .style import StyleConv, halve
 
@@ -33,6 +33,10 @@ SLIT, WIDE = 0.5, 1.7  # px inside the lips from which on a mouth is painted, an
 LOW = slice(16, 112)  # rows of the crop that hold all but gaping mouths
 DEEP = 3.0, 9.0  # px inside the lips from which on, and fully, the drawn mouth counts where it has no teeth
 DRAWN = 0.9  # how far it then does
+JOIN = 7.0, 3.0  # px outside the lips up to which their colour is compared, and over which that fades
+LACK = 0.25  # most of it
+CARRIED = 6.0  # px inside them to which the difference is carried
+YELLOW = 0.96  # blue by green, of the drawn teeth's: real teeth have 0.99 of it, a tenth of them less than 0.87
 READABLE = 90.0  # px of a portrait's own teeth from which on they tell its style
 
 
@@ -171,8 +175,9 @@ class MouthPainter(nn.Module):
     ) -> Tensor:
         """`paint` for some lines of the crop, inside [B,14,height,w]; place: where they begin. rows and columns of the
         frames hold them."""
-        made, cover = self.painting(widened(inside), laid(frames, place, inside.shape[2]), style)
-        distance = REACH * inside[:, :1]
+        around, distance = laid(frames, place, inside.shape[2]), REACH * inside[:, :1]
+        made, cover = self.painting(widened(inside), around, style)
+        made = whitened(joined(made, around, distance), inside)
         cover = torch.minimum(cover, ((distance + SHOWN_RIM) / SOFT).clamp(0, 1))
         cover = cover * ((distance.amax((2, 3), keepdim=True) - SLIT) / (WIDE - SLIT)).clamp(0, 1)
         crop = _smoothed(torch.cat([made.clamp(0, 1), cover], 1))
@@ -187,6 +192,31 @@ def widened(inside: Tensor) -> Tensor:
     deepest, (start, end) = REACH * distance.amax((2, 3), keepdim=True), GAPING
     wider = WIDER * (1 - ((deepest - start) / (end - start)).clamp(0, 1))
     return torch.cat([(distance + wider / REACH).clamp(-1, 1), others], 1)
+
+
+def joined(made: Tensor, around: Tensor, distance: Tensor) -> Tensor:
+    """A painted mouth [B,3,h,w] whose lips have the colour of those in the frame, around [B,3,h,w], which the painter
+    cannot know: what it lacks of them at their rim is carried on inwards, and fades. distance [B,1,h,w]: px inside the
+    lips. h and w: multiples of 4."""
+    end, soft = JOIN
+    rim = (-distance / 1.5).clamp(0, 1) * ((distance + end) / soft).clamp(0, 1)
+    lack = F.avg_pool2d(torch.cat([(around - made) * rim, rim], 1), 4)
+    for _ in range(2):
+        lack = F.avg_pool2d(lack, 5, 1, 2)
+    lack = (lack[:, :3] / lack[:, 3:].clamp_min(1e-3)).clamp(-LACK, LACK)
+    lack = F.interpolate(lack, scale_factor=4, mode="bilinear", align_corners=False)
+    return made + lack * smoothstep((1 - distance / CARRIED).clamp(0, 1))
+
+
+def whitened(made: Tensor, inside: Tensor) -> Tensor:
+    """A painted mouth [B,3,h,w] without yellow: nothing between lips is yellower than the drawn teeth, but for what the
+    portrait shows itself. inside: as of `Geometry`."""
+    distance, drawn, upper, lower, _, _, _, shown = inside.split([1, 3, 1, 1, 2, 2, 3, 1], 1)
+    light = (drawn[:, 1:] * (upper + lower)).sum((2, 3), keepdim=True) + 1e-4
+    least = YELLOW * light[:, 1:] / light[:, :1] * made[:, 1:2]
+    within = (REACH / 2 * distance).clamp(0, 1) * (1 - shown)
+    blue = made[:, 2:] + within * (least - made[:, 2:]).clamp_min(0)
+    return torch.cat([made[:, :2], blue], 1)
 
 
 def mean_around(maps: Tensor, size: int) -> Tensor:

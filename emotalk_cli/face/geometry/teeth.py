@@ -18,7 +18,13 @@ TONGUE_RADIUS, TONGUE_TOP = 3.0, -4.6  # cm: of the lower soft parts, what is ne
 AXIS = 5.5  # cm forward, of that axis
 WHITE = (0.7, 0.15)  # of a vertex' colour, blue against red above the dark: from which on, and over how much, a tooth
 CAVITY = (0.13, 0.05, 0.045)  # colour (R, G, B) of flesh in the dark, behind the teeth and where their light fails
-TEETH_LIT, TONGUE_LIT = (7.2, 9.6), (5.0, 8.0)  # cm forward, where light has failed, and where it is full
+FLOOR = (0.28, 0.12, 0.11)  # of the flesh beside the tongue, before the lower teeth's inner sides
+# cm forward, where light has failed, and where it is full: lower teeth stand in the shadow of cheek and lip sooner
+TEETH_LIT, LOWER_LIT, TONGUE_LIT = (7.2, 9.6), (8.2, 9.9), (5.0, 8.0)
+INWARD = (
+    -0.4,
+    0.1,
+)  # how far the teeth's sides face outwards, where the tongue's shadow lies on them, and where none does
 TEETH_DARK, TONGUE_DARK = 0.07, 0.3  # of the light, where it has
 MARGIN = 36  # px around the crop from which a group may come in
 COARSE = 3  # px of the crop in one of the search
@@ -70,15 +76,24 @@ def parts(model: FaceModel) -> Tensor:
 def look(model: FaceModel) -> Tensor:
     """How the mouth's vertices are drawn [M,7]: colour in a light of 1, then `parts`.
 
-    Light fails behind the front teeth, before which cheeks and lips stand; there a tooth is no longer seen as one.
+    Light fails behind the front teeth, before which cheeks and lips stand, and on teeth's inner sides: there a tooth is
+    no longer seen as one.
     """
     part = parts(model)
     teeth, gums, tongue = part[:, :2].sum(1), part[:, 2], part[:, 3]
-    forward = model.mouth_mean[:, 2]
-    hard, soft = (smoothstep(((forward - dark) / (full - dark)).clamp(0, 1)) for dark, full in (TEETH_LIT, TONGUE_LIT))
+    across, _, forward = model.mouth_mean.unbind(1)
+    away = F.normalize(torch.stack([across, forward - AXIS], 1), dim=1)
+    outward = (model.mouth_normals()[:, [0, 2]] * away).sum(1)
+    hard, low, soft = (
+        smoothstep(((forward - dark) / (full - dark)).clamp(0, 1)) for dark, full in (TEETH_LIT, LOWER_LIT, TONGUE_LIT)
+    )
+    hard = torch.lerp(hard, low, model.mouth_lower * teeth)
+    inner = 1 - smoothstep(((outward - INWARD[0]) / (INWARD[1] - INWARD[0])).clamp(0, 1))
+    hard = hard * (1 - inner)
     lost = (teeth + gums) * (1 - TEETH_DARK) * (1 - hard)
     light = 1 - lost - tongue * (1 - TONGUE_DARK) * (1 - soft)
-    colour = model.mouth_color * light[:, None] + lost[:, None] * fixed(CAVITY, lost)
+    behind = torch.lerp(fixed(CAVITY, lost), fixed(FLOOR, lost), (inner * model.mouth_lower)[:, None])
+    colour = model.mouth_color * light[:, None] + lost[:, None] * behind
     part = torch.cat([part[:, :2] * (1 - teeth * (1 - hard))[:, None], part[:, 2:]], 1)
     return torch.cat([colour, part], 1)
 
