@@ -12,6 +12,7 @@ from emotalk_cli.face.geometry import FaceMotion, relight, still
 from emotalk_cli.face.geometry.crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, pasted
 from emotalk_cli.face.geometry.mouth import NEAR
 from emotalk_cli.face.geometry.palette import brightness, palette
+from emotalk_cli.face.geometry.seam import evened
 from emotalk_cli.face.geometry.teeth import AXIS, Layout, fit_layout, groups, look, parts
 from emotalk_cli.face.model import FaceModel
 from emotalk_cli.face.raster import pixel_grid
@@ -221,3 +222,16 @@ def test_painted_lips_have_the_colour_of_the_frames_lips(model, portrait, beta):
     rim, deep = ((distance > low) & (distance < high) for low, high in ((-4, 0.5), (7, 24)))
     assert (made - purple).abs().amax(1, keepdim=True)[rim].max() < 0.02
     assert deep.any() and (made - pink).abs().amax(1, keepdim=True)[deep].max() == 0
+
+
+def test_the_line_of_shut_lips_has_no_steps():
+    """Where lips meet between pixels their edge rises by a pixel at a time; away from it they stay as sharp."""
+    rows, columns = torch.meshgrid(torch.arange(40), torch.arange(60), indexing="ij")
+    below = (rows > 15 + columns // 6).float()
+    lips = (0.3 + 0.4 * below).expand(1, 3, -1, -1) + 0.02 * (columns % 2)
+    flow = torch.stack([torch.zeros(40, 60), 6 * below - 3])[None]
+    even = evened(lips, flow)
+    steps = [(t[..., 2:] - t[..., :-2]).abs().max() for t in (lips, even)]
+    assert steps[1] < 0.45 * steps[0]
+    far = torch.nn.functional.max_pool2d((flow[:, 1:, 1:] != flow[:, 1:, :-1]).float(), 9, 1, 4) == 0
+    assert torch.equal(even[..., 1:, :][far.expand(-1, 3, -1, -1)], lips[..., 1:, :][far.expand(-1, 3, -1, -1)])

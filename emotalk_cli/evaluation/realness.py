@@ -6,8 +6,9 @@ learns real against made on all people but a few and is tested on those; 0.5 is 
 
 Real and made pass the same tracker, crop and resampling, and are cut at the same place of the skull: else the measure
 would see the landmarker's and the filter's differences. What remains beside the generator's faults is the expression:
-posed smiles differ from an emotion's. So two rows stand beside the emotions: `photos`, how well real smiles are told
-from the same people's real neutral photos, and `own smile`, frames driven by the real smile's own landmarks.
+posed smiles differ from an emotion's. So three rows stand beside the emotions: `photos`, how well real smiles are told
+from the same people's real neutral photos, `own smile`, frames driven by the real smile's own landmarks, and `repeat`,
+all held-out photos told from frames that repeat their expression: there nothing differs but what the program leaves.
 """
 
 from __future__ import annotations
@@ -21,19 +22,20 @@ import torch
 from torch import Tensor
 
 from ..api import EmoTalk
+from ..errors import InputError
 from ..face.fit import PortraitFit
 from ..face.geometry import FaceMotion, Geometry, still
 from ..face.topology import INDEX, LEFT_EYE, OUTER_LIPS
 from ..media.audio import Recording
 from ..models.hef import generated, source_of
-from ..training.data.hef_pairs import SMILING, STABLE, LandmarkMotion, pairs, similarity
+from ..training.data.hef_pairs import SMILING, STABLE, LandmarkMotion, pairs, photos, similarity
 from .independent import FINE, EfficientNetLite0
 from .sheet import square
 
 REGIONS = {"mouth": (OUTER_LIPS, 1.3), "eye": (LEFT_EYE, 1.6), "cheek": ([205, 50, 117, 147, 187], 1.0)}
 SIZE, FOLDS, RIDGE = 96, 5, 30.0
 MOMENTS = 2  # made frames a person
-PHOTOS, OWN = "photos", "own smile"
+PHOTOS, OWN, REPEAT = "photos", "own smile", "repeat"
 
 
 def smiles(talker: EmoTalk, data: Path) -> Iterator[tuple[PortraitFit, PortraitFit]]:
@@ -89,6 +91,22 @@ def crops(
     return found
 
 
+@torch.inference_mode()
+def repeated(talker: EmoTalk, data: Path) -> list[dict[str, Tensor]]:
+    """As `crops`, of every held-out photo that shows a face and the frame that repeats it."""
+    found = []
+    for photo in photos(data, held_out=True):
+        try:
+            fit = talker.portrait(photo.image).fit
+        except InputError:
+            continue
+        motion: FaceMotion = FaceMotion(talker.face_model, fit)
+        beta = motion.source_beta
+        again = made(talker, fit, motion.frame(beta, still(1)), beta, None)
+        found.append(cut(torch.cat([fit.image[None], again]), fit.landmarks[:, :2]))
+    return found
+
+
 def made(talker: EmoTalk, fit: PortraitFit, geometry: Geometry, beta: Tensor, sigma: Tensor | None) -> Tensor:
     """Frames [B,3,512,512] of a portrait by the generator that the talker has."""
     source = source_of(talker.hef, fit, FaceMotion(talker.face_model, fit))
@@ -139,8 +157,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     talker = EmoTalk.load(options.weights, "cpu", options.generator)
     people = list(smiles(talker, options.data))
-    for shown in (PHOTOS, OWN, *options.emotions.split(",")):
-        found = evaluate(crops(talker, people, shown, options.intensity, options.audio))
+    for shown in (REPEAT, PHOTOS, OWN, *options.emotions.split(",")):
+        if shown == REPEAT:
+            found = evaluate(repeated(talker, options.data))
+        else:
+            found = evaluate(crops(talker, people, shown, options.intensity, options.audio))
         print(f"{shown}: " + ", ".join(f"{region} {value:.2f}" for region, value in found.items()), flush=True)
 
 

@@ -19,6 +19,7 @@ APART = 0.02  # outer eye distances between the portrait's lips from which on th
 REACH = 0.028  # outer eye distances from the inner lips' contour: where the lip's own colour is taken
 STRANGE, SURE = 0.05, 0.15  # differences from that colour: what may be lip, and what cannot
 MEETING = 0.5  # of the portrait's own opening, from which down the seam is covered
+TORN = 0.7, 2.0  # px by which the flow of neighbours differs from which on, and fully, lips meet between them
 LINE, LINE_DARK = 0.009, 0.3  # the line where lips touch: width in outer eye distances, and the light that it takes
 
 
@@ -69,5 +70,18 @@ class Seam:
         limit = fixed(self.rim.shape[:1:-1], at)
         inside = ((at >= 0.5) & (at <= limit - 0.5)).all(-1)
         covered = sharp_sample(self.rim.expand(len(at), -1, -1, -1), at / limit * 2 - 1).clamp(0, 1)
+        covered = evened(covered, flow[..., rows, columns])
         lids[:, :3, rows, columns] = lit(covered, ratio[..., rows, columns], hue)
         lids[:, 3, rows, columns] = inside * meeting[:, None, None] * (1 - mouth[:, 0, rows, columns])
+
+
+def evened(lips: Tensor, flow: Tensor) -> Tensor:
+    """Lips [B,3,h,w] drawn by a flow [B,2,h,w] px without the steps where it leaps from the upper one to the lower."""
+    leap = (flow[:, :, 1:] - flow[:, :, :-1]).abs().amax(1, keepdim=True)
+    low, high = TORN
+    torn = ((F.pad(leap, (0, 0, 1, 0)).maximum(F.pad(leap, (0, 0, 0, 1))) - low) / (high - low)).clamp(0, 1)
+    torn = F.max_pool2d(torn, 3, 1, 1)
+    line = fixed([1 / 16, 1 / 4, 3 / 8, 1 / 4, 1 / 16], lips)
+    kernel = (line[:, None] * line).expand(lips.shape[1], 1, 5, 5)
+    even = F.conv2d(F.pad(lips, (2, 2, 2, 2), mode="replicate"), kernel, groups=lips.shape[1])
+    return torch.lerp(lips, even, torn)
