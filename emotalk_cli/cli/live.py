@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -49,7 +51,11 @@ def live(
 
 
 def pieces(stream: BinaryIO, patience: float | None = None) -> Iterator[bytes | None]:
-    """Sound of one video frame at a time, the last one shorter; None where nothing came for `patience` seconds."""
+    """Sound of one video frame at a time, the last one shorter.
+
+    patience: seconds that a piece lasts. By then it is there, or None is given in its place: with what was given the
+    clock is never ahead, however long nothing comes and whatever else the program does meanwhile.
+    """
     arrived: queue.Queue[bytes] = queue.Queue(FPS)
 
     def read() -> None:
@@ -58,9 +64,11 @@ def pieces(stream: BinaryIO, patience: float | None = None) -> Iterator[bytes | 
         arrived.put(b"")
 
     threading.Thread(target=read, name="emotalk-stdin", daemon=True).start()
-    while True:
+    begin = time.monotonic()
+    for number in itertools.count(1):
+        wait = None if patience is None else max(0.0, begin + number * patience - time.monotonic())
         try:
-            piece = arrived.get(timeout=patience)
+            piece = arrived.get(timeout=wait)
         except queue.Empty:
             yield None
             continue
