@@ -287,6 +287,17 @@ def test_bench_counts_time_and_memory(inputs, short_speech, tmp_path, capsys):
     assert "frames/s" in capsys.readouterr().out and bench.machine("cpu")["cores"] >= 1
 
 
+def test_bench_says_how_far_engines_are_apart(short_speech, tmp_path, capsys):
+    command = ["eval", "bench", "--face", PORTRAIT, "--audio", short_speech, "--size", 64, "--device", "cpu", "--same"]
+    generators = ["--generator", "geometry,geometry:eager"]
+    assert main([str(x) for x in [*command, *generators, "--json", tmp_path / "s.json"]]) == 0
+    (row,) = json.loads((tmp_path / "s.json").read_text())["same"]
+    assert row["generator"] == "geometry:eager" and row["frames"] == 6 and row["largest"] == row["mean"] == 0
+    assert "portrait.png" in capsys.readouterr().out
+    assert main([str(x) for x in [*command, "--generator", "geometry"]]) == 2
+    assert main([str(x) for x in [*command[:-1], "--face", PORTRAIT]]) == 2
+
+
 def test_bench_says_how_late_frames_leave(inputs, short_speech, tmp_path, capsys):
     command = ["eval", "bench", "--latency", "--face", PORTRAIT, "--audio", short_speech, "--generator", "geometry"]
     assert main([str(x) for x in [*command, "--size", 64, "--device", "cpu", "--json", tmp_path / "l.json"]]) == 0

@@ -20,7 +20,7 @@ from .train import _progress
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..evaluation.bench import Latency, Making, Speed
+    from ..evaluation.bench import Latency, Likeness, Making, Speed
 
 app = typer.Typer(help="Measure quality and speed.", cls=Group, rich_markup_mode=None, invoke_without_command=True)
 
@@ -263,13 +263,14 @@ def _tell(text: str) -> None:
 
 @app.command(cls=Command)
 def bench(
-    face: Path | None = typer.Option(None, help="Portrait.  [default: the example]"),
+    face: list[Path] = typer.Option([], help="Portrait; several with --same.  [default: the example]"),
     audio: Path | None = typer.Option(None, help="Speech.  [default: the example]"),
     generator: str = typer.Option("hef,geometry", help="Separated by commas; hef:eager names an engine."),
     size: int = typer.Option(512, help="Side of the video in px."),
     repeats: int = typer.Option(1, min=1, help="Runs after the first, which warms up; the best counts."),
     batch: str | None = typer.Option(None, help="Frames at once, such as 1,16: of making them alone, not encoding."),
     latency: bool = typer.Option(False, "--latency", help="Of live speech instead: how late frames leave."),
+    same: bool = typer.Option(False, "--same", help="Instead: how far frames are from those of the first generator."),
     device: str = option("device", "auto"),
     weights: Path | None = option("weights"),
     as_json: Path | None = typer.Option(None, "--json", help="Write the figures to a .json file."),
@@ -283,11 +284,15 @@ def bench(
     from ..media.files import check_input
     from ..models.acceleration import find_device
 
-    face = check_input(face or example("portrait.png"), "picture")
+    faces = [check_input(one, "picture") for one in face or [example("portrait.png")]]
     audio = check_input(audio or example("speech.wav"), "audio file")
     _check(as_json, ".json")
     place = str(find_device(device))
     names = [name.strip() for name in generator.split(",") if name.strip()]
+    if same and len(names) < 2:
+        raise UsageError("--same compares generators; name two or more, such as --generator hef:eager,hef:compile.")
+    if len(faces) > 1 and not same:
+        raise UsageError("--face is given more than once, which only --same can use; give one.")
     about = benches.machine(place)
 
     def write(figures: dict[str, Any]) -> None:
@@ -295,11 +300,13 @@ def bench(
 
     how = place, weights, size
     if batch is not None:
-        table = _making(benches.making(face, audio, names, _numbers(batch), *how, repeats), write)
+        table = _making(benches.making(faces[0], audio, names, _numbers(batch), *how, repeats), write)
+    elif same:
+        table = _likeness(benches.likeness(faces, audio, names, *how), names[0], write)
     elif latency:
-        table = _latency({name: benches.latency(face, audio, name, *how) for name in names}, write)
+        table = _latency({name: benches.latency(faces[0], audio, name, *how) for name in names}, write)
     else:
-        table = _speed(benches.bench(face, audio, names, *how, repeats), write)
+        table = _speed(benches.bench(faces[0], audio, names, *how, repeats), write)
     table.title = ", ".join(f"{k} {v}" for k, v in about.items())
     console(width=None if sys.stdout.isatty() else 120).print(table)
 
@@ -330,6 +337,20 @@ def _making(rows: Iterable[Making], write: Callable[[dict[str, Any]], None]) -> 
     for row in made.values():
         figures = row.milliseconds, row.busy_milliseconds, row.kernel_count, row.launches, row.waits, row.memory_gb
         table.add_row(row.generator, str(row.batch), *(f"{figure:.2f}" for figure in figures))
+    return table
+
+
+def _likeness(rows: list[Likeness], first: str, write: Callable[[dict[str, Any]], None]) -> Table:
+    """How far frames are apart, of 255, by generator and portrait."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    write({"same": [asdict(row) for row in rows]})
+    table = Table(f"beside {first}", "portrait", "frames", "mean", "worst frame", "largest")
+    for row in rows:
+        values = (f"{row.mean:.4f}", f"{row.worst:.4f}", f"{row.largest:.0f}")
+        table.add_row(row.generator, plain(row.face), str(row.frames), *values)
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 import platform
 import tempfile
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # measured processes import them themselves
 
     from ..animate import Portrait
     from ..api import EmoTalk
-    from ..settings import GenerateOptions, Settings
+    from ..settings import GenerateOptions, Settings, SettingsOptions
 
 from ..system import peak_memory
 
@@ -289,6 +290,52 @@ def latency(
     ahead = max(count - number for number, count in enumerate(needed, 1))
     growth = (held[-1] - held[len(held) // 10]) / 1e6
     return Latency(len(left), ahead / FPS, (waits[len(waits) // 2], waits[int(0.95 * len(waits))]), growth)
+
+
+@dataclasses.dataclass
+class Likeness:
+    """Frames of one engine beside another's: how far apart, of 255.
+
+    mean, worst: over all frames, and of the frame that differs most, of all channels of all pixels. largest: of one.
+    """
+
+    generator: str
+    face: str
+    frames: int
+    mean: float
+    worst: float
+    largest: float
+
+
+def likeness(
+    faces: list[Path],
+    sound: Path,
+    generators: list[str],
+    device: str = "auto",
+    weights: Path | None = None,
+    size: int = 512,
+    frames: int = 20,
+) -> list[Likeness]:
+    """Frames of each portrait, five a second, by each generator ("hef:compile" names an engine) beside those of the
+    first. Raises EmoTalkError."""
+    import numpy as np
+
+    from ..api import EmoTalk
+
+    def made(generator: str) -> list[np.ndarray]:
+        name, _, engine = generator.partition(":")
+        talker = EmoTalk.load(weights, device, name, engine=engine or "auto")
+        options: SettingsOptions = {"size": size, "fps": 5.0}
+        return [np.stack(list(itertools.islice(talker.frames(face, sound, "happy", **options), frames)))
+                for face in faces]  # fmt: skip
+
+    wanted, rows = made(generators[0]), []
+    for generator in generators[1:]:
+        for face, found, usual in zip(faces, made(generator), wanted, strict=True):
+            apart = np.abs(found.astype(np.int16) - usual)
+            worst = float(apart.mean((1, 2, 3)).max())
+            rows.append(Likeness(generator, face.name, len(found), float(apart.mean()), worst, float(apart.max())))
+    return rows
 
 
 def _resident() -> int:

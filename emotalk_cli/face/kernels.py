@@ -367,9 +367,14 @@ def skin(image, hue, luma, fixed, corner, flow, warped, ratio, interior, mouth, 
 
 
 def usable(*tensors: torch.Tensor) -> bool:
-    """Whether the compiled loops may stand in: on the CPU, in single precision, without gradients."""
+    """Whether the compiled loops may stand in: on the CPU, in single precision, without gradients; torch.compile, which
+    makes loops of its own, cannot look into them."""
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    return not wanted and all(t.device.type == "cpu" and t.dtype in (torch.float32, torch.int64) for t in tensors)
+    return (
+        not wanted
+        and not torch.compiler.is_compiling()
+        and all(t.device.type == "cpu" and t.dtype in (torch.float32, torch.int64) for t in tensors)
+    )
 
 
 def each(kernel: Callable, count: int, *arguments: torch.Tensor) -> None:

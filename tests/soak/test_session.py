@@ -21,7 +21,7 @@ from emotalk_cli.settings import Settings
 
 pytestmark = pytest.mark.soak
 
-MINUTES, SIZE = 1, 192
+MINUTES, SIZE = 10, 192
 PAUSE = 7.3  # s, after each time that the recording was heard; no whole number of frames
 LATEST = 12  # frames either way that are searched
 WINDOW = 60 * FPS
@@ -98,7 +98,9 @@ def test_ten_minutes_of_live_speech(talker, soaked):
     seen = np.array(dark[behind:])
     rate = (len(when) - behind) / (when[-1] - begin)
     lags, likeness = [], []
-    ahead = round(lag(*(series[:WINDOW] for series in (asked, np.array(dark)[: len(asked)]))))  # the look-ahead's frames
+    ahead = round(
+        lag(*(series[:WINDOW] for series in (asked, np.array(dark)[: len(asked)])))
+    )  # the look-ahead's frames
     print("first lag", ahead, "frames", len(dark), "before", behind, "rate", rate)
     for minute in range(MINUTES):
         part = slice(minute * WINDOW, (minute + 1) * WINDOW)
