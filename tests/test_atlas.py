@@ -21,7 +21,7 @@ def test_states_are_many_sound_and_different():
     assert len(states) >= 90 and list(states)[:8] == list(atlas.BASICS)
     for state in states.values():
         assert state.source and sum(state.basics.values()) == pytest.approx(1), state.name
-        assert 0 <= state.beta.min() and state.beta.max() <= atlas.LIMIT
+        assert torch.equal(state.beta, atlas.limited(state.beta))
         assert all(0 < strength <= 1 and unit in atlas.action_units() for unit, _, strength in state.actions)
         assert abs(channel(state.name, "pitch")) <= 9 and abs(channel(state.name, "gaze up")) <= 0.7
     unit = torch.nn.functional.normalize(atlas.behaviours()[1:] * torch.tensor(atlas.UNITS), dim=1)
@@ -66,7 +66,7 @@ def test_mixtures_are_behaviours_and_change_smoothly(values, seed):
     weights[1] *= 0.99
     one, two = atlas.mixed(weights)
     face = one[: len(atlas.FACE)]
-    assert face.min() >= 0 and face.max() <= atlas.LIMIT
+    assert torch.equal(face, atlas.limited(face))
     assert (one - two).norm() <= 0.015 * one.norm() + 1e-4
 
 

@@ -21,7 +21,7 @@ from emotalk_cli.models.behaviour import Behaviour, Layout
 from emotalk_cli.models.eac import EAC, ENCODERS, LIVE, WHOLE, Dims
 from emotalk_cli.models.text_tower import SPACE
 from emotalk_cli.models.vad import VAD, VADDims
-from emotalk_cli.motion.lips import NAMED, SHARP, VISEMES, close_lips, sharpened, smoothed
+from emotalk_cli.motion.lips import NAMED, SHARP, VISEMES, close_lips, moulded, sharpened, smoothed
 from emotalk_cli.training.config import Config
 from emotalk_cli.training.data import motion
 from emotalk_cli.training.data.augment import Augmenter
@@ -144,6 +144,21 @@ def test_close_lips_closes_any_mouth_and_leaves_closed_ones_alone(basis, seed, s
     assert (motion.gaps(closed, basis) <= allowed + 1e-3).all() or (closed[:, basis["jawOpen"]] == 0).any()
     apart = motion.gaps(beta, basis)
     torch.testing.assert_close(close_lips(beta, apart, basis.lips), beta, atol=1e-4, rtol=0)
+
+
+def test_a_feeling_shapes_lips_that_close_where_they_did(basis):
+    lips, beta, shape = torch.zeros(64, 5), torch.zeros(30, 64), torch.zeros(64)
+    lips[:NAMED] = basis.lips
+    beta[:, basis["jawOpen"]] = 0.2
+    beta[10:13, basis["jawOpen"]] = 0
+    upper = basis["mouthUpperUpLeft"]
+    shape[[upper, basis["mouthUpperUpRight"]]], shape[basis["mouthShrugLower"]] = 0.5, 0.1
+    made = moulded(beta, shape, lips)
+    before, after = (motion.gaps(row, basis).mean(1) for row in (beta, made))
+    assert after[10:13].max() < 0.01 and (after[20:] >= before[20:]).all()
+    assert made[11, upper] < 0.3 < 0.45 < made[20:, upper].min()
+    assert made[20:, basis["jawOpen"]].max() < 0.2
+    torch.testing.assert_close(moulded(beta, 0 * shape, lips), beta, atol=1e-4, rtol=0)
 
 
 def test_rule_made_speech_closes_rounds_and_opens(basis):

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emotalk_cli.emotions import prototypes
+from emotalk_cli.emotions.atlas import limited
 from emotalk_cli.errors import UsageError
 
 # fmt: off
@@ -31,7 +32,7 @@ def test_the_eight_of_mead_and_the_21_of_du_are_there_with_their_source():
 def test_betas_are_natural():
     for name, prototype in prototypes.PROTOTYPES.items():
         assert prototype.beta.shape == (64,)
-        assert prototype.beta.min() >= 0 and prototype.beta.max() <= prototypes.LIMIT, name
+        assert torch.equal(prototype.beta, limited(prototype.beta)), name
         assert bool(prototype.beta.any()) == (name != "neutral")
         assert not prototype.beta[53:].any()
 
@@ -77,7 +78,7 @@ def test_missing_weight_is_neutral():
 @given(st.dictionaries(st.sampled_from(list(prototypes.PROTOTYPES)), st.floats(0, 1), max_size=4))
 def test_any_mixture_is_a_face(weights):
     beta = prototypes.mixture(weights)
-    assert beta.shape == (64,) and beta.isfinite().all() and 0 <= beta.min() and beta.max() <= prototypes.LIMIT
+    assert beta.shape == (64,) and beta.isfinite().all() and torch.equal(beta, limited(beta))
 
 
 def test_bad_mixtures_are_refused():

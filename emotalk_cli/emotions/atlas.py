@@ -22,7 +22,7 @@ from ..face.topology import EXPRESSION_NAMES as COMPONENTS
 from ..face.topology import N_RESIDUAL
 
 CLASSES = (*BASICS, "unrelated")  # what a point of the emotion space is told apart into
-LIMIT = 1.2  # of any blendshape at full intensity
+LIMIT, _FARTHER = 1.2, {"browDown": 1.6}  # of a blendshape at full intensity; of those that go farther
 
 FACE = tuple(COMPONENTS[:-N_RESIDUAL])  # the blendshapes that a behaviour sets
 # Posture at full intensity: pitch (up), yaw (to the subject's left), roll (to the subject's left shoulder) in degrees,
@@ -142,7 +142,7 @@ class State:
                         beta[i] += strength * amplitude
         for shape, amplitude in self.shapes.items():
             beta[components(shape)] = amplitude
-        return beta.clamp(max=LIMIT)
+        return limited(beta)
 
     @cached_property
     def behaviour(self) -> Tensor:
@@ -156,6 +156,17 @@ class State:
 
 def _strength(value: str) -> float:
     return _LETTERS[value] if value in _LETTERS else float(value)
+
+
+_LIMITS = torch.full((len(FACE),), LIMIT)
+for _name, _value in _FARTHER.items():
+    _LIMITS[components(_name)] = _value
+
+
+def limited(beta: Tensor) -> Tensor:
+    """Coefficients [..., len(FACE) or 64] whose blendshapes are neither negative nor beyond their limits."""
+    face = beta[..., : len(FACE)].clamp(min=0).minimum(_LIMITS.to(beta))
+    return torch.cat([face, beta[..., len(FACE) :]], -1)
 
 
 @cache
@@ -187,7 +198,7 @@ def mixed(weights: Tensor) -> Tensor:
     magnitude = weights @ parts[:, : len(FACE)].norm(dim=1)
     norm = mean[:, : len(FACE)].norm(dim=1)
     gain = (magnitude / norm.clamp(min=1e-6)).clamp(1, _REGAIN)
-    mean[:, : len(FACE)] = (mean[:, : len(FACE)] * gain[:, None]).clamp(0, LIMIT)
+    mean[:, : len(FACE)] = limited(mean[:, : len(FACE)] * gain[:, None])
     return mean
 
 

@@ -16,9 +16,9 @@ import torch
 from ..constants import BASICS
 from ..errors import UsageError
 from ..face.topology import EXPRESSION_NAMES as COMPONENTS
-from .atlas import CLASSES, LIMIT, components, states
+from .atlas import CLASSES, components, limited, states
 
-__all__ = ["BASICS", "CLASSES", "COMPONENTS", "LIMIT", "components"]
+__all__ = ["BASICS", "CLASSES", "COMPONENTS", "components"]
 
 Intensity = TypeVar("Intensity", float, torch.Tensor)
 
@@ -82,7 +82,7 @@ def mixture(weights: Mapping[str, float]) -> torch.Tensor:
     beta = sum((w * PROTOTYPES[n].beta for n, w in rest.items()), torch.zeros(len(COMPONENTS)))
     magnitude = sum(w * float(PROTOTYPES[n].beta.norm()) for n, w in rest.items())
     norm = float(beta.norm())
-    return (beta * min(magnitude / norm, 1.6)).clamp(max=LIMIT) if norm else beta
+    return limited(beta * min(magnitude / norm, 1.6)) if norm else beta
 
 
 def speech_mask() -> torch.Tensor:

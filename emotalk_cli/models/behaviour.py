@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..emotions import atlas
-from ..emotions.atlas import CLASSES, FACE, LIMIT, WIDTH
+from ..emotions.atlas import CLASSES, FACE, WIDTH
 from ..emotions.prototypes import COMPONENTS, intensity_gain
 from ..numeric import smoothstep
 from .text_tower import SPACE
@@ -29,8 +29,8 @@ MEANING = slice(len(CLASSES) + CODE + 1, SPACE_WIDTH)
 FAINT = 0.35  # norm of a face of which half is left
 THINGS = (0.3, 0.7)  # share of "unrelated" from which on a face is held back, and gone
 STRONGEST = 1.25  # of a behaviour: "extremely ..."
-ALIKE = 0.02  # difference of likeness by which a state counts e times less among those nearby
-APART = 1.0  # by how much of what tells words from the states nearby their behaviour goes farther than was learned
+ALIKE = 0.025  # difference of likeness by which a state counts e times less among those nearby
+APART = 1.2  # by how much of what tells words from the states nearby their behaviour goes farther than was learned
 
 
 class Layout:
@@ -108,8 +108,7 @@ class Behaviour(_Tower):
             codes, behaviours = (table.to(z) for table in _states())
             nearby = (z[:, CODED] @ codes.T / ALIKE).softmax(1)
             values = values + APART * (values - nearby @ behaviours)
-        values = self._held(z, values)
-        return torch.cat([values[:, : len(FACE)].clamp(0, LIMIT), values[:, len(FACE) :]], 1)
+        return atlas.limited(self._held(z, values))
 
     def _values(self, z: Tensor) -> Tensor:
         values: Tensor = self.direct(z) + self.layers(4 * z)

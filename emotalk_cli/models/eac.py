@@ -19,21 +19,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..emotions.atlas import FACE
+from ..emotions.atlas import FACE, limited
 from ..emotions.emotion import between
-from ..emotions.prototypes import COMPONENTS, intensity_gain, speech_mask
+from ..emotions.prototypes import intensity_gain, speech_mask
 from ..errors import UsageError, WeightsError
 from ..media.audio import FLOOR, FPS, MELS_PER_FRAME, N_MELS, SPAN
 from ..motion.lips import (
     CONTACT,
-    LARGEST,
-    NAMED,
     PEAK,
     SHARP,
     VISEMES,
     VOWELS,
     blended,
     close_lips,
+    moulded,
+    opened,
     peaks,
     sharpened,
     smoothed,
@@ -47,8 +47,7 @@ ENCODERS = ("transformer", "gru", "mlp")
 RIVAL = 0.3  # weight of what is neither bilabial nor vowel: lips closed on a /t/ do less harm than lips open on a /p/
 LIKELY = (0.03, 0.07)  # probability of closed lips (`closing`) from which on they are drawn together, and closed
 REACH = PEAK + 2  # video frames on either side on which `EAC.contact` depends
-OPENING, JAW = 1.2, 0.35  # factor on jawOpen up to this: a regression opens less than those it learned from
-PARTING = 0.1  # cm by which a component parts the lips, from which on it is no affair of `Dims.feeling`
+PARTING = 0.1  # cm by which a component parts the lips, from which on what is felt shapes them (`lips.moulded`)
 
 
 @dataclass(frozen=True)
@@ -224,9 +223,10 @@ class EAC(nn.Module):
             tokens = tokens[0]
         motion = self.head(tokens[:, 1:])
         if self.feeling is not None:
-            keeps = (self.lips.mean(1).abs() < PARTING).to(z)  # what parts the lips is speech's to say, feeling or not
-            felt = self.feeling.raw(z) * intensity_gain(mu[:, None]) * keeps
-            motion = torch.cat([motion[..., :-1] + felt[:, None], motion[..., -1:]], 2)
+            keeps = (self.lips.mean(1).abs() < PARTING).to(z)  # how far lips part is speech's to say, feeling or not
+            felt = self.feeling.raw(z) * intensity_gain(mu[:, None])
+            beta = moulded(motion[..., :-1] + (felt * keeps)[:, None], felt * (1 - keeps), self.lips)
+            motion = torch.cat([beta, motion[..., -1:]], 2)
         heard = self.heard(tokens[:, 1:]).reshape(len(mel), -1, self.dims.visemes) if self.heard else None
         return motion[..., :-1], motion[..., -1], heard, tokens[:, 0]
 
@@ -348,10 +348,8 @@ class EAC(nn.Module):
         nearer than `CONTACT`, are therefore drawn smoothly together, and shapes that are heard are made
         (`lips.sharpened`). All is smoothed a little, which closures survive.
         """
-        beta = torch.cat([beta[..., :NAMED].clamp(0, LARGEST), beta[..., NAMED:]], -1)
-        jaw = COMPONENTS.index("jawOpen")
-        wider = F.one_hot(torch.tensor(jaw, device=beta.device), beta.shape[-1]) * (OPENING - 1)
-        beta = sharpened(beta + beta.clamp(max=JAW) * wider, sharp)
+        beta = limited(beta)
+        beta = sharpened(opened(beta), sharp)
         apart = (beta @ self.lips).clamp(min=0)
         likely = smoothstep(((peaks(closed) - LIKELY[0]) / (LIKELY[1] - LIKELY[0])).clamp(0, 1))
         allowed = (

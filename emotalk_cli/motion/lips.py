@@ -9,12 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..emotions.atlas import limited
 from ..emotions.prototypes import COMPONENTS
 from ..numeric import smoothstep
 
-LARGEST = 1.2  # of a named coefficient; fitted faces stay below 1
 NAMED = 53  # blendshapes are never negative, the residual components after them may be
 CONTACT = 0.2  # cm: lips that come nearer than this are drawn together (see `EAC.contact`)
+APART, CLOSED_SHARE = 0.35, 0.35  # cm between lips that show a feeling whole; share of it while they are closed
+GIVES = 0.5  # share of what parts the lips, and at most of its own opening, by which the jaw gives way to a feeling
+OPENING, JAW = 1.2, 0.35  # factor on jawOpen up to this: a regression opens less than those it learned from
+# shapes of a feeling that do not wait for the lips to part
+_STAYS = torch.tensor([name.startswith(("noseSneer", "mouthFunnel", "jawForward")) for name in COMPONENTS])
 PEAK = 2  # video frames on either side among which a closure has its peak
 BLEND = 0.3  # share of a closure that reaches the frames before and after: lips do not meet in no time
 SMOOTH = (0.25, 0.5, 0.25)  # over video frames: a regression trembles
@@ -130,6 +135,39 @@ def smoothed(rows: Tensor) -> Tensor:
     half, columns = len(SMOOTH) // 2, rows.mT
     padded = F.pad(columns.reshape(-1, 1, rows.shape[-2]), (half, half), mode="replicate")
     return F.conv1d(padded, rows.new_tensor(SMOOTH)[None, None]).reshape(columns.shape).mT
+
+
+def _jaw(like: Tensor) -> Tensor:
+    """[64]: one for the jaw that opens."""
+    return F.one_hot(torch.tensor(COMPONENTS.index("jawOpen"), device=like.device), len(COMPONENTS)).to(like)
+
+
+def opened(beta: Tensor) -> Tensor:
+    """Coefficients [...,64] with a jaw that opens as far as those do that a regression learns from."""
+    return beta + (OPENING - 1) * beta.clamp(max=JAW) * _jaw(beta)
+
+
+def moulded(beta: Tensor, shape: Tensor, lips: Tensor) -> Tensor:
+    """The mouth of a feeling around speech: lips are shaped, and close where they did.
+
+    beta: [...,n,64] coefficients. shape: [...,64], what is added as far as lips are apart for a while, and less while
+    they are closed (but nose, funnel and a jaw pushed forward). lips: see `close_lips`. The jaw gives way by half to a
+    shape that parts the lips, and opens for one that brings them together; lips that speech closes stay closed.
+    """
+    plain, jaw = limited(beta), lips[COMPONENTS.index("jawOpen")]
+    before = opened(plain) @ lips
+    gap = before.clamp(min=0)
+    apart = smoothstep((gap.mean(-1) / APART).clamp(0, 1))
+    least = -F.max_pool1d(F.pad(-apart.reshape(-1, 1, apart.shape[-1]), (1, 1), mode="replicate"), 3, 1)
+    kept = smoothed(smoothed(least.reshape(apart.shape)[..., None]))
+    waits = CLOSED_SHARE + (1 - CLOSED_SHARE) * kept
+    made = limited(plain + shape[..., None, :] * torch.where(_STAYS.to(beta.device), 1.0, waits))
+    change = (opened(made) @ lips - before).mean(-1, keepdim=True) / jaw.mean().clamp(min=1e-6)
+    most = GIVES * plain[..., COMPONENTS.index("jawOpen"), None]
+    given = torch.minimum(torch.where(change > 0, GIVES * change, change) / OPENING, most)
+    made = limited(made - given * _jaw(made))
+    further = (opened(made) @ lips - gap).clamp(min=0)
+    return close_lips(made, (gap + kept * further - (opened(made) - made) @ lips).clamp(min=0), lips)
 
 
 def close_lips(beta: Tensor, allowed: Tensor, lips: Tensor) -> Tensor:

@@ -24,12 +24,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..emotions import atlas
 from ..emotions.prototypes import COMPONENTS
 from ..errors import InputError
 from ..face.model import rotation_matrix, rotation_vector
 from ..media.files import check_input
 from ..settings import TAKE_RATES
-from .lips import LARGEST, NAMED
+from .lips import NAMED
 from .take import Take, hold_head
 
 FORMAT = "emotalk-blendshapes-1"
@@ -96,9 +97,10 @@ def read(path: str | os.PathLike[str]) -> Take:
         raise InputError(f"{file} has no frames; record or export it again.")
     if not (take.beta.isfinite().all() and take.pose.isfinite().all()):
         raise InputError(f"{file} holds values that are no finite numbers; export it again.")
-    named, residual = take.beta[:, :NAMED].clamp(0, LARGEST), take.beta[:, NAMED:].clamp(-3, 3)
+    beta = atlas.limited(take.beta)
+    beta[:, NAMED:] = beta[:, NAMED:].clamp(-3, 3)
     pose, limited = hold_head(take.pose)
-    return Take(take.fps, torch.cat([named, residual], 1), pose, limited)
+    return Take(take.fps, beta, pose, limited)
 
 
 def _rounded(values: Tensor) -> list[float]:

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..emotions import atlas
 from ..emotions.prototypes import COMPONENTS
 from ..errors import InputError
 from ..face.fit import crop_box, fit_shape
 from ..face.model import FaceModel, rotation_matrix, rotation_vector
 from ..face.tracker import Face, Tracker
-from .lips import LARGEST, NAMED
+from .lips import NAMED
 
 LIMIT = np.array([*np.radians([12.0, 15.0, 12.0]), 0.06, 0.06, 0.10])  # of a filmed head: what a still picture allows
 _SMOOTH = (0.25, 0.5, 0.25)  # over frames of a film: its landmarks tremble
@@ -106,8 +107,7 @@ def filmed(
     resting = beta.quantile(0.1, 0)
     lids = [i for i, component in enumerate(COMPONENTS) if component.startswith("eye")]
     resting[lids], resting[NAMED:] = beta[:, lids].median(0).values, beta[:, NAMED:].median(0).values
-    beta = _smoothed(beta - resting)
-    beta[:, :NAMED] = beta[:, :NAMED].clamp(0, LARGEST)
+    beta = atlas.limited(_smoothed(beta - resting))
     vector = pose.vector(512)
     turn = rotation_matrix(vector[:, :3]) @ rotation_matrix(vector[:1, :3]).transpose(1, 2)
     moved = _smoothed(torch.cat([rotation_vector(turn), vector[:, 3:] - vector[:1, 3:]], 1))

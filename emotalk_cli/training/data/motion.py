@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...emotions.prototypes import LIMIT
+from ...emotions.atlas import limited
 from ...media import audio
 from ...motion.lips import POSES, VISEMES, close_lips
 
@@ -421,7 +421,7 @@ def compose(speech: Tensor, emotion: Tensor, share: Tensor, basis: Basis) -> Ten
     added[..., sides] += ((narrowing.mean(-1, keepdim=True) - narrowing) / spread[sides].sum())[..., None]
     further = torch.minimum(eased, 2 * parted) * gaps(added, basis).clamp(0, _EMOTION_GAP)
     allowed = gaps(speech, basis).clamp(min=0) + further
-    return close_lips((speech + added).clamp(0, LIMIT), allowed, basis.lips)
+    return close_lips(limited(speech + added), allowed, basis.lips)
 
 
 def _eased(series: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...emotions import atlas
-from ...emotions.atlas import CLASSES, FACE, LIMIT, UNITS
+from ...emotions.atlas import CLASSES, FACE, UNITS
 from ...errors import WeightsError
 from ...evaluation import meaning
 from ...models import checkpoints
@@ -369,7 +369,7 @@ class Curriculum:
         """[B, atlas.WIDTH] of weights [B,L], times factors [B,1]."""
         behaviour = atlas.mixed(w[:, :-1]) * strength
         face = behaviour[:, : len(FACE)] @ self.wide
-        return torch.cat([face.clamp(0, LIMIT), behaviour[:, len(FACE) :]], 1)
+        return atlas.limited(torch.cat([face, behaviour[:, len(FACE) :]], 1))
 
     def targets(self, w: Tensor, meaning: Tensor, strength: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
         """z [B,512] and behaviour [B, atlas.WIDTH] of weights [B,L], meaning [B,462] and factors [B,1]."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...emotions import atlas
-from ...emotions.atlas import CLASSES, FACE, LIMIT, UNITS
+from ...emotions.atlas import CLASSES, FACE, UNITS
 from ...models import upstream
 from ...models.behaviour import CODE, STRONGEST, Behaviour, BehaviourDims, Layout
 from ...models.emotion_space import AME
@@ -84,8 +84,7 @@ class BehaviourTask:
         self.model = Behaviour(BehaviourDims(hidden, space=self.space))
         self.units = torch.tensor(UNITS)
         texts, w, strength = drawn(POOL, config.seed)
-        behaviour = atlas.mixed(w[:, :-1]) * strength
-        self.behaviour = torch.cat([behaviour[:, : len(FACE)].clamp(0, LIMIT), behaviour[:, len(FACE) :]], 1)
+        self.behaviour = atlas.limited(atlas.mixed(w[:, :-1]) * strength)
         if ame is None:
             meaning = F.normalize(torch.randn(POOL, MEANING), dim=1)
             self.z = F.normalize(Layout.shipped().compose(w @ shares(), self.behaviour, meaning), dim=1)
