@@ -7,7 +7,7 @@ import torch
 
 from emotalk_cli.face.fit import fit_portrait
 from emotalk_cli.face.geometry import FaceMotion
-from emotalk_cli.face.geometry.contacts import GUM_SHOWN, WIDEST
+from emotalk_cli.face.geometry.contacts import GUM_SHOWN, HOODED, NEAREST, WIDEST
 from emotalk_cli.face.geometry.eyeball import GAZE
 from emotalk_cli.face.geometry.glasses import BRIDGE, held
 from emotalk_cli.face.geometry.mesh import LASH_LIMIT
@@ -151,6 +151,24 @@ def test_blink_closes_the_lids(motion):
         gap = float(points[lower, 1] - points[upper, 1])
         assert gap == pytest.approx(share * open_gap, abs=2.0)
     assert motion.frame(expression(eyeBlink=1.0), STILL).eyes.max() < 0.05
+
+
+def test_a_lid_gives_way_to_its_brow(motion):
+    """Brows that fall onto raised lids would lie on the iris, as a dark arc."""
+    contacts = motion.contacts
+
+    def distances(beta):
+        points = motion.vertices(beta, STILL)
+        return [contacts.gaps(points, pairs) / own for pairs, own in zip(contacts.brows, contacts.own_brows)]
+
+    angry = expression(browDown=1.4, eyeWide=1.2)
+    for near in distances(angry):
+        assert 0.9 * NEAREST < near.min() < HOODED
+    opened = motion.frame(angry, STILL).opened
+    assert 0.3 < opened.min() and opened.max() < motion.frame(expression(eyeWide=1.0), STILL).opened.min()
+    shut = motion.vertices(expression(browDown=1.0, eyeWide=1.0, eyeBlink=1.0), STILL)
+    assert all(contacts.gaps(shut, pairs).max() < 0 for pairs in contacts.lids)
+    assert all((near - 1).abs().max() < 1e-4 for near in distances(motion.source_beta))
 
 
 @pytest.mark.parametrize("look", [0.0, 0.25])

@@ -8,6 +8,7 @@ from torch import Tensor
 from ...numeric import places
 from .. import card
 from ..topology import INDEX, LEFT_EYE, LEFT_LID_PAIRS, LIP_PAIRS, RIGHT_EYE, RIGHT_LID_PAIRS
+from .eyeball import BROWS
 from .head import Head
 
 LIP_SHARE = 0.3  # part of a lip-gap correction that the upper lip takes; the jaw takes the rest
@@ -16,13 +17,17 @@ LIP_SPAN = 2.1  # cm, half the width of that parabola
 LID_OVERLAP = 1.5  # px by which closed lids overlap, so that no sliver of the eye shows
 SHUT, EASE = 0.12, 0.5  # of the mean face's opening: eyes that stay shut; eyes that may open as wide as any
 WIDEST = 0.46  # of its width, that an eye opens: one of ten is as wide on photos of expressions, of a hundred 0.53
+# Of the portrait's own distance from a lid to its brow: from here down a brow that falls takes the lid along, which
+# comes no nearer than that; and most of an eye's opening that it closes.
+HOODED, NEAREST, HOOD_MOST = 0.7, 0.4, 0.5
 LID_SHARE = 0.85  # part of a blink that the upper lid takes
 GUM_SHOWN = 0.08  # cm that a lip rises above where it bares the portrait's own teeth: what lies there is not known
 
 
 class Contacts:
     """lips [2,9]: upper and lower vertices that meet; lids: for each eye the same [2,7]; source_gap [9], own_lids: px
-    between the portrait's lips, and for each eye [1,7] its lids."""
+    between the portrait's lips, and for each eye [1,7] its lids; brows, own_brows: for each eye the same [2,7] of its
+    brow's lower edge and upper lid."""
 
     def __init__(self, head: Head) -> None:
         self.head = head
@@ -43,6 +48,12 @@ class Contacts:
             self.blinks.append(INDEX[f"eyeBlink{side}"])
             usual = (model.mean[pairs[0], 1] - model.mean[pairs[1], 1]).mean() * head.pose.scale
             self.narrow.append(float((self.gaps(head.points[None], pairs).mean() / usual).clamp(0, 1)))
+        self.brows: list[Tensor] = []
+        for side, pairs in zip(("Left", "Right"), self.lids, strict=True):
+            edge = torch.tensor(BROWS[side])
+            beside = (mean[pairs[0].cpu(), None, 0] - mean[edge][None, :, 0]).abs().argmin(1)
+            self.brows.append(torch.stack([edge[beside].to(device), pairs[0]]))
+        self.own_brows = [self.gaps(head.points[None], pairs).clamp_min(1) for pairs in self.brows]
         self.own_lids = [self.gaps(head.points[None], pairs) for pairs in self.lids]
         self.source_gap = self.gaps(head.points[None], self.lips)[0].clamp_min(0)
 
@@ -79,9 +90,20 @@ class Contacts:
             room = (WIDEST * self.widths[column] - own.amax()).clamp_min(0.1 * own.amax())
             most = wide.amax(1, keepdim=True) / room
             eased = eased - wide * (1 - most.tanh() / most.clamp_min(1e-3))
-            gap = ((gap + eased).clamp_min(0) + LID_OVERLAP) * blink[:, column, None]
-            shift = shift + (eased / 2 - LID_SHARE * gap) @ upper.T - (eased / 2 - (1 - LID_SHARE) * gap) @ lower.T
+            gap = (gap + eased).clamp_min(0)
+            near = self.gaps(points, self.brows[column]) - eased / 2
+            hood = _hood(near / self.own_brows[column]) * self.own_brows[column]
+            hood = hood.minimum(HOOD_MOST * gap)
+            gap = (gap - hood + LID_OVERLAP) * blink[:, column, None]
+            shift = shift + (eased / 2 - hood - LID_SHARE * gap) @ upper.T
+            shift = shift - (eased / 2 - (1 - LID_SHARE) * gap) @ lower.T
         return points + shift[..., None] * head.up
+
+
+def _hood(share: Tensor) -> Tensor:
+    """How far a lid must give way to its brow, whose distance is a share of the portrait's own."""
+    under = (HOODED - share).clamp_min(0)
+    return under - (HOODED - NEAREST) * (under / (HOODED - NEAREST)).tanh()
 
 
 def _spread(mean: Tensor, pairs: list[tuple[int, int]], upper: bool, reach: float, width: float) -> Tensor:
