@@ -24,6 +24,7 @@ from .examples import example
 from .media import ffmpeg
 from .media.ffmpeg import read_frames
 from .media.files import Workspace, sha256
+from .media.formats import NVENC
 from .models import checkpoints
 from .models.acceleration import find_device
 
@@ -100,7 +101,8 @@ def _ffmpeg() -> str:
         raise EmoTalkError(
             f"{program} lacks {' and '.join(missing)}; unset IMAGEIO_FFMPEG_EXE or name a complete ffmpeg."
         )
-    return f"{ffmpeg.version()}, {program}"
+    card = "NVENC encodes H.264 here" if ffmpeg.encodes(NVENC) else "no NVENC here, x264 encodes H.264"
+    return f"{ffmpeg.version()}, {program}; {card}"
 
 
 def _bounds() -> str:
