@@ -48,9 +48,9 @@ _STRONG = [i for i, name in enumerate(COMPONENTS) if name.startswith(("brow", "e
 _UPPER = np.zeros(len(COMPONENTS), np.float32)
 _UPPER[_STRONG] = 1
 _LOWER = speech_mask().numpy() * np.array([name.startswith(("mouth", "jaw")) for name in COMPONENTS], np.float32)
-# what a mouth may do with its lips together
-_SETTLING = ("mouthPucker", "mouthPress", "mouthRoll", "mouthShrug", "mouthDimple", "mouthSmile", "mouthFrown",
-             "mouthStretch", "mouthLeft", "mouthRight", "jawForward", "jawLeft", "jawRight")  # fmt: skip
+# what a mouth may do with its lips together, and the nose above it
+_SETTLING = ("noseSneer", "mouthPucker", "mouthPress", "mouthRoll", "mouthShrug", "mouthDimple", "mouthSmile",
+             "mouthFrown", "mouthStretch", "mouthLeft", "mouthRight", "jawForward", "jawLeft", "jawRight")  # fmt: skip
 _SETTLES = np.array([name.startswith(_SETTLING) for name in COMPONENTS], np.float32)
 # what a mouth does that gapes
 _OPENING = ("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthFunnel")
