@@ -216,12 +216,15 @@ def test_painted_teeth_are_no_yellower_than_drawn_ones(model, portrait, beta):
 
 def test_painted_lips_have_the_colour_of_the_frames_lips(model, portrait, beta):
     """Of purple lips that were painted pink the rim is purple, and the depth of the mouth stays as it was painted."""
-    distance = REACH * FaceMotion(model, portrait).frame(beta, still(1)).inside[:, :1]
+    inside = FaceMotion(model, portrait).frame(beta, still(1)).inside
+    distance = REACH * inside[:, :1]
     pink, purple = (torch.tensor(c)[None, :, None, None].expand(1, 3, CROP_HEIGHT, CROP_WIDTH) for c in LIPS)
-    made = joined(pink, purple, distance)
+    made = joined(pink, purple, inside)
     rim, deep = ((distance > low) & (distance < high) for low, high in ((-4, 0.5), (7, 24)))
     assert (made - purple).abs().amax(1, keepdim=True)[rim].max() < 0.02
     assert deep.any() and (made - pink).abs().amax(1, keepdim=True)[deep].max() == 0
+    inside = torch.cat([inside[:, :-1], torch.ones_like(inside[:, -1:])], 1)  # the portrait's own teeth
+    assert torch.equal(joined(pink, purple, inside), pink)
 
 
 def test_the_line_of_shut_lips_has_no_steps():

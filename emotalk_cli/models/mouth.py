@@ -177,7 +177,7 @@ class MouthPainter(nn.Module):
         frames hold them."""
         around, distance = laid(frames, place, inside.shape[2]), REACH * inside[:, :1]
         made, cover = self.painting(widened(inside), around, style)
-        made = whitened(joined(made, around, distance), inside)
+        made = whitened(joined(made, around, inside), inside)
         cover = torch.minimum(cover, ((distance + SHOWN_RIM) / SOFT).clamp(0, 1))
         cover = cover * ((distance.amax((2, 3), keepdim=True) - SLIT) / (WIDE - SLIT)).clamp(0, 1)
         crop = _smoothed(torch.cat([made.clamp(0, 1), cover], 1))
@@ -194,18 +194,18 @@ def widened(inside: Tensor) -> Tensor:
     return torch.cat([(distance + wider / REACH).clamp(-1, 1), others], 1)
 
 
-def joined(made: Tensor, around: Tensor, distance: Tensor) -> Tensor:
+def joined(made: Tensor, around: Tensor, inside: Tensor) -> Tensor:
     """A painted mouth [B,3,h,w] whose lips have the colour of those in the frame, around [B,3,h,w], which the painter
-    cannot know: what it lacks of them at their rim is carried on inwards, and fades. distance [B,1,h,w]: px inside the
-    lips. h and w: multiples of 4."""
-    end, soft = JOIN
+    cannot know: what it lacks of them at their rim is carried on inwards, and fades; not onto teeth that the portrait
+    shows. inside: as of `Geometry`; h and w: multiples of 4."""
+    distance, (end, soft) = REACH * inside[:, :1], JOIN
     rim = (-distance / 1.5).clamp(0, 1) * ((distance + end) / soft).clamp(0, 1)
     lack = F.avg_pool2d(torch.cat([(around - made) * rim, rim], 1), 4)
     for _ in range(2):
         lack = F.avg_pool2d(lack, 5, 1, 2)
     lack = (lack[:, :3] / lack[:, 3:].clamp_min(1e-3)).clamp(-LACK, LACK)
     lack = F.interpolate(lack, scale_factor=4, mode="bilinear", align_corners=False)
-    return made + lack * smoothstep((1 - distance / CARRIED).clamp(0, 1))
+    return made + lack * smoothstep((1 - distance / CARRIED).clamp(0, 1)) * (1 - inside[:, -1:])
 
 
 def whitened(made: Tensor, inside: Tensor) -> Tensor:
