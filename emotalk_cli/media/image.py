@@ -33,6 +33,7 @@ _BANDED = 50_000_000  # pixels from which on a picture is converted and shrunk i
 _BAND = 4_000_000  # pixels of one
 # Bytes a pixel that decoders take at the most, all buffers together (measured); others: twice the pixel itself
 _COSTS = {HEIC: 16, "WEBP": 16, "AVIF": 16, "JPEG2000": 20, "GIF": 8}
+_USUAL = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")  # beginnings of JPEG and PNG
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 _TURNS = {  # EXIF orientation -> what makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -100,9 +101,12 @@ def split(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _decode(file: BinaryIO, path: Path, max_side: int, alpha: bool) -> np.ndarray:
     too_large = InputError(f"{path} has more than {MAX_PIXELS // 10**6} million pixels; scale it down first.")
-    Image.init()
     head = file.read(32)
     file.seek(0)
+    if head.startswith(_USUAL):
+        Image.preinit()
+    else:
+        Image.init()  # imports forty parsers
     if head[4:8] == b"ftyp" and any(brand in head for brand in _HEIC_BRANDS):
         with extra("heic", f"{path.suffix} ({path.name})"):
             import pillow_heif
