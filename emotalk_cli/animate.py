@@ -218,7 +218,12 @@ class Animator:
             geometry = shot.portrait.motion.frame(beta, pose)
         with watch("generator"):
             film = shot.settings.fps >= FILM_FPS
-            crops = generated(self.hef, shot.portrait.source, geometry, beta, pose, sigma, shot.framing.half, film)
+            if self.hef is None or (source := shot.portrait.source) is None:
+                crops = geometry.composite()
+            else:  # in two steps, so that memory is free for the second
+                drawn = self.hef.skin(source, geometry, beta, pose, sigma, shot.framing.half, film)
+                geometry = geometry.placed()
+                crops = self.hef.finished(*drawn, source)
         with watch("framing"):
             images = shot.framing(crops, geometry)
             return numbers, images if shot.backdrop is None else shot.backdrop(images, geometry)

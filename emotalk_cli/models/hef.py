@@ -348,13 +348,12 @@ def generated(
     pose: Tensor,
     sigma: Tensor | None = None,
     half: bool = False,
-    film: bool = False,
 ) -> Tensor:
     """Frames [B,3,·,·] of `HEF.forward`, or, without a generator, of the geometry alone."""
     if hef is None:
         return geometry.composite()
     assert source is not None, "a generator's source goes with it"
-    frames: Tensor = hef(source, geometry, beta, pose, sigma, half, film)
+    frames: Tensor = hef(source, geometry, beta, pose, sigma, half)
     return frames
 
 
@@ -708,6 +707,19 @@ class HEF(nn.Module):
         film: the frames follow each other as a film's do. What the network adds hardly changes from one to the next:
         on the CPU it then runs once for two, and frames take what is between.
         """
+        return self.finished(*self.skin(source, geometry, beta, pose, sigma, half, film), source)
+
+    def skin(
+        self,
+        source: Source,
+        geometry: Geometry,
+        beta: Tensor,
+        pose: Tensor,
+        sigma: Tensor | None = None,
+        half: bool = False,
+        film: bool = False,
+    ) -> tuple[Tensor, Geometry]:
+        """`forward` without the painters of lids and mouths; what these need of the geometry, at the frames' size."""
         small = smaller(geometry) if half else geometry
         drive = self.drive(small) if half else self.half_drive(geometry)
         hidden, code = self.hidden(drive), self.code(source, beta, pose, sigma)
@@ -729,15 +741,15 @@ class HEF(nn.Module):
             frame, box = small.composite(), area.box(self.dims, 2)
             image = self._moved(source.small, psi, area.corner, drive.hue, *maps) + painted
             frame[box] = torch.lerp(frame[box], image, near)
-            return self._finished(small.paint(frame.clamp_(0, 1)), small, source)
+            return small.paint(frame.clamp_(0, 1)), small.placed()
         frame = self._enlarged(source, geometry, psi, painted, near, area)
         for frames, corners, size in self.details(geometry, area):
             before = self._before(fields, rows, frames, corners // 2, (size[0] // 2, size[1] // 2))
             self._detail(frame, source, geometry, before, near, code, area, frames, corners, size)
-        return self._finished(geometry.paint(frame.clamp_(0, 1)), geometry, source)
+        return geometry.paint(frame.clamp_(0, 1)), geometry.placed()
 
-    def _finished(self, frame: Tensor, geometry: Geometry, source: Source) -> Tensor:
-        """Frames with lids and mouths painted, in place, in the picture's tones; geometry: at their size."""
+    def finished(self, frame: Tensor, geometry: Geometry, source: Source) -> Tensor:
+        """Frames of `forward` from what `skin` gives: lids and mouths painted, in place, in the picture's tones."""
         if self.lids is not None and source.eyes is not None:
             frame = self.lids.paint(frame, geometry.rims, geometry.opened, source.eyes)
         if self.painter is not None:
