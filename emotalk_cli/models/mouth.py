@@ -198,25 +198,27 @@ def joined(made: Tensor, around: Tensor, inside: Tensor) -> Tensor:
     """A painted mouth [B,3,h,w] whose lips have the colour of those in the frame, around [B,3,h,w], which the painter
     cannot know: what it lacks of them at their rim is carried on inwards, and fades; not onto teeth that the portrait
     shows. inside: as of `Geometry`; h and w: multiples of 4."""
+    thin = (..., slice(None, None, 2), slice(None, None, 2))  # every second px tells as much, in a quarter of the time
     distance, (end, soft) = REACH * inside[:, :1], JOIN
-    rim = (-distance / 1.5).clamp(0, 1) * ((distance + end) / soft).clamp(0, 1)
-    lack = F.avg_pool2d(torch.cat([(around - made) * rim, rim], 1), 4)
+    near, lack = distance[thin], (around[thin] - made[thin]).contiguous()
+    rim = (near / -1.5).clamp_(0, 1) * ((near + end) / soft).clamp_(0, 1)
+    lack = F.avg_pool2d(torch.cat([lack * rim, rim], 1), 2)
     for _ in range(2):
         lack = F.avg_pool2d(lack, 5, 1, 2)
-    lack = (lack[:, :3] / lack[:, 3:].clamp_min(1e-3)).clamp(-LACK, LACK)
-    lack = F.interpolate(lack, scale_factor=4, mode="bilinear", align_corners=False)
-    return made + lack * smoothstep((1 - distance / CARRIED).clamp(0, 1)) * (1 - inside[:, -1:])
+    lack = (lack[:, :3] / lack[:, 3:].clamp_min(1e-3)).clamp_(-LACK, LACK)
+    carried = smoothstep((1 - distance / CARRIED).clamp_(0, 1)) * (1 - inside[:, -1:])
+    return made.addcmul(F.interpolate(lack, scale_factor=4, mode="bilinear", align_corners=False), carried)
 
 
 def whitened(made: Tensor, inside: Tensor) -> Tensor:
     """A painted mouth [B,3,h,w] without yellow: nothing between lips is yellower than the drawn teeth, but for what the
     portrait shows itself. inside: as of `Geometry`."""
-    distance, drawn, upper, lower, _, _, _, shown = inside.split([1, 3, 1, 1, 2, 2, 3, 1], 1)
-    light = (drawn[:, 1:] * (upper + lower)).sum((2, 3), keepdim=True) + 1e-4
-    least = YELLOW * light[:, 1:] / light[:, :1] * made[:, 1:2]
-    within = (REACH / 2 * distance).clamp(0, 1) * (1 - shown)
-    blue = made[:, 2:] + within * (least - made[:, 2:]).clamp_min(0)
-    return torch.cat([made[:, :2], blue], 1)
+    thin = inside[..., ::4, ::4]
+    light = (thin[:, 2:4] * thin[:, 4:6].sum(1, keepdim=True)).sum((2, 3), keepdim=True) + 1e-4
+    within = (REACH / 2 * inside[:, :1]).clamp_(0, 1) * (1 - inside[:, -1:])
+    red, green, blue = made.split(1, 1)
+    lack = (YELLOW * light[:, 1:] / light[:, :1] * green).sub_(blue).clamp_(min=0)
+    return torch.cat([red, green, blue.addcmul(within, lack)], 1)
 
 
 def mean_around(maps: Tensor, size: int) -> Tensor:
