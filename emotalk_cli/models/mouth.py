@@ -36,6 +36,7 @@ DRAWN = 0.9  # how far it then does
 JOIN = 7.0, 3.0  # px outside the lips up to which their colour is compared, and over which that fades
 LACK = 0.25  # most of it
 CARRIED = 6.0  # px inside them to which the difference is carried
+SHARE = 0.3  # of the opening's depth, in which it does at most
 YELLOW = 0.96  # blue by green, of the drawn teeth's: real teeth have 0.99 of it, a tenth of them less than 0.87
 READABLE = 90.0  # px of a portrait's own teeth from which on they tell its style
 
@@ -206,7 +207,8 @@ def joined(made: Tensor, around: Tensor, inside: Tensor) -> Tensor:
     for _ in range(2):
         lack = F.avg_pool2d(lack, 5, 1, 2)
     lack = (lack[:, :3] / lack[:, 3:].clamp_min(1e-3)).clamp_(-LACK, LACK)
-    carried = smoothstep((1 - distance / CARRIED).clamp_(0, 1)) * (1 - inside[:, -1:])
+    reach = (distance.amax((2, 3), keepdim=True) * SHARE).clamp_(1, CARRIED)  # or slim openings would close
+    carried = smoothstep((1 - distance / reach).clamp_(0, 1)) * (1 - inside[:, -1:])
     return made.addcmul(F.interpolate(lack, scale_factor=4, mode="bilinear", align_corners=False), carried)
 
 
