@@ -36,6 +36,8 @@ from emotalk_cli.face import card, model, raster
 from emotalk_cli.face.geometry import contacts, crop, head, maps, palette
 from emotalk_cli.models import hef
 
+if not card.KNOWN:
+    raise SystemExit(77)
 generator = torch.Generator().manual_seed(0)
 usable, card.usable = card.usable, lambda *tensors: False  # what is called by name below is a kernel, all else is torch
 
@@ -106,7 +108,10 @@ assert torch.equal(card.to_bytes(image), (image * 255 + 0.5).clamp(0, 255).byte(
 @pytest.mark.skipif(find_spec("triton") is None, reason="PyTorch for the CPU brings no Triton")
 def test_kernels_of_cards_give_what_torch_gives():
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    subprocess.run([sys.executable, "-c", INTERPRETED], check=True, env=environment)
+    code = subprocess.run([sys.executable, "-c", INTERPRETED], env=environment).returncode
+    if code == 77:
+        pytest.skip("this Triton cannot be imported")  # that of torch 2.3 with a newer setuptools
+    assert code == 0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")
