@@ -78,10 +78,7 @@ def _measure(
     begin = time.perf_counter()
     import torch
 
-    from ..api import EmoTalk
-
-    name, _, engine = generator.partition(":")
-    talker = EmoTalk.load(weights, device, name, engine=engine or "auto")
+    talker = _talker(generator, device, weights)
     loaded = time.perf_counter() - begin
     next(talker.frames(face, sound, "happy", size=size))
     first = time.perf_counter() - begin
@@ -158,14 +155,12 @@ def making(
     """
     import torch
 
-    from ..api import EmoTalk
     from ..media.audio import load
     from ..settings import choose
 
     wave, rows = load(sound), []
     for generator in generators:
-        name, _, engine = generator.partition(":")
-        talker = EmoTalk.load(weights, device, name, engine=engine or "auto")
+        talker = _talker(generator, device, weights)
         portrait, settings = talker.portrait(face), choose(None, None, {"size": size})[0]
         card = talker.device.type == "cuda"
         for batch in batches:
@@ -253,13 +248,12 @@ def latency(
 ) -> Latency:
     """Measure `EmoTalk.stream` on a recording, in the time that it lasts. Raises EmoTalkError."""
     from ..animate import Performance
-    from ..api import EmoTalk
     from ..constants import FPS
     from ..live import Incoming
     from ..media.audio import SAMPLES_PER_FRAME, load
     from ..settings import Settings
 
-    talker = EmoTalk.load(weights, device, generator)
+    talker = _talker(generator, device, weights)
     wave, portrait, felt = load(sound), talker.portrait(face), talker.emotion("happy")
     pieces = [wave[at : at + SAMPLES_PER_FRAME] for at in range(0, len(wave), SAMPLES_PER_FRAME)]
     given: list[float] = []
@@ -320,11 +314,8 @@ def likeness(
     first. Raises EmoTalkError."""
     import numpy as np
 
-    from ..api import EmoTalk
-
     def made(generator: str) -> list[np.ndarray]:
-        name, _, engine = generator.partition(":")
-        talker = EmoTalk.load(weights, device, name, engine=engine or "auto")
+        talker = _talker(generator, device, weights)
         options: SettingsOptions = {"size": size, "fps": 5.0}
         return [np.stack(list(itertools.islice(talker.frames(face, sound, "happy", **options), frames)))
                 for face in faces]  # fmt: skip
@@ -336,6 +327,14 @@ def likeness(
             worst = float(apart.mean((1, 2, 3)).max())
             rows.append(Likeness(generator, face.name, len(found), float(apart.mean()), worst, float(apart.max())))
     return rows
+
+
+def _talker(generator: str, device: str, weights: Path | None) -> EmoTalk:
+    """With a generator such as "hef", or with an engine too, "hef:compile". Raises EmoTalkError."""
+    from ..api import EmoTalk
+
+    name, _, engine = generator.partition(":")
+    return EmoTalk.load(weights, device, name, engine=engine or "auto")
 
 
 def _resident() -> int:
