@@ -51,6 +51,19 @@ def smoothstep(x: Number) -> Number:
     return x * x * (3 - 2 * x)
 
 
+def smooth_path(cost: Tensor, bend: Tensor) -> Tensor:
+    """One of S choices in each of N places [N], whose cost [N,S] and changes' cost bend [S,S] are least in all."""
+    total, origins = cost[0], []
+    for here in cost[1:]:
+        best = (total[:, None] + bend).min(0)
+        origins.append(best.indices)
+        total = best.values + here
+    path = [total.argmin()]
+    for origin in reversed(origins):
+        path.append(origin[path[-1]])
+    return torch.stack(path[::-1])
+
+
 def correlation(a: Tensor, b: Tensor) -> float:
     """Pearson's r of two tensors of one shape."""
     return float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])

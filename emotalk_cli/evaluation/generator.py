@@ -3,7 +3,8 @@
 Held-out people photographed neutral and smiling: one photo is driven onto the other's landmarks and compared with it.
 HEF stands beside the geometry alone and beside copying the source. Regions: mouth (the lips' box), face, and the
 whole portrait crop, where hair and clothes differ between the two photos whatever the method. Landmark error: the
-shipped tracker's points on the generated picture against its points on the real one.
+shipped tracker's points on the generated picture against its points on the real one. Perceptual distance: by a network
+that nothing was trained through (`independent.EfficientNetLite0`).
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from ..face.topology import INNER_LIPS, N_SKIN, OUTER_EYE_CORNERS, OUTER_LIPS
 from ..face.tracker import FaceTracker
 from ..models.hef import HEF
 from ..training.data.hef_pairs import NEUTRAL, VALIDATION, Photo, pair_geometry, pairs
+from .independent import EfficientNetLite0
 
 REGIONS = ("mouth", "face", "full")
-MEASURES = {"psnr": "PSNR dB", "ssim": "SSIM", "l1": "L1", "landmarks": "landmarks %"}
+MEASURES = {"psnr": "PSNR dB", "ssim": "SSIM", "l1": "L1", "perceptual": "perceptual", "landmarks": "landmarks %"}
 LIP_MARGIN = 0.15  # of the lips' width
 WHEEL = 84  # px: side of the colour wheel
 
@@ -159,6 +161,7 @@ def evaluate(
     sheet: PNG of all images. save: a folder for each of them, `<person>.<target's set>.<method or real>.png`, for
     other judges.
     """
+    judge = EfficientNetLite0.load()
     sums: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
     rows = []
     for source, target in shown:
@@ -172,6 +175,7 @@ def evaluate(
         for region in REGIONS:
             for method in images:
                 found = compare(images[method], image[None], masks[region])
+                found["perceptual"] = float(judge.distance_within(images[method], image[None], masks[region]))
                 if region in errors.get(method, {}):
                     found["landmarks"] = errors[method][region]
                 kept = sums.setdefault(direction, {}).setdefault(region, {}).setdefault(method, {})
@@ -193,12 +197,12 @@ def evaluate(
 
 def table(result: dict) -> str:
     """The figures as a Markdown table."""
-    lines = [f"| direction | region | method | {' | '.join(MEASURES.values())} |", "|---|---|---|---|---|---|---|"]
+    lines = [f"| direction | region | method | {' | '.join(MEASURES.values())} |", "|---" * (3 + len(MEASURES)) + "|"]
     for direction, regions in result.items():
         for region, methods in regions.items():
             for method, v in methods.items():
                 marks = f"{v['landmarks']:.2f}" if "landmarks" in v else "–"
-                figures = f"{v['psnr']:.2f} | {v['ssim']:.4f} | {v['l1']:.4f} | {marks}"
+                figures = f"{v['psnr']:.2f} | {v['ssim']:.4f} | {v['l1']:.4f} | {v['perceptual']:.4f} | {marks}"
                 lines.append(f"| {direction} | {region} | {method} | {figures} |")
     return "\n".join(lines)
 

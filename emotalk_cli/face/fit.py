@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..constants import CROP_SIZE
-from ..numeric import fixed
+from ..numeric import fixed, smooth_path
 from .model import FaceModel, rotation_vector, sh_basis, shade
 from .procrustes import similarity
 from .raster import interpolate, rasterize
-from .topology import EXPRESSION_NAMES, INDEX, LEFT_EYE, LIP_PAIRS, N_SKIN, RIGHT_EYE
+from .topology import EXPRESSION_NAMES, INDEX, INNER_LIPS, LEFT_EYE, LIP_PAIRS, N_SKIN, RIGHT_EYE
 
 CROP_MARGIN = 1.8  # crop side / longer side of the landmarks' box
 CROP_LIFT = 0.04  # the crop's centre lies this part of its side above the box's: hair needs room
@@ -32,8 +32,12 @@ SMILE |= {"mouthRollLower": 0.1, "mouthRollUpper": 0.05, "mouthStretch": 0.05, "
 SMILE |= {"cheekSquint": 0.08}
 SMILE_REST, SMILE_MISSED, SMILE_SCORE = 0.25, 0.45, 1.7
 SMILE_FADED, SMILE_OVER = 0.15, 0.4  # beyond the first, this much more is removed: folds that stay still read as smile
-LIP_REACH = 0.07  # outer eye distances: how far an inner-lip landmark may be from its edge
-LIP_SLACK = 0.15  # of that, outwards: a sliver of lip lost shows less than a sliver of teeth kept
+# In outer eye distances: opening from which on lips have an inner edge to be found; how far a landmark may be from it,
+# and usually is; half the width over which colours are averaged along it; outwards of the edge, half of its blur.
+LIP_APART, LIP_REACH, LIP_TRUST, LIP_SIDE, LIP_SLACK = 0.035, 0.03, 0.02, 0.012, 0.004
+LIP_OWN, LIP_DEEP = (0.025, 0.055), (-0.04, -0.015)  # outwards, where the lip's own colour is; where no lip is
+LIP_STEPS, LIP_STIFF = 31, 1.5  # how many places are tried; cost of a bend against that of distance
+LIP_RED, LIP_EVEN = 2.0, 0.45  # weight of redness against lightness; of what is no lip, the difference that counts half
 LID_SEARCH, CORNER_SEARCH = (-0.05, 0.11), (-0.05, 0.14)  # eye widths, outwards: where a lower lid's edge, a corner is
 LID_TRUST, LID_STEP = 0.03, 0.18  # in units of an eyeball's contrast with skin: of a landmark; that is surely an edge
 LID_PIXELS, LID_OPEN = 16, 0.12  # px of an eye's width, and of that its opening, below which no edge can be told
@@ -237,38 +241,47 @@ def cut(image: np.ndarray, box: tuple[float, float, float], size: int = CROP_SIZ
 
 
 def snap_lips(image: Tensor, landmarks: Tensor) -> Tensor:
-    """Move the inner contour of an open mouth onto the colour edge between lip and teeth or cavity.
+    """Move the inner contour of an open mouth onto the edge between lip and teeth or cavity.
 
-    A landmarker's few pixels of error would otherwise leave a rim of teeth on a lip that closes. Lips are redder
-    (R - G) than teeth and brighter than the cavity; the strongest such step near each inner-lip landmark wins.
+    A rim of teeth would be carried along by a lip that closes; a lip that is taken for teeth vanishes. What differs
+    from the lip's own colour, which is looked for further out, lies inside; a smooth curve parts it from what does not,
+    near the landmarks, which are seldom far from the edge.
     image [3,h,w] 0..1, landmarks [478,3] px -> landmarks.
     """
     upper, lower = torch.tensor(LIP_PAIRS).T
-    opening = landmarks[lower, :2] - landmarks[upper, :2]
-    reach = LIP_REACH * float((landmarks[33] - landmarks[263])[:2].norm())
-    if float(opening.norm(dim=1).max()) < 0.5 * reach:
+    opening = (landmarks[lower, :2] - landmarks[upper, :2]).norm(dim=1)
+    eyes = float((landmarks[33] - landmarks[263])[:2].norm())
+    if float(opening.max()) < LIP_APART * eyes:
         return landmarks
-    down = F.normalize(landmarks[14, :2] - landmarks[13, :2], dim=0)
-    along = torch.stack([-down[1], down[0]])
-    steps = torch.linspace(-1, 1, 41) * reach
-    lip = (image[0] - image[1]) + 0.6 * image.mean(0).clamp(max=0.45)
-    lip = F.avg_pool2d(lip[None, None], 3, 1, 1)
+    limit = landmarks.new_tensor(image.shape[:0:-1])
+    steps = torch.linspace(-1, 1, LIP_STEPS) * LIP_REACH * eyes
+    step = float(steps[1] - steps[0])
+    corners = landmarks[[INNER_LIPS[0], INNER_LIPS[10]], :2]
+    share = (opening / (LIP_APART * eyes)).clamp(0, 1)
     landmarks = landmarks.clone()
-    for vertices, outward in ((upper, -down), (lower, down)):
+    for vertices, sign in ((upper, -1.0), (lower, 1.0)):
         start = landmarks[vertices, :2]
-        side = torch.linspace(-0.4, 0.4, 5)[:, None] * reach * along
-        at = start[:, None, None] + steps[:, None, None] * outward + side  # [pairs, steps, 5, 2]
-        limit = at.new_tensor(image.shape[:0:-1])
-        profile = F.grid_sample(lip, (at / limit * 2 - 1).flatten(0, 1)[None], align_corners=False)[0, 0]
-        profile = profile.reshape(len(vertices), len(steps), 5).mean(2)
-        outside = F.pad(profile, (0, 6), mode="replicate").unfold(1, 6, 1).mean(2)[:, 1:]
-        inside = F.pad(profile, (6, 0), mode="replicate").unfold(1, 6, 1).mean(2)[:, 1:]
-        score = outside - inside - 0.04 * (steps / reach) ** 2
-        offset = steps[score.argmax(1)]
-        padded = F.pad(offset[None, None], (2, 2), mode="replicate")
-        offset = F.avg_pool1d(padded.unfold(2, 3, 1).median(3).values, 3, 1)[0, 0]  # edges run along, not across
-        open_here = (opening.norm(dim=1) / (0.5 * reach)).clamp(0, 1)
-        landmarks[vertices, :2] = start + ((offset + LIP_SLACK * reach) * open_here)[:, None] * outward
+        row = torch.cat([corners[:1], start, corners[1:]])
+        along = F.normalize(row[2:] - row[:-2], dim=1)
+        outward = sign * torch.stack([-along[:, 1], along[:, 0]], 1)
+
+        def read(far: Tensor, start: Tensor = start, outward: Tensor = outward, along: Tensor = along) -> Tensor:
+            """Lightness and redness [9,N,2] at `far` px [N] outwards, means along the lip."""
+            side = torch.linspace(-1, 1, 5)[:, None] * LIP_SIDE * eyes
+            at = (start[:, None] + far[:, None] * outward[:, None])[:, :, None] + side * along[:, None, None]
+            found = F.grid_sample(image[None], (at / limit * 2 - 1).flatten(0, 1)[None], align_corners=False)[0]
+            red, green, _ = found = found.reshape(3, len(start), len(far), 5).mean(3)
+            return torch.stack([found.mean(0), LIP_RED * (red - green)], 2)
+
+        lip = read(torch.linspace(*LIP_OWN, 7) * eyes).median(1, keepdim=True).values
+        lip = F.avg_pool1d(F.pad(lip[:, 0].T[None], (1, 1), mode="replicate"), 3, 1)[0].T[:, None]
+        strange = (read(steps) - lip).norm(dim=2)
+        deep = (read(torch.linspace(*LIP_DEEP, 5) * eyes) - lip).norm(dim=2)[2:7].median()
+        inside = strange.square() / (strange.square() + (LIP_EVEN * deep).clamp(0.03, 0.2).square())
+        lost, kept = inside.flip(1).cumsum(1).flip(1), (1 - inside).cumsum(1)
+        cost = (lost - inside + kept) * step / eyes / LIP_TRUST + (steps / (LIP_TRUST * eyes)).square() / 2
+        offset = steps[smooth_path(cost, (steps[:, None] - steps).square() * (LIP_STIFF / (LIP_TRUST * eyes) ** 2))]
+        landmarks[vertices, :2] = start + ((offset + LIP_SLACK * eyes) * share)[:, None] * outward
     return landmarks
 
 

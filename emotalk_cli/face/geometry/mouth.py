@@ -18,6 +18,7 @@ from ..topology import INNER_LIPS, N_SKIN, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
 from .crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, local, pasted
 from .head import Head
+from .own import settled, upper_row
 from .teeth import CAVITY, Layout, fit_layout, groups, look
 
 TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
@@ -82,19 +83,21 @@ class Mouth:
         inside = picture.amin(1)[distance > OWN_MARGIN]
         bright = len(inside) > 0 and bool(inside.quantile(0.7) > OWN_BRIGHT * grey)
         self.own_teeth = bright and bool(contacts.source_gap.max() > OWN_TEETH * head.pose.scale[0])
-        margin = OWN_MARGIN / self._unit(pose)
-        mask = ((distance - margin) / 1.5).clamp(0, 1)[:, None] * self.own_teeth
-        if self.own_teeth:
-            mask = mask * (1 - lip_share(picture, distance)[:, None])
-        self.shown = torch.cat([picture, mask], 1)
         eyes = float((head.points[OUTER_EYE_CORNERS[0]] - head.points[OUTER_EYE_CORNERS[1]])[:2].norm())
         gap, (least, most) = float(contacts.source_gap.max()) / eyes, PARTED
         self.closed = 1 - min(max((gap - least) / (most - least), 0.0), 1.0)
         self.layout = Layout.resting(self.closed, device)
+        margin = OWN_MARGIN / self._unit(pose)
+        mask = ((distance - margin) / 1.5).clamp(0, 1)[:, None] * self.own_teeth
         if self.own_teeth:  # the drawn teeth beside them are to be theirs
             vertices = self.vertices(head.source_beta, pose, place)
             shade = self.shadow(distance) * self.light[:, None, None]
             self.layout = fit_layout(vertices, model.mouth_triangles, self.group, self.look, picture, distance, shade)
+            parts = self.seen(head.source_beta, pose, place, distance)[:, 3:7]
+            row, below = upper_row(picture, distance, parts[:, 0])
+            self.layout = settled(self.layout, below, (parts * (distance > 0)[:, None])[0])
+            mask = mask * ((1 - lip_share(picture, distance)) * row)[:, None]
+        self.shown = torch.cat([picture, mask], 1)
 
     def _light(self) -> tuple[Tensor, Tensor]:
         """Light [3] that falls on drawn teeth, and the skin's brightness."""

@@ -18,23 +18,25 @@ from .maps import lit
 APART = 0.02  # outer eye distances between the portrait's lips from which on they have a rim to cover
 REACH = 0.028  # outer eye distances from the inner lips' contour: where the lip's own colour is taken
 STRANGE, SURE = 0.05, 0.15  # differences from that colour: what may be lip, and what cannot
-MEETING = 0.5  # of the portrait's own opening, from which down the seam is covered
+MEETING = 0.5  # of the portrait's own opening at that place, from which down the seam is covered
+LEAST = 2.0  # px, of that opening
 TORN = 0.7, 2.0  # px by which the flow of neighbours differs from which on, and fully, lips meet between them
 LINE, LINE_DARK = 0.009, 0.3  # the line where lips touch: width in outer eye distances, and the light that it takes
 
 
 class Seam:
     """rim: the portrait's mouth with its lips' own colour up to their inner contour [1,3,h,w], None where lips are
-    closed in the picture and nothing needs to be covered; corner [2]: px of the crop where it begins."""
+    closed in the picture and nothing needs to be covered; corner [2]: px of the crop where it begins. pair, share
+    [h,w]: which two pairs of `Contacts.lips` are nearest there, and how near the second is."""
 
     def __init__(self, head: Head, contacts: Contacts) -> None:
         self.head, self.contacts = head, contacts
         right, left = head.points[list(OUTER_EYE_CORNERS), :2]
         eyes = float((right - left).norm())
         self.extent = extent_of(head.points[OUTER_LIPS], 0, CROP_SIZE)
-        self.own = float(contacts.source_gap.max())
+        self.own = contacts.source_gap.clamp_min(LEAST)
         self.rim: Tensor | None = None
-        if self.own < APART * eyes:
+        if float(self.own.max()) < APART * eyes:
             return
         contour = smooth_ring(head.points[None, INNER_LIPS, :2])
         rows, columns = boxed(head.points[None, OUTER_LIPS, :2], 3, CROP_SIZE)
@@ -51,6 +53,13 @@ class Seam:
         near = (1.5 * (1 - away / reach)).clamp(0, 1)
         dark = 1 - LINE_DARK * torch.exp(-(away.clamp_min(0) / (LINE * eyes)).square())
         self.rim = torch.lerp(own, lip, (near * strange)[:, None]) * dark[:, None]
+        right, left = head.points[[INNER_LIPS[0], INNER_LIPS[10]], :2]
+        across = (left - right) / (left - right).square().sum()
+        pairs = ((head.points[contacts.lips, :2].mean(0) - right) @ across).contiguous()  # 0..1 from corner to corner
+        along = (place - right) @ across
+        self.pair = (torch.searchsorted(pairs, along.contiguous()) - 1).clamp(0, len(pairs) - 2)
+        first, second = pairs[self.pair], pairs[self.pair + 1]
+        self.share = ((along - first) / (second - first).clamp_min(1e-3)).clamp(0, 1)
 
     def drawn(self, lids: Tensor, flow: Tensor, mouth: Tensor, ratio: Tensor, hue: Tensor, points: Tensor) -> None:
         """Draw the lips' own colour over their rim where they meet into `Geometry.lids` [B,4,512,512], in place.
@@ -60,8 +69,7 @@ class Seam:
         """
         if self.rim is None:
             return
-        gap = self.contacts.gaps(points, self.contacts.lips).amax(1)
-        meeting = (1 - gap / (MEETING * self.own)).clamp(0, 1)
+        meeting = (1 - self.contacts.gaps(points, self.contacts.lips) / (MEETING * self.own)).clamp(0, 1)
         if not waits(points) and float(meeting.max()) == 0:
             return
         rows, columns = boxed(points[:, places(OUTER_LIPS, points), :2], 0, CROP_SIZE, self.extent)
@@ -69,10 +77,12 @@ class Seam:
         at = place + flow[..., rows, columns].permute(0, 2, 3, 1) - self.corner
         limit = fixed(self.rim.shape[:1:-1], at)
         inside = ((at >= 0.5) & (at <= limit - 0.5)).all(-1)
-        covered = sharp_sample(self.rim.expand(len(at), -1, -1, -1), at / limit * 2 - 1).clamp(0, 1)
+        here = torch.lerp(meeting[:, self.pair], meeting[:, self.pair + 1], self.share)[:, None]
+        rim = torch.cat([self.rim.expand(len(at), -1, -1, -1), here], 1)
+        covered, here = sharp_sample(rim, at / limit * 2 - 1).clamp(0, 1).split([3, 1], 1)
         covered = evened(covered, flow[..., rows, columns])
         lids[:, :3, rows, columns] = lit(covered, ratio[..., rows, columns], hue)
-        lids[:, 3, rows, columns] = inside * meeting[:, None, None] * (1 - mouth[:, 0, rows, columns])
+        lids[:, 3, rows, columns] = inside * here[:, 0] * (1 - mouth[:, 0, rows, columns])
 
 
 def evened(lips: Tensor, flow: Tensor) -> Tensor:
