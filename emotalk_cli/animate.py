@@ -78,6 +78,13 @@ class Performance:
             return self.take.seconds
         return self.recording.seconds
 
+    def of(self, portrait: Portrait) -> Performance:
+        """The same for a portrait, which may be a moment of the films that lend their motion."""
+        if self.take is None and self.head is None:
+            return self
+        take, head = (None if take is None else take.of(portrait.motion) for take in (self.take, self.head))
+        return dataclasses.replace(self, take=take, head=head)
+
     @property
     def _padded(self) -> bool:
         """Whether a take's sound goes on after it only because coded sound comes in blocks."""

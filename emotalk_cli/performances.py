@@ -56,7 +56,10 @@ class Performances:
             felt = self._emotions.spoken(recording) if emotion is None else self._emotions.of(emotion)
         if take is not None and take.seconds > longest:
             raise InputError(f"{motion} is longer than {longest:g} s; cut it into parts.")
-        head = None if pose in POSES else self._filmed(pose, longest)
+        head = None
+        if pose not in POSES:
+            same = motion is not None and Path(pose).resolve() == Path(motion).resolve()
+            head = take if same else self._filmed(pose, longest)
         return Performance(recording, felt, take, head, sound if recording is not None else None)
 
     def _filmed(self, video: FilePath, longest: float) -> Take:

@@ -69,6 +69,7 @@ def single(
 
 def of_portrait(portrait: Portrait, performance: Performance, settings: Settings, portraits: Portraits) -> Shot:
     """A portrait in its frame, before its background."""
+    performance = performance.of(portrait)
     backdrop = None
     if settings.background != "keep":
         portrait = portraits.cut_out(portrait)

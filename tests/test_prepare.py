@@ -15,6 +15,7 @@ from conftest import ffmpeg, write_wav
 
 from emotalk_cli.cli import main
 from emotalk_cli.errors import InputError, UsageError
+from emotalk_cli.face.fit import fit_clip
 from emotalk_cli.face.model import FaceModel
 from emotalk_cli.face.topology import INDEX
 from emotalk_cli.media import audio
@@ -157,7 +158,7 @@ def test_identity_is_one_for_a_clip(models):
     beta = torch.zeros(2, 64)
     beta[1, INDEX["jawOpen"]] = 0.6
     points = model.vertices(alpha.expand(2, -1), beta + model.expression_rest) * torch.tensor([8.0, -8.0, -8.0])
-    fitted, found, pose = prepare.fit_clip(model, points + 128)
+    fitted, found, pose = fit_clip(model, points + 128)
     again = pose.project(model.vertices(fitted.expand(2, -1), found + model.expression_rest)) - 128
     assert float((again - points)[..., :2].norm(dim=2).mean()) < 0.5  # px of a face 120 px high
     jaw = float((found[1] - found[0])[INDEX["jawOpen"]])

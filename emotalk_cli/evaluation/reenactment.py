@@ -2,32 +2,35 @@
 
 The first frame of a held-out GRID clip is the portrait; moments of the same clip drive it, by their landmarks. Each
 made frame is compared with the real one on mouth, eyes and face: PSNR, SSIM, and perceptual distance by a network
-that nothing was trained through; beside copying the portrait and the geometry alone.
+that nothing was trained through; beside copying the portrait and the geometry alone. With --films the same for any
+films, as `emotalk generate --motion FILM --pose FILM` drives them: head, lids and all.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..constants import CROP_SIZE
-from ..face.fit import fit_portrait, snap_lids
+from ..api import EmoTalk
+from ..constants import CROP_SIZE, FPS
+from ..face.fit import cut, fit_portrait, snap_lids
 from ..face.geometry import FaceMotion, still
 from ..face.model import FaceModel
 from ..face.topology import LEFT_EYE, RIGHT_EYE
 from ..media.ffmpeg import read_frames
+from ..media.framing import window
 from ..models.hef import HEF
 from ..training.data.hef_pairs import LandmarkMotion, Photo, aligned, completed
 from .generator import compare, lips_box
 from .independent import EfficientNetLite0
 
-MOMENTS = 6  # of a clip
+MOMENTS, FILM_MOMENTS = 6, 13  # of a clip driven by landmarks; of a film
 REGIONS = ("mouth", "eyes", "face")
 EYE_MARGIN = 12  # px
 
@@ -60,11 +63,38 @@ def eyes_box(landmarks: Tensor) -> Tensor:
     return mask
 
 
+Means = dict[str, dict[str, dict[str, float]]]  # by region, method (copy, geometry, hef) and measure
+
+
+class Comparison:
+    """Frames that methods made, against the real ones: collects, and means by region, method and measure."""
+
+    def __init__(self) -> None:
+        self._judge = EfficientNetLite0.load()
+        self._sums: dict[str, dict[str, dict[str, list[float]]]] = {}
+
+    def add(self, made: dict[str, Tensor], real: Tensor, masks: dict[str, Tensor]) -> None:
+        """made: by method, and real: [1,3,512,512] 0..1; masks: [1,1,512,512] of each of `REGIONS`."""
+        for region in REGIONS:
+            for method, frame in made.items():
+                found = compare(frame, real, masks[region])
+                found["perceptual"] = float(self._judge.distance_within(frame, real, masks[region]))
+                kept = self._sums.setdefault(region, {}).setdefault(method, {})
+                for measure in ("psnr", "ssim", "perceptual"):
+                    kept.setdefault(measure, []).append(found[measure])
+
+    def means(self) -> Means:
+        """Of all that was added."""
+        return {
+            region: {m: {k: float(np.mean(v)) for k, v in found.items()} for m, found in methods.items()}
+            for region, methods in self._sums.items()
+        }
+
+
 @torch.inference_mode()
-def evaluate(model: FaceModel, hef: HEF, filmed: Iterator[list[Photo]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Means by region, method (copy, geometry, hef) and measure (psnr, ssim, perceptual)."""
-    judge = EfficientNetLite0.load()
-    sums: dict[str, dict[str, dict[str, list[float]]]] = {}
+def evaluate(model: FaceModel, hef: HEF, filmed: Iterable[list[Photo]]) -> Means:
+    """Driven by landmarks, the head still."""
+    comparison = Comparison()
     for first, *others in filmed:
         fit = fit_portrait(model, first.image, first.landmarks)
         source = hef.source(fit, FaceMotion(model, fit))
@@ -79,27 +109,58 @@ def evaluate(model: FaceModel, hef: HEF, filmed: Iterator[list[Photo]]) -> dict[
                 "hef": hef(source, geometry, beta, still(1)),
             }
             masks = {"mouth": lips_box(points), "eyes": eyes_box(points), "face": geometry.face}
-            for region in REGIONS:
-                for method, frame in made.items():
-                    found = compare(frame, image[None], masks[region])
-                    found["perceptual"] = float(judge.distance_within(frame, image[None], masks[region]))
-                    kept = sums.setdefault(region, {}).setdefault(method, {})
-                    for measure in ("psnr", "ssim", "perceptual"):
-                        kept.setdefault(measure, []).append(found[measure])
-    return {
-        region: {m: {k: float(np.mean(v)) for k, v in found.items()} for m, found in methods.items()}
-        for region, methods in sums.items()
-    }
+            comparison.add(made, image[None], masks)
+    return comparison.means()
+
+
+@torch.inference_mode()
+def driven(talkers: dict[str, EmoTalk], films: Sequence[Path]) -> Means:
+    """Films by their own motion and pose; talkers: by their generator."""
+    comparison = Comparison()
+    talker = talkers["hef"]
+    for film in films:
+        real = list(read_frames(film, FPS))
+        made = {name: list(t.frames(real[0], None, motion=film, pose=str(film))) for name, t in talkers.items()}
+        left, top, side = box = window(talker.portrait(real[0]).fit)
+        known = talker.tracker.upright(real[0])[1][0]
+        for at in np.linspace(0, min(len(real), len(made["hef"])) - 1, FILM_MOMENTS + 1).astype(int)[1:]:
+            face = talker.tracker.track([real[at]], known)[0]
+            if face is None:
+                continue
+            known = face
+            points = torch.from_numpy((face.landmarks - [left, top, 0]) * CROP_SIZE / side).float()
+            frames = {"copy": cut(real[0], box)} | {name: frames[at] for name, frames in made.items()}
+            masks = {"mouth": lips_box(points), "eyes": eyes_box(points), "face": box_of(points)}
+            comparison.add({name: _pixels(frame) for name, frame in frames.items()}, _pixels(cut(real[at], box)), masks)
+    return comparison.means()
+
+
+def box_of(landmarks: Tensor) -> Tensor:
+    """[1,1,512,512]: 1 in the box of the landmarks [478,2+] crop px."""
+    mask = torch.zeros(1, 1, CROP_SIZE, CROP_SIZE)
+    (left, top), (right, bottom) = (landmarks[:, :2].amin(0).long().tolist(), landmarks[:, :2].amax(0).long().tolist())
+    mask[..., max(top, 0) : bottom, max(left, 0) : right] = 1
+    return mask
+
+
+def _pixels(frame: np.ndarray) -> Tensor:
+    return torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float() / 255
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m emotalk_cli.evaluation.reenactment", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--data", type=Path, help="the data pack")
+    what.add_argument("--films", type=Path, nargs="+", help="films of one face each")
     parser.add_argument("--weights", type=Path)
     options = parser.parse_args(arguments)
-    model = FaceModel.load(options.weights)
-    result = evaluate(model, HEF.load(options.weights), clips(options.data, model))
+    if options.films:
+        talkers = {name: EmoTalk.load(options.weights, generator=name) for name in ("geometry", "hef")}
+        result = driven(talkers, options.films)
+    else:
+        model = FaceModel.load(options.weights)
+        result = evaluate(model, HEF.load(options.weights), clips(options.data, model))
     print("| region | method | PSNR dB | SSIM | perceptual |\n|---|---|---|---|---|")
     for region, methods in result.items():
         for method, v in methods.items():

@@ -21,6 +21,7 @@ CROP_MARGIN = 1.8  # crop side / longer side of the landmarks' box
 CROP_LIFT = 0.04  # the crop's centre lies this part of its side above the box's: hair needs room
 DEPTH_WEIGHT = 0.5  # a monocular landmarker's z is less certain than its x and y
 IDENTITY_RIDGE, EXPRESSION_RIDGE = 0.3, 1.0
+KNOWN_RIDGE, KNOWN_FRAMES = 0.1, 64  # of a person in a film: share of the ridge, and frames that tell who it is
 # Resting brows, lids and lips differ between people as much as between moods: explain them by identity first.
 CAUTIOUS_RIDGE = {"brow": 12.0, "eye": 4.0, "cheek": 6.0, "noseSneer": 6.0, "jawForward": 12.0, "mouthRoll": 4.0}
 CAUTIOUS_RIDGE |= {"mouthFrown": 3.0, "mouthShrug": 4.0, "mouthPucker": 4.0, "mouthFunnel": 4.0, "mouthClose": 6.0}
@@ -122,36 +123,75 @@ def expression_ridge(names: list[str]) -> Tensor:
 
 
 def fit_shape(
-    model: FaceModel, landmarks: Tensor, rounds: int = 4, alpha: Tensor | None = None
+    model: FaceModel,
+    landmarks: Tensor,
+    rounds: int = 4,
+    alpha: Tensor | None = None,
+    residual: Tensor | None = None,
+    caution: float = 1.0,
 ) -> tuple[Tensor, Tensor, Pose]:
     """α, β_s and pose by regularised least squares against landmarks [B,478,3] px, β in 0..1 where named.
 
-    alpha [1,80]: of a person who is known. β counts from `model.expression_rest`, so that a resting face reads zero on
-    average. Returns alpha [B,80], beta [B,64], Pose.
+    alpha [1,80]: of a person who is known; residual [478,3] cm: what this person has beside the model on average, from
+    which β then goes both ways, and what a pose could say as well counts as β. caution: share of the prior on β. β
+    counts from `model.expression_rest`, so that a resting face reads zero on average. Returns alpha [B,80],
+    beta [B,64], Pose.
     """
+    mean = model.mean if residual is None else model.mean + residual
     count = len(model.identity)
     basis = torch.cat([model.identity, model.expression]).flatten(1)
     weight = torch.tensor([1.0, 1.0, DEPTH_WEIGHT]).to(landmarks).repeat(model.mean.shape[0]) ** 2
-    ridge = torch.cat([torch.full((count,), IDENTITY_RIDGE), expression_ridge(EXPRESSION_NAMES)]).to(landmarks)
-    normal = (basis * weight) @ basis.T + ridge.diag()
+    expression = caution * expression_ridge(EXPRESSION_NAMES)
+    ridge = torch.cat([torch.full((count,), IDENTITY_RIDGE), expression]).to(landmarks)
+    against = basis * weight
+    if residual is not None:
+        rigid = _rigid(mean) * weight.sqrt()
+        free = basis * weight.sqrt()
+        against = (free - free @ rigid.T @ torch.linalg.solve(rigid @ rigid.T, rigid)) * weight.sqrt()
+    normal = against @ basis.T + ridge.diag()
     step = 1 / torch.linalg.eigvalsh(normal)[-1]
     low = torch.full_like(ridge, -3.0)
     high = torch.full_like(ridge, 3.0)
-    low[count : count + 53], high[count : count + 53] = 0, 1
+    low[count : count + 53], high[count : count + 53] = 0 if residual is None else -1, 1
     theta = landmarks.new_zeros(len(landmarks), len(ridge))
     if alpha is not None:
         low[:count] = high[:count] = theta[:, :count] = alpha[0].to(theta)
     for _ in range(rounds):
-        shape = model.vertices(theta[:, :count], theta[:, count:])
+        shape = mean + (theta @ basis).view(-1, *mean.shape)
         pose = align(shape, landmarks)
-        target = (pose.unproject(landmarks) - model.mean).flatten(1)
-        right = (target * weight) @ basis.T
+        target = (pose.unproject(landmarks) - mean).flatten(1)
+        right = target @ against.T
         momentum = theta
         for i in range(150):  # accelerated projected gradient
             new = (momentum - step * (momentum @ normal - right)).clamp(low, high)
             momentum = new + (i / (i + 3)) * (new - theta)
             theta = new
+    if residual is not None:
+        pose = align(mean + (theta @ basis).view(-1, *mean.shape), landmarks)
     return theta[:, :count], theta[:, count:] - model.expression_rest, pose
+
+
+def _rigid(points: Tensor) -> Tensor:
+    """How points [V,3] move, shifted, turned and scaled a little: [7,3V]."""
+    zero, (x, y, z) = torch.zeros_like(points[:, 0]), points.T
+    turns = [torch.stack(t, 1) for t in ((zero, -z, y), (z, zero, -x), (-y, x, zero))]
+    shifts = torch.eye(3).to(points)[:, None].expand(3, len(points), 3)
+    return torch.stack([*shifts, *turns, points]).flatten(1)
+
+
+def fit_clip(model: FaceModel, landmarks: Tensor) -> tuple[Tensor, Tensor, Pose]:
+    """One person's α [80], and β [T,64] and poses of the frames, from landmarks [T,478,3] px.
+
+    What stays the same over the clip is the person: α, and what the model cannot say of them. Known, it no longer
+    passes for an expression, nor an expression for it, so β may follow the landmarks closely.
+    """
+    spread = landmarks[:: max(1, len(landmarks) // KNOWN_FRAMES)]
+    alpha = fit_shape(model, spread)[0].mean(0, keepdim=True)
+    _, beta, pose = fit_shape(model, spread, alpha=alpha)
+    shape = model.vertices(alpha, beta + model.expression_rest)
+    residual = (pose.unproject(spread) - shape).mean(0)
+    _, beta, pose = fit_shape(model, landmarks, alpha=alpha, residual=residual, caution=KNOWN_RIDGE)
+    return alpha[0], beta, pose
 
 
 def complete_smile(model: FaceModel, beta: Tensor, score: float = 0.0) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,15 +14,41 @@ from torch import Tensor
 from ..emotions import atlas
 from ..emotions.prototypes import COMPONENTS
 from ..errors import InputError
-from ..face.fit import crop_box, fit_shape
+from ..face.fit import crop_box, fit_clip
+from ..face.geometry import FaceMotion
+from ..face.geometry.head import PIVOT
 from ..face.model import FaceModel, rotation_matrix, rotation_vector
+from ..face.procrustes import similarity
+from ..face.topology import OUTER_EYE_CORNERS
 from ..face.tracker import Face, Tracker
 from .lips import NAMED
 
 LIMIT = np.array([*np.radians([12.0, 15.0, 12.0]), 0.06, 0.06, 0.10])  # of a filmed head: what a still picture allows
 _SMOOTH = (0.25, 0.5, 0.25)  # over frames of a film: its landmarks tremble
+SAME = 0.01  # outer eye distances between landmarks of a portrait and of a film's moment, of which it is a picture
 _SHORTEST = 3  # frames of a film that show a face
+_EYES = [i for i, component in enumerate(COMPONENTS) if component.startswith("eye")]
 _STILL = 25  # frames alike after which a film counts as standing still
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A film's face as it was tracked. landmarks: [T,478,2] px. beta: [T,64], not counted from rest nor limited;
+    pose: [T,6] of the head relative to the first frame, not held."""
+
+    landmarks: Tensor
+    beta: Tensor
+    pose: Tensor
+
+    def moment_of(self, portrait: Tensor) -> int | None:
+        """The frame whose landmarks a portrait's [478,2+] repeat; None if there is none."""
+        points = portrait[:, :2].cpu()
+        there = similarity(self.landmarks, points.expand_as(self.landmarks))
+        laid = there.scale[:, None, None] * self.landmarks @ there.rotation.transpose(1, 2) + there.shift[:, None]
+        a, b = points[list(OUTER_EYE_CORNERS)]
+        apart = (laid - points).norm(dim=2).mean(1) / (a - b).norm()
+        moment = int(apart.argmin())
+        return moment if float(apart[moment]) < SAME else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +58,7 @@ class Take:
     beta: [T,64] coefficients in the order of `emotions.COMPONENTS`. pose: [T,6] as `life.Life.step` gives it: rotation
     vector in rad about camera axes (x right, y down, z away), x, y shift in fractions of the crop, log scale.
     limited: whether the head turned or moved further than `LIMIT`, where it is held. Of a film: turns, quarter turns
-    that made it upright (see `tracker.TURNS`); missing, 0..1, the share of its frames that show no face.
+    that made it upright (see `tracker.TURNS`); missing, 0..1, the share of its frames that show no face; its track.
     """
 
     fps: float
@@ -41,6 +67,17 @@ class Take:
     limited: bool = False
     turns: int = 0
     missing: float = 0.0
+    track: Track | None = None
+
+    def of(self, portrait: FaceMotion) -> Take:
+        """This motion for a portrait: where that is a moment of the film itself, everything counts from this moment
+        and not from rest, so that the face moves as it did."""
+        moment = None if self.track is None else self.track.moment_of(portrait.points)
+        if self.track is None or moment is None:
+            return self
+        held, limited = hold_head(self.track.pose - self.track.pose[moment])
+        beta = portrait.contacts.unmoved.cpu() + self.track.beta - self.track.beta[moment]
+        return replace(self, beta=beta, pose=held, limited=limited)
 
     @property
     def seconds(self) -> float:
@@ -49,8 +86,8 @@ class Take:
 
     @property
     def blinks(self) -> bool:
-        """Whether its eyes blink; otherwise somebody else has to see to that."""
-        return bool((self.beta[:, COMPONENTS.index("eyeBlinkLeft")] > 0.3).any())
+        """Whether its eyes blink, or were filmed as they did not; otherwise somebody else has to see to that."""
+        return self.track is not None or bool((self.beta[:, COMPONENTS.index("eyeBlinkLeft")] > 0.3).any())
 
     def rows(self, fps: float, total: int) -> Iterator[Tensor]:
         """`total` rows [70] of β and pose at `fps`, linear between the middles of its frames; the last one stays."""
@@ -103,16 +140,18 @@ def filmed(
     ).float()
     left, top, side = crop_box(np.median(landmarks.numpy(), 0))
     landmarks = (landmarks - torch.tensor([left, top, 0.0])) * (512 / side)
-    alpha, beta, pose = fit_shape(model, landmarks)
+    _, beta, pose = fit_clip(model, landmarks)
     resting = beta.quantile(0.1, 0)
-    lids = [i for i, component in enumerate(COMPONENTS) if component.startswith("eye")]
-    resting[lids], resting[NAMED:] = beta[:, lids].median(0).values, beta[:, NAMED:].median(0).values
-    beta = atlas.limited(_smoothed(beta - resting))
+    resting[_EYES], resting[NAMED:] = beta[:, _EYES].median(0).values, beta[:, NAMED:].median(0).values
+    beta = _smoothed(beta)
     vector = pose.vector(512)
+    vector[:, 3:5] = pose.project(torch.tensor(PIVOT).expand(len(beta), 1, 3))[:, 0, :2] / 512
     turn = rotation_matrix(vector[:, :3]) @ rotation_matrix(vector[:1, :3]).transpose(1, 2)
     moved = _smoothed(torch.cat([rotation_vector(turn), vector[:, 3:] - vector[:1, 3:]], 1))
-    held, limited = hold_head(moved - moved[:1])
-    return Take(fps, beta, held, limited, turns, 1 - len(seen) / len(faces))
+    moved = moved - moved[:1]
+    held, limited = hold_head(moved)
+    track = Track(landmarks[..., :2].contiguous(), beta, moved)
+    return Take(fps, atlas.limited(beta - resting), held, limited, turns, 1 - len(seen) / len(faces), track)
 
 
 def nearest_of(seen: np.ndarray, count: int) -> np.ndarray:

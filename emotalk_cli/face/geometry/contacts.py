@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -14,12 +16,17 @@ from .head import Head
 LIP_SHARE = 0.3  # part of a lip-gap correction that the upper lip takes; the jaw takes the rest
 LIP_ROUND = 0.5  # part of a parabola in the outline of an opening; the basis alone may open to a wedge
 LIP_SPAN = 2.1  # cm, half the width of that parabola
+# Lips part from the middle: what is still shut, as a share, at the outermost pairs and the next when they begin to, and
+# the opening (cm) over which that fades. Least squares on films and photos, whose outermost pairs were 1.6 times too
+# far apart on average without it.
+SHUT, SHUT_FADES = (0.8, 0.3), 0.5
 LID_OVERLAP = 1.5  # px by which closed lids overlap, so that no sliver of the eye shows
-SHUT, EASE = 0.12, 0.5  # of the mean face's opening: eyes that stay shut; eyes that may open as wide as any
+NARROWEST, EASE = 0.12, 0.5  # of the mean face's opening: eyes that stay shut; eyes that may open as wide as any
 WIDEST = 0.46  # of its width, that an eye opens: one of ten is as wide on photos of expressions, of a hundred 0.53
 # Of the portrait's own distance from a lid to its brow: from here down a brow that falls takes the lid along, which
 # comes no nearer than that; and most of an eye's opening that it closes.
 HOODED, NEAREST, HOOD_MOST = 0.7, 0.4, 0.5
+CLOSE_ROUNDS = 8  # of a search for the portrait's own opening
 LID_SHARE = 0.85  # part of a blink that the upper lid takes
 GUM_SHOWN = 0.08  # cm that a lip rises above where it bares the portrait's own teeth: what lies there is not known
 
@@ -36,6 +43,7 @@ class Contacts:
         self.lips = torch.tensor(LIP_PAIRS, device=device).T
         across = model.mean[self.lips[0], 0] / LIP_SPAN
         self.lip_profile = (1 - across.square()).clamp_min(0)
+        self.shut = torch.tensor([*SHUT, *[0.0] * (len(LIP_PAIRS) - 2 * len(SHUT)), *SHUT[::-1]], device=device)
         self.lip_up = _spread(mean, LIP_PAIRS, True, 0.9, 0.45).to(device)
         self.lip_down = _spread(mean, LIP_PAIRS, False, 1.4, 0.45).to(device)
         self.lids: list[Tensor] = []
@@ -63,6 +71,24 @@ class Contacts:
             return card.gaps(points, pairs, self.head.up)
         return ((points[:, pairs[0]] - points[:, pairs[1]]) * self.head.up).sum(-1)
 
+    def parted(self, beta: Tensor) -> Tensor:
+        """How far the lips are apart under β [B,64], px: [B,9]."""
+        moved = self.head.model.displacement(beta)
+        gap = moved[:, self.lips[0], 1] - moved[:, self.lips[1], 1]
+        most = gap.amax(1, keepdim=True).clamp_min(0)
+        gap = torch.lerp(gap, most * self.lip_profile, LIP_ROUND) * (1 - self.shut * (-most / SHUT_FADES).exp())
+        return (gap * self.head.pose.scale).clamp_min(0)
+
+    @cached_property
+    def unmoved(self) -> Tensor:
+        """β [1,64] under which the portrait stays as it is: its own, with the lips as far apart as it shows them."""
+        beta, close = self.head.source_beta.clone(), INDEX["mouthClose"]
+        shape = self.head.model.expression[close, :, 1]
+        slope = (shape[self.lips[1]] - shape[self.lips[0]]).mean() * self.head.pose.scale
+        for _ in range(CLOSE_ROUNDS):
+            beta[:, close] += (self.parted(beta) - self.source_gap).mean() / slope
+        return beta
+
     def expressed(self, beta: Tensor, own_teeth: bool) -> Tensor:
         """Landmarks [B,478,3] px under β [B,64] in the portrait's own pose, lips and lids meeting exactly where β says
         so. own_teeth: whether the portrait shows its own upper teeth, above which a lip does not rise far."""
@@ -71,10 +97,7 @@ class Contacts:
         blink = beta[:, blinks].clamp(0, 1)
         beta = beta.index_fill(1, blinks, 0)
         points = head.points + head.pose.rotate(head.model.displacement(beta - head.source_beta) - head.residual)
-        model_gap = head.model.displacement(beta)
-        model_gap = model_gap[:, self.lips[0], 1] - model_gap[:, self.lips[1], 1]
-        model_gap = torch.lerp(model_gap, model_gap.amax(1, keepdim=True).clamp_min(0) * self.lip_profile, LIP_ROUND)
-        wanted = (model_gap * head.pose.scale).clamp_min(0)
+        wanted = self.parted(beta)
         error = wanted - self.gaps(points, self.lips)
         shift = LIP_SHARE * error @ self.lip_up.T - (1 - LIP_SHARE) * error @ self.lip_down.T
         if own_teeth:
@@ -86,7 +109,7 @@ class Contacts:
             narrow = self.narrow[column]
             # a squint takes its part of a narrow eye; one nearly shut does not spring open
             squint, wide = (own - gap).clamp_min(0) * (1 - narrow), (gap - own).clamp_min(0)
-            eased = squint - wide * min(max((EASE - narrow) / (EASE - SHUT), 0), 1)
+            eased = squint - wide * min(max((EASE - narrow) / (EASE - NARROWEST), 0), 1)
             room = (WIDEST * self.widths[column] - own.amax()).clamp_min(0.1 * own.amax())
             most = wide.amax(1, keepdim=True) / room
             eased = eased - wide * (1 - most.tanh() / most.clamp_min(1e-3))

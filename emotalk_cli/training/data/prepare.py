@@ -7,7 +7,6 @@ cannot be used is left out and named in `report.json` with the reason.
 
 from __future__ import annotations
 
-import copy
 import csv
 import dataclasses
 import functools
@@ -28,7 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...errors import EmoTalkError, InputError, UsageError
-from ...face.fit import Pose, crop_box, cut, fit_appearance, fit_shape
+from ...face.fit import Pose, crop_box, cut, fit_appearance, fit_clip
 from ...face.model import FaceModel
 from ...face.tracker import Face, FaceTracker
 from ...media import audio
@@ -215,19 +214,6 @@ def track(tracker: FaceTracker, video: Path) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{video} shows a face of only {side:.0f} px.")
     nearest = np.searchsorted(seen, nearest_of(np.array(seen), len(faces)))
     return known[nearest], scores[nearest]
-
-
-def fit_clip(model: FaceModel, landmarks: Tensor) -> tuple[Tensor, Tensor, Pose]:
-    """One person's α [80], and β [T,64] and poses of the frames, from landmarks [T,478,3] px.
-
-    What stays the same over the clip is identity: α is the frames' mean, and β is fitted again on top of it.
-    """
-    alpha = fit_shape(model, landmarks)[0].mean(0)
-    own = copy.deepcopy(model)
-    own.mean = model.vertices(alpha[None], alpha.new_zeros(1, len(model.expression)))[0]
-    own.identity = model.identity[:0]
-    _, beta, pose = fit_shape(own, landmarks)
-    return alpha, beta, pose
 
 
 @torch.inference_mode()
