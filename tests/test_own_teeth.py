@@ -102,7 +102,7 @@ def test_what_a_smile_hides_keeps_to_its_upper_teeth():
     layout = Layout(torch.tensor([[1.0, 3.0], [7.0, 9.0], [-6.0, 12.0]]), torch.tensor([1.1, 0.9, 0.8]), 0.7)
     parts = torch.zeros(4, CROP_HEIGHT, CROP_WIDTH)
     found = settled(layout, 5.0, parts)
-    assert found.shift.tolist() == [[1.0, -2.0], [3.0, 0.0], [-1.0, 0.0]]
+    assert found.shift.tolist() == [[1.0, -2.0], [3.0, 6.0], [-1.0, 6.0]]
     assert found.scale.tolist() == [layout.scale[0]] * 3
     parts[1].view(-1)[: int(SEEN) + 1] = 1
     assert settled(layout, 5.0, parts).shift[1].tolist() == [3.0, 9.0] and found.gain == 0.7

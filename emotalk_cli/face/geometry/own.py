@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...numeric import smooth_path, smoothstep
-from .teeth import Layout
+from .teeth import LOWERED, Layout
 
 BRIGHTNESS = 0.85  # quantile between the lips that is the brightness of teeth
 DARK = (0.38, 0.6)  # of that: what is surely no tooth, and what may be one
@@ -57,7 +57,7 @@ def settled(layout: Layout, below: float, parts: Tensor) -> Layout:
     middle = shift[0, 0]
     for group, part in ((1, parts[1]), (2, parts[3])):
         if float(part.sum()) < SEEN:
-            shift[group, 1], scale[group] = 0, scale[0]
+            shift[group, 1], scale[group] = LOWERED[group], scale[0]
         shift[group, 0] = shift[group, 0].clamp(middle - ASIDE, middle + ASIDE)
     return Layout(shift, scale, layout.gain)
 
@@ -81,4 +81,5 @@ def _lower_edge(grey: Tensor, distance: Tensor, guess: Tensor) -> Tensor:
     outside = F.max_pool2d(outside, (ABOVE, 1), 1)[0, :height]  # of what is before
     away, (up, down) = (rows[:, None] - guess) / FAR, COST
     cost = torch.where(away < 0, up * -away, down * away) - edges + outside
-    return smooth_path(cost.T, BEND * (rows[:, None] - rows).square()).float()
+    edge = smooth_path(cost.T, BEND * (rows[:, None] - rows).square()).float()
+    return F.avg_pool1d(F.pad(edge[None, None], (2, 2), mode="replicate"), 5, 1)[0, 0]
