@@ -17,7 +17,7 @@ from emotalk_cli.face.geometry.teeth import AXIS, Layout, fit_layout, groups, lo
 from emotalk_cli.face.model import FaceModel
 from emotalk_cli.face.raster import pixel_grid
 from emotalk_cli.face.topology import INDEX, INNER_LIPS
-from emotalk_cli.models.mouth import MouthPainter, joined, mean_around, whitened
+from emotalk_cli.models.mouth import MouthPainter, between, joined, mean_around, whitened
 
 COLOURS = (0.63, 0.48, 0.3), (0.5, 0.3, 0.3)
 LIPS = (0.8, 0.5, 0.5), (0.6, 0.35, 0.65)
@@ -149,13 +149,18 @@ def test_an_untrained_painter_paints_what_was_drawn(motion, portrait, beta):
 
 def test_teeth_are_a_persons_own(portrait):
     painter = MouthPainter().eval()
-    inside = torch.zeros(1, 14, CROP_HEIGHT, CROP_WIDTH)
     identity = portrait.alpha[None]
-    style = painter.style(inside, identity)
-    assert style.shape == (1, painter.dims.style) and torch.equal(style, painter.style(inside, identity))
-    assert (style - painter.style(inside, identity.flip(1))).abs().max() > 0.1
-    inside[:, -4:] = 1
-    assert torch.allclose(painter.style(inside, identity), painter.reader(inside[:, -4:-1], inside[:, -1:])[0])
+    style = painter.style(identity)
+    assert style.shape == (1, painter.dims.style) and torch.equal(style, painter.style(identity))
+    assert (style - painter.style(identity.flip(1))).abs().max() > 0.1
+
+
+def test_own_teeth_end_at_the_driven_lips():
+    inside = torch.rand(2, 14, 8, 8, generator=torch.Generator().manual_seed(0))
+    inside[:, 0] = torch.linspace(-3, 3, 8) / REACH  # px from the contour
+    found = between(inside)
+    assert torch.equal(found[:, :-1], inside[:, :-1])
+    assert torch.equal(found[..., 4:][:, -1], inside[..., 4:][:, -1]) and found[:, -1, :, :2].max() == 0
 
 
 def test_a_picture_of_one_hue_keeps_it(model, portrait, beta):

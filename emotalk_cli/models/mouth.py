@@ -2,8 +2,8 @@
 
 Blocks of eq. 8-10 on a crop that is fixed to the skull and has one scale for all faces: strided convolutions read what
 is known of the mouth, style-modulated ones paint it from coarse to fine, each adding to an image that begins as the
-drawn mouth. A style vector says what cannot be seen: size, gaps and shade of the teeth. A reader finds it in a mouth
-that shows them; otherwise it is drawn from a seed.
+drawn mouth. A style vector says what cannot be seen: size, gaps and shade of the teeth. In training a reader finds it
+in the photo that is to be painted; in use it follows from the face's shape.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .style import StyleConv, halve
 
 STYLE_SPREAD = 0.7  # of the prior, from which people's styles are taken: its middle looks most like teeth
 RIM = 4.5  # px of the crop outside the driven inner lips that are painted too, where
-SHOWN_RIM = 2.25  # the paint is shown up to this far: lips that warp well need none
+SHOWN_RIM = 3.25  # the paint is shown up to this far: lips that warp well need none
 WIDER = 4.0  # px by which the contours of training photos lie on the lips, outside what is between them
 GAPING = 8.0, 16.0  # px inside the lips from which on, and fully, that does not matter
 SOFT = 3.0  # px over which it fades
@@ -33,12 +33,12 @@ SLIT, WIDE = 0.5, 1.7  # px inside the lips from which on a mouth is painted, an
 LOW = slice(16, 112)  # rows of the crop that hold all but gaping mouths
 DEEP = 3.0, 9.0  # px inside the lips from which on, and fully, the drawn mouth counts where it has no teeth
 DRAWN = 0.9  # how far it then does
+OWN_SOFT = 1.5  # px outside them over which own teeth fade
 JOIN = 7.0, 3.0  # px outside the lips up to which their colour is compared, and over which that fades
 LACK = 0.25  # most of it
 CARRIED = 6.0  # px inside them to which the difference is carried
 SHARE = 0.3  # of the opening's depth, in which it does at most
 YELLOW = 0.96  # blue by green, of the drawn teeth's: real teeth have 0.99 of it, a tenth of them less than 0.87
-READABLE = 90.0  # px of a portrait's own teeth from which on they tell its style
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,14 +136,13 @@ class MouthPainter(nn.Module):
         made = self(maps.contiguous(memory_format=torch.channels_last), base, style)
         return torch.lerp(made, base.to(made.dtype), depth(inside).to(made.dtype)), cover
 
-    def style(self, inside: Tensor, identity: Tensor) -> Tensor:
-        """The set of teeth [B,style] of a person: as the portrait shows them, else a face's, from α [1,N_IDENTITY+]."""
-        own, shown = inside[:, -4:-1], inside[:, -1:]
-        taken = STYLE_SPREAD * F.normalize(identity[:, :N_IDENTITY], dim=1) @ self.mixed
-        if not waits(shown) and not bool(shown.any()):
-            return taken.expand(len(inside), -1)
-        read = self.reader(own, shown)[0]
-        return torch.lerp(taken, read, (shown.sum((1, 2, 3)) / READABLE).clamp(0, 1)[:, None])
+    def style(self, identity: Tensor) -> Tensor:
+        """The set of teeth [1,style] of a face, from α [1,N_IDENTITY+].
+
+        Not as `reader` finds it in a portrait that shows its own: these are shown as they are, and a smile's style drew
+        a light ring of lower teeth along the lips of all other mouths.
+        """
+        return STYLE_SPREAD * F.normalize(identity[:, :N_IDENTITY], dim=1) @ self.mixed
 
     def paint(self, frames: Tensor, inside: Tensor, place: Tensor, identity: Tensor) -> Tensor:
         """Mouths painted into frames [B,3,H,W] 0..1, in place.
@@ -151,7 +150,7 @@ class MouthPainter(nn.Module):
         inside, place: as of `Geometry`, place leading to px of these frames; identity [1,N_IDENTITY+]: α first.
         Most mouths need only `LOW` rows of the crop; which, each frame says for itself, whatever it is made with.
         """
-        style, side = self.style(inside[:1], identity).expand(len(inside), -1), frames.shape[-1]
+        style, side = self.style(identity).expand(len(inside), -1), frames.shape[-1]
         if waits(frames):
             return self._painted(frames, inside, place, style, slice(0, side), slice(0, side))
         reach = (REACH * inside[:, 0] > -RIM).any(2)
@@ -176,6 +175,7 @@ class MouthPainter(nn.Module):
     ) -> Tensor:
         """`paint` for some lines of the crop, inside [B,14,height,w]; place: where they begin. rows and columns of the
         frames hold them."""
+        inside = between(inside)
         around, distance = laid(frames, place, inside.shape[2]), REACH * inside[:, :1]
         made, cover = self.painting(widened(inside), around, style)
         made = whitened(joined(made, around, inside), inside)
@@ -184,6 +184,13 @@ class MouthPainter(nn.Module):
         crop = _smoothed(torch.cat([made.clamp(0, 1), cover], 1))
         paste(frames, crop, place, rows, columns)
         return frames
+
+
+def between(inside: Tensor) -> Tensor:
+    """Maps [B,14,h,w] of `Geometry.inside` whose own teeth end at the driven lips, as they do in training: of what lips
+    hide, the painter made a light ring along them."""
+    others, shown = inside.split([inside.shape[1] - 1, 1], 1)
+    return torch.cat([others, shown * (REACH / OWN_SOFT * inside[:, :1] + 1).clamp(0, 1)], 1)
 
 
 def widened(inside: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ APART = 0.02  # outer eye distances between the portrait's lips from which on th
 REACH = 0.028  # outer eye distances from the inner lips' contour: where the lip's own colour is taken
 STRANGE, SURE = 0.05, 0.15  # differences from that colour: what may be lip, and what cannot
 MEETING = 0.5  # of the portrait's own opening at that place, from which down the seam is covered
+MOVED = 0.4  # of its widest, by which the opening differs from which on what is no lip's colour on lips is covered
 LEAST = 2.0  # px, of that opening
 TORN = 0.7, 2.0  # px by which the flow of neighbours differs from which on, and fully, lips meet between them
 LINE, LINE_DARK = 0.009, 0.3  # the line where lips touch: width in outer eye distances, and the light that it takes
@@ -51,8 +52,9 @@ class Seam:
         own = head.image[..., rows, columns]
         strange = (((own - lip).abs().amax(1) - STRANGE) / (SURE - STRANGE)).clamp(0, 1)
         near = (1.5 * (1 - away / reach)).clamp(0, 1)
-        dark = 1 - LINE_DARK * torch.exp(-(away.clamp_min(0) / (LINE * eyes)).square())
-        self.rim = torch.lerp(own, lip, (near * strange)[:, None]) * dark[:, None]
+        self.changed = near * strange
+        self.line = LINE_DARK * torch.exp(-(away.clamp_min(0) / (LINE * eyes)).square())
+        self.rim = torch.lerp(own, lip, self.changed[:, None])
         right, left = head.points[[INNER_LIPS[0], INNER_LIPS[10]], :2]
         across = (left - right) / (left - right).square().sum()
         pairs = ((head.points[contacts.lips, :2].mean(0) - right) @ across).contiguous()  # 0..1 from corner to corner
@@ -69,16 +71,20 @@ class Seam:
         """
         if self.rim is None:
             return
-        meeting = (1 - self.contacts.gaps(points, self.contacts.lips) / (MEETING * self.own)).clamp(0, 1)
-        if not waits(points) and float(meeting.max()) == 0:
+        gaps = self.contacts.gaps(points, self.contacts.lips)
+        meeting = (1 - gaps / (MEETING * self.own)).clamp(0, 1)
+        moved = ((gaps - self.own).abs() / (MOVED * self.own.max())).clamp(0, 1)
+        if not waits(points) and float(moved.max()) == 0:
             return
         rows, columns = boxed(points[:, places(OUTER_LIPS, points), :2], 0, CROP_SIZE, self.extent)
         place = pixel_grid(CROP_SIZE, CROP_SIZE, self.head.device)[rows, columns]
         at = place + flow[..., rows, columns].permute(0, 2, 3, 1) - self.corner
         limit = fixed(self.rim.shape[:1:-1], at)
         inside = ((at >= 0.5) & (at <= limit - 0.5)).all(-1)
-        here = torch.lerp(meeting[:, self.pair], meeting[:, self.pair + 1], self.share)[:, None]
-        rim = torch.cat([self.rim.expand(len(at), -1, -1, -1), here], 1)
+        both = torch.stack([meeting, moved], 1)
+        meeting, moved = torch.lerp(both[..., self.pair], both[..., self.pair + 1], self.share).unbind(1)
+        rim = torch.lerp(self.rim, torch.zeros_like(self.rim), (self.line * meeting)[:, None])
+        rim = torch.cat([rim, torch.maximum(meeting, moved * self.changed)[:, None]], 1)
         covered, here = sharp_sample(rim, at / limit * 2 - 1).clamp(0, 1).split([3, 1], 1)
         covered = evened(covered, flow[..., rows, columns])
         lids[:, :3, rows, columns] = lit(covered, ratio[..., rows, columns], hue)
