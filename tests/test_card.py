@@ -59,6 +59,16 @@ assert same.float().mean() > 0.99 and (face >= 0).any() and (face < 0).any()
 close(shares * same[..., None], weights * same[..., None])
 for values in (rand(2, 30, 4), rand(30, 3)):
     close(card.interpolate(face, weights, triangles, values), raster.interpolate(face, weights, triangles, values))
+apart, flow = torch.randint(0, 2, (40,), generator=generator), 9 * rand(2, 2, 9, 13).round()
+small, _ = raster.rasterize(vertices / 2, triangles, 9, 13, "torch")
+source = 30 * rand(30, 2)
+large, torn = raster.enlarged(flow, small, vertices, triangles, source, apart)
+made, split = card.enlarged(flow, small, vertices, triangles, source, apart, raster.LEAP, raster.TEAR)
+close(made, large, 1e-3)
+assert torch.equal(split, torn) and 0 < torn.mean() < 1
+(made, shares), (expected, wanted) = card.beside(large, torn, raster.OTHER), raster._beside(large, torn)
+close(shares, wanted)
+close(made * (wanted > 0), expected * (wanted > 0))
 ring, grid = vertices[:, :9, :2].contiguous(), raster.pixel_grid(18, 26)
 close(card.polygon_distance(ring, grid), raster.polygon_distance(ring, grid), 1e-3)
 

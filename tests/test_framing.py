@@ -49,7 +49,7 @@ def geometry(count: int, shift: float = 0.0) -> Geometry:
     lids, mouth = zeros.expand(-1, 4, -1, -1), (torch.zeros(count, 14, 160, 192), torch.zeros(count, 2, 3))
     colours = torch.ones(count, 3), torch.zeros(count, 32, 3), torch.zeros(count)
     placed = torch.zeros(count, 3, 2, 2), torch.zeros(count, 2, 16, 2), torch.zeros(count, 2)
-    return Geometry(flow, zeros, ones, *[zeros] * 6, lids, *mouth, *placed, *colours)
+    return Geometry(flow, zeros, zeros, ones, *[zeros] * 6, lids, *mouth, *placed, *colours)
 
 
 AFFINES = {

@@ -10,7 +10,7 @@ import torch
 from emotalk_cli.face.fit import CROP_SIZE, PortraitFit, Pose, fit_portrait
 from emotalk_cli.face.geometry import FaceMotion, relight, still
 from emotalk_cli.face.geometry.crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, pasted
-from emotalk_cli.face.geometry.mouth import NEAR
+from emotalk_cli.face.geometry.mouth import NEAR, rendered
 from emotalk_cli.face.geometry.palette import brightness, palette
 from emotalk_cli.face.geometry.seam import evened
 from emotalk_cli.face.geometry.teeth import AXIS, Layout, fit_layout, groups, look, parts
@@ -103,7 +103,7 @@ def test_a_layout_is_found_again(model, motion, beta):
     points, place = motion.vertices(beta, still(1)), mouth.place(still(1))
     true = Layout(torch.tensor([[-4.0, 4.0], [-4.0, 0.0], [-4.0, 0.0]]), torch.tensor([1.05, 1.0, 1.0]))
     mouth.layout, kept = true, mouth.layout
-    inside = mouth.inside(beta, still(1), points, place)
+    inside = mouth.inside(beta, still(1), place, mouth.distance(points[:, INNER_LIPS, :2], place))
     mouth.layout = kept
     distance, photo = REACH * inside[:, 0], inside[:, 1:4]
     shade = mouth.shadow(distance) * mouth.light[:, None, None]
@@ -122,6 +122,59 @@ def test_only_what_may_be_seen_is_drawn(motion, beta):
     whole = mouth.seen(beta, still(1), place, torch.zeros_like(distance))
     near = (distance > -NEAR).expand_as(part)
     assert (part - whole)[near].abs().mean() < 1e-3 and not torch.equal(part, whole)
+
+
+def turned(degrees: float) -> torch.Tensor:
+    pose = still(1)
+    pose[0, 1] = torch.tensor(degrees).deg2rad()
+    return pose
+
+
+def test_lips_hide_their_own_opening_where_they_stand_well_before_it(motion, beta):
+    mouth, pose = motion.mouth, turned(40)
+    points, place, scale = motion.vertices(beta, pose), mouth.place(pose), float(motion.head.pose.scale)
+    near = mouth.distance(points[:, INNER_LIPS, :2], place)
+    assert torch.equal(mouth.clipped(near, points, place), near)
+    covers, hidden = [], []
+    for before in (-1.0, 1.5):
+        folded = points.clone()
+        folded[:, [0, 267, 269, 270]] += torch.tensor([0.0, 1.5, -before]) * scale  # half of the upper lip, cm
+        clear = mouth.clipped(near, folded, place)
+        assert (clear <= near).all()
+        hidden.append(float(((near > 1) & (clear < 0)).sum() / (near > 1).sum()))
+        covers.append(float(mouth.drawn(beta, pose, folded)[0].sum()))
+    assert hidden[0] == 0 and 0.1 < hidden[1] < 0.7
+    assert covers[1] / covers[0] == pytest.approx(1 - hidden[1], abs=0.1)
+
+
+def test_a_turned_mouth_shows_the_inner_side_of_its_far_cheek(motion, beta):
+    """Beside the teeth, on that side alone; and seen straight on nothing of it."""
+    mouth, across = motion.mouth, torch.arange(CROP_WIDTH).float()
+    sides = []
+    for degrees in (-40, 0, 40):
+        pose = turned(degrees)
+        distance = mouth.distance(motion.vertices(beta, pose)[:, INNER_LIPS, :2], mouth.place(pose))
+        light = mouth.wall(pose, distance)[0, 0] * (distance[0] > 1)
+        middle = (across * (distance[0] > 1)).sum() / (distance[0] > 1).sum()
+        sides.append(float(((across - middle).sign() * light).sum()))
+        assert (light.sum() == 0) == (degrees == 0)
+    nose = motion.head.rigid(motion.points[None], turned(40))[0, 4, 0] - motion.points[4, 0]
+    assert sides[2] * float(nose) > 0 > sides[0] * float(nose)
+
+
+def test_teeth_that_a_turned_head_shows_from_the_side_are_darker(model, motion, beta):
+    """Those that face the camera are as they were."""
+    mouth, seen = motion.mouth, []
+    for degrees in (0, 40):
+        pose = turned(degrees)
+        vertices = mouth.vertices(beta, pose, mouth.place(pose))
+        whole = slice(0, CROP_HEIGHT), slice(0, CROP_WIDTH)
+        seen.append(rendered(model, vertices, mouth.turn(pose), mouth.look, mouth.normals, whole)[0])
+    for found in seen:
+        assert found[:3].amax() == pytest.approx(float(seen[0][:3].amax()), rel=0.05)
+    upper = [found[1][found[3] > 0.2] for found in seen]
+    assert upper[1].quantile(0.2) < 0.9 * upper[0].quantile(0.2)
+    assert seen[1][4].sum() < 0.4 * seen[0][4].sum()  # of the lower row lips would show its end as one block
 
 
 def test_teeth_lie_lower_below_closed_lips(model, portrait, motion, beta):

@@ -209,3 +209,48 @@ def test_compiled_warp_reads_where_the_flow_points():
     generator = torch.Generator().manual_seed(0)
     image, flow = torch.rand(1, 3, 40, 30, generator=generator), 8 * torch.randn(2, 2, 40, 30, generator=generator)
     assert torch.allclose(sample(image, flow), sample(image, flow.clone().requires_grad_()).detach(), atol=1e-5)
+
+
+def layers(size: int, scale: int) -> tuple[torch.Tensor, ...]:
+    """A plane at rest and a slanted triangle before it, which reads from elsewhere: vertices px, triangles, source."""
+    plane = torch.tensor([[0.0, 0.0, 9.0], [size, 0.0, 9.0], [size, size, 9.0], [0.0, size, 9.0]])
+    front = torch.tensor([[11.0, 9.0, 1.0], [47.3, 20.2, 1.0], [20.7, 54.6, 1.0]])
+    vertices = torch.cat([plane, front])
+    source = torch.cat([plane, front + torch.tensor([size, 0.0, 0.0])])[:, :2]
+    return vertices[None] * scale, torch.tensor([[0, 1, 2], [0, 2, 3], [4, 5, 6]]), source
+
+
+@pytest.mark.parametrize("loops", [True, False])
+def test_the_outline_of_what_stands_before_another_thing_has_no_steps(loops, monkeypatch):
+    """Where it lies in each line of pixels is told to a fraction of a pixel."""
+    if not loops:
+        monkeypatch.setattr(kernels, "usable", lambda *tensors: False)
+    size = 64
+    image = torch.zeros(1, 3, size, 2 * size)
+    image[..., size:] = 1  # what the triangle reads
+    vertices, triangles, source = layers(size, 1)
+    fine, _ = rasterize(8 * vertices, triangles, 8 * size, 8 * size)
+    covered = F.avg_pool2d((fine == 2).float()[:, None], 8)
+    face, weights = rasterize(vertices / 2, triangles, size // 2, size // 2)
+    grid = 2 * pixel_grid(size // 2, size // 2).permute(2, 0, 1)
+    flow = interpolate(face, weights, triangles, source) - grid
+    large, torn = raster.enlarged(flow, face, vertices, triangles, source, torch.zeros(3, dtype=torch.long))
+    assert 0 < torn.mean() < 0.3
+
+    def read(by: torch.Tensor) -> torch.Tensor:
+        at = (pixel_grid(size, size) + by.permute(0, 2, 3, 1)) / torch.tensor([size, size / 2]) - 1
+        return raster.sharp_sample(image, at)[:, :1]
+
+    def off(made: torch.Tensor) -> torch.Tensor:
+        return (made - covered).sum(3)[:, :, 13:50].abs().mean()  # px; the corners are round
+
+    hard = read(large)
+    assert ((hard > 0.5) != (covered > 0.5)).sum() < 4
+    assert off(read(raster.doubled(flow))) > 2 * off(hard)
+    other, share = raster._beside(large, torn)
+    assert off(torch.lerp(hard, read(other), share)) < 0.6 * off(hard)
+    whole, still = torch.rand(1, 3, size, size), torch.zeros(1, 2, size, size)
+    moved = raster.sample(whole, large)
+    made = raster.smoothed(moved.clone(), whole, large, torn)
+    torch.testing.assert_close(made, torch.lerp(moved, raster.sample(whole, other), share), atol=1e-4, rtol=0)
+    assert torch.equal(raster.smoothed(whole.clone(), whole, still, 0 * torn), whole)

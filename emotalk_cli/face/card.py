@@ -87,6 +87,38 @@ def interpolate(face: Tensor, weights: Tensor, triangles: Tensor, values: Tensor
     return image
 
 
+def enlarged(
+    flow: Tensor,
+    face: Tensor,
+    vertices: Tensor,
+    triangles: Tensor,
+    source: Tensor,
+    apart: Tensor,
+    leap: float,
+    tear: float,
+) -> tuple[Tensor, Tensor]:
+    """As `raster.enlarged`; leap, tear: its limits, px."""
+    batch, _, height, width = flow.shape
+    large = torch.empty(batch, 2, 2 * height, 2 * width, device=flow.device)
+    torn = torch.empty(batch, 1, height, width, device=flow.device)
+    tables = vertices.contiguous(), triangles.contiguous(), source.contiguous(), apart
+    blocks = -(-4 * height * width // BLOCK), batch
+    _enlarge[blocks](
+        *(flow.contiguous(), face.contiguous(), *tables, large, torn),
+        *(height, width, vertices.shape[1] * 3, leap, tear, INSIDE, BLOCK),
+    )
+    return large, torn
+
+
+def beside(flow: Tensor, torn: Tensor, limit: float) -> tuple[Tensor, Tensor]:
+    """As `raster._beside`; limit: px by which flows are another one's."""
+    batch, _, height, width = flow.shape
+    other, share = torch.empty_like(flow), torch.empty(batch, 1, height, width, device=flow.device)
+    blocks = -(-height * width // BLOCK), batch
+    _beside[blocks](flow.contiguous(), torn.contiguous(), other, share, height, width, limit, BLOCK)
+    return other, share
+
+
 def polygon_distance(points: Tensor, grid: Tensor) -> Tensor:
     """As `raster.polygon_distance`."""
     area = grid.shape[0] * grid.shape[1]
@@ -292,6 +324,116 @@ def _interpolate(face, weights, triangles, values, image, area, of_one, CHANNELS
         value += v * tl.load(b + channel, mask=filled, other=0.0)
         value += w * tl.load(c + channel, mask=filled, other=0.0)
         tl.store(image + (batch * CHANNELS + channel) * area + place, value, mask=shown)
+
+
+@functools.partial(_kernel, pointers=8)
+def _enlarge(
+    flow, face, vertices, triangles, source, apart, large, torn, height, width, corners, leap, tear,
+    INSIDE: constexpr, BLOCK: constexpr,
+):  # fmt: skip
+    batch = tl.program_id(1)
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    shown = place < 4 * height * width
+    row, column = place // (2 * width), place % (2 * width)
+    i, j = row // 2, column // 2
+    area, own = height * width, i * width + j
+    first, faces = flow + batch * 2 * area, face + batch * area
+    x, y = tl.load(first + own, mask=shown, other=0.0), tl.load(first + area + own, mask=shown, other=0.0)
+    here = tl.load(faces + own, mask=shown, other=-1)
+    whole = (here < 0) | (tl.load(apart + here, mask=shown & (here >= 0), other=0) == 0)
+    marked, split = tl.zeros((BLOCK,), tl.int32), tl.zeros((BLOCK,), tl.int32)
+    for side in tl.static_range(4):
+        down, right = (side % 2) * (side - 2), (1 - side % 2) * (side - 1)  # left, up, right, down
+        within = shown & (i + down >= 0) & (i + down < height) & (j + right >= 0) & (j + right < width)
+        at = own + down * width + right
+        across = tl.abs(tl.load(first + at, mask=within, other=0.0) - x)
+        along = tl.abs(tl.load(first + area + at, mask=within, other=0.0) - y)
+        most = tl.where(within, tl.maximum(across, along), 0.0)
+        there = tl.load(faces + at, mask=within, other=-1)
+        plain = (there < 0) | (tl.load(apart + there, mask=within & (there >= 0), other=0) == 0)
+        marked = tl.where(most > leap, 1, marked)
+        split = tl.where((most > tear) & plain & whole, 1, split)
+    tl.store(torn + batch * area + own, split.to(tl.float32), mask=shown & (row % 2 == 0) & (column % 2 == 0))
+    # enlarged as elsewhere, edges repeated
+    above = tl.minimum(tl.maximum(i + 2 * (row % 2) - 1, 0), height - 1)
+    beside = tl.minimum(tl.maximum(j + 2 * (column % 2) - 1, 0), width - 1)
+    for axis in tl.static_range(2):
+        plane = first + axis * area
+        a, b = tl.load(plane + own, mask=shown, other=0.0), tl.load(plane + i * width + beside, mask=shown, other=0.0)
+        c = tl.load(plane + above * width + j, mask=shown, other=0.0)
+        d = tl.load(plane + above * width + beside, mask=shown, other=0.0)
+        value = 0.75 * (0.75 * a + 0.25 * b) + 0.25 * (0.75 * c + 0.25 * d)
+        tl.store(large + (batch * 2 + axis) * 4 * area + place, value, mask=shown & (marked == 0))
+    away = shown & (marked > 0)
+    centre_x, centre_y = column.to(tl.float32) + 0.5, row.to(tl.float32) + 0.5
+    nearest = x * 0.0 + float("inf")
+    base = vertices + batch * corners
+    for part in tl.static_range(9):
+        down, right = part // 3 - 1, part % 3 - 1
+        within = away & (i + down >= 0) & (i + down < height) & (j + right >= 0) & (j + right < width)
+        number = tl.load(faces + own + down * width + right, mask=within, other=-1)
+        within = within & (number >= 0)
+        corner = triangles + number * 3
+        p, q = tl.load(corner, mask=within, other=0), tl.load(corner + 1, mask=within, other=0)
+        r = tl.load(corner + 2, mask=within, other=0)
+        ax, ay = tl.load(base + p * 3, mask=within, other=0.0), tl.load(base + p * 3 + 1, mask=within, other=0.0)
+        az = tl.load(base + p * 3 + 2, mask=within, other=0.0)
+        bx = tl.load(base + q * 3, mask=within, other=0.0) - ax
+        by = tl.load(base + q * 3 + 1, mask=within, other=0.0) - ay
+        bz = tl.load(base + q * 3 + 2, mask=within, other=0.0) - az
+        cx = tl.load(base + r * 3, mask=within, other=0.0) - ax
+        cy = tl.load(base + r * 3 + 1, mask=within, other=0.0) - ay
+        cz = tl.load(base + r * 3 + 2, mask=within, other=0.0) - az
+        size = bx * cy - cx * by
+        within = within & (tl.abs(size) >= 1e-6)
+        level = tl.where(within, size, 1.0)
+        u, t = centre_x - ax, centre_y - ay
+        v, w = (u * cy - t * cx) / level, (t * bx - u * by) / level
+        z = az + v * bz + w * cz
+        within = within & (v > INSIDE) & (w > INSIDE) & (1 - v - w > INSIDE) & (z < nearest)
+        nearest = tl.where(within, z, nearest)
+        to_x = (1 - v - w) * tl.load(source + p * 2, mask=within, other=0.0)
+        to_x += v * tl.load(source + q * 2, mask=within, other=0.0) + w * tl.load(
+            source + r * 2, mask=within, other=0.0
+        )
+        to_y = (1 - v - w) * tl.load(source + p * 2 + 1, mask=within, other=0.0)
+        to_y += v * tl.load(source + q * 2 + 1, mask=within, other=0.0)
+        to_y += w * tl.load(source + r * 2 + 1, mask=within, other=0.0)
+        x = tl.where(within, to_x - centre_x, x)
+        y = tl.where(within, to_y - centre_y, y)
+    tl.store(large + batch * 8 * area + place, x, mask=away)
+    tl.store(large + (batch * 2 + 1) * 4 * area + place, y, mask=away)
+
+
+@functools.partial(_kernel, pointers=4)
+def _beside(flow, torn, other, share, height, width, limit, BLOCK: constexpr):
+    batch = tl.program_id(1)
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    area = height * width
+    shown = place < area
+    row, column = place // width, place % width
+    first = flow + batch * 2 * area
+    x, y = tl.load(first + place, mask=shown, other=0.0), tl.load(first + area + place, mask=shown, other=0.0)
+    cell = batch * (area // 4) + (row // 2) * (width // 2) + column // 2
+    away = shown & (tl.load(torn + cell, mask=shown, other=0.0) > 0)
+    other_x, other_y, far, count = x, y, x * 0.0 + limit * limit, x * 0.0
+    for part in tl.static_range(18):  # the farthest of nine, then which of them are nearer to it
+        down, right = part % 9 // 3 - 1, part % 3 - 1
+        within = away & (row + down >= 0) & (row + down < height) & (column + right >= 0) & (column + right < width)
+        at = place + down * width + right
+        across = tl.load(first + at, mask=within, other=0.0)
+        along = tl.load(first + area + at, mask=within, other=0.0)
+        here = (across - x) * (across - x) + (along - y) * (along - y)
+        if part < 9:
+            within = within & (here > far)
+            other_x, other_y = tl.where(within, across, other_x), tl.where(within, along, other_y)
+            far = tl.where(within, here, far)
+        else:
+            there = (across - other_x) * (across - other_x) + (along - other_y) * (along - other_y)
+            count += tl.where(within & (there < here), (2 - down * down) * (2 - right * right) / 16.0, 0.0)
+    tl.store(other + batch * 2 * area + place, other_x, mask=shown)
+    tl.store(other + (batch * 2 + 1) * area + place, other_y, mask=shown)
+    tl.store(share + batch * area + place, count, mask=shown)
 
 
 @_kernel

@@ -112,6 +112,71 @@ def interpolate(face, weights, triangles, values, image):
 
 
 @_compiled
+def resolve(flow, face, vertices, triangles, source, apart, limits, large, torn):
+    """One image: where a flow [2,h,w] leaps, large [2,2h,2w] as triangles have it; torn [h,w] is 1 where it leaps more.
+
+    flow: px of the large one; large: the same already enlarged. face [h,w]: triangles that are seen in it; vertices
+    [V,3] large px; source [V,2] px that they are read from; apart [T]: 1 of triangles that are not told from others;
+    limits [2]: px between neighbours from which on it leaps, and is torn.
+    """
+    height, width = face.shape
+    marked = np.zeros((height, width), np.uint8)
+    torn[:] = 0
+    for row in range(height):
+        for column in range(width):
+            for axis in range(2):
+                other, beside = row + axis, column + 1 - axis
+                if other >= height or beside >= width:
+                    continue
+                leap = max(
+                    abs(flow[0, row, column] - flow[0, other, beside]),
+                    abs(flow[1, row, column] - flow[1, other, beside]),
+                )
+                if leap <= limits[0]:
+                    continue
+                marked[row, column] = marked[other, beside] = 1
+                here, there = face[row, column], face[other, beside]
+                plain = (here < 0 or apart[here] == 0) and (there < 0 or apart[there] == 0)
+                if leap > limits[1] and plain:
+                    torn[row, column] = torn[other, beside] = 1
+    near = np.empty(9, np.int64)
+    for row in range(height):
+        for column in range(width):
+            if marked[row, column] == 0:
+                continue
+            count = 0
+            for i in range(max(row - 1, 0), min(row + 2, height)):
+                for j in range(max(column - 1, 0), min(column + 2, width)):
+                    t, known = face[i, j], face[i, j] < 0
+                    for k in range(count):
+                        known = known or near[k] == t
+                    if not known:
+                        near[count] = t
+                        count += 1
+            for part in range(4):
+                down, right = 2 * row + part // 2, 2 * column + part % 2
+                nearest = np.float64(np.inf)
+                to_x, to_y = np.float64(flow[0, row, column]), np.float64(flow[1, row, column])
+                for k in range(count):
+                    a, b, c = triangles[near[k]]
+                    ax, ay, az = np.float64(vertices[a, 0]), np.float64(vertices[a, 1]), np.float64(vertices[a, 2])
+                    bx, by, bz = vertices[b, 0] - ax, vertices[b, 1] - ay, vertices[b, 2] - az
+                    cx, cy, cz = vertices[c, 0] - ax, vertices[c, 1] - ay, vertices[c, 2] - az
+                    area = bx * cy - cx * by
+                    if abs(area) < 1e-6:
+                        continue
+                    x, y = right + 0.5 - ax, down + 0.5 - ay
+                    v, w = (x * cy - y * cx) / area, (y * bx - x * by) / area
+                    z = az + v * bz + w * cz
+                    if v <= INSIDE or w <= INSIDE or 1 - v - w <= INSIDE or z >= nearest:
+                        continue
+                    nearest = z
+                    to_x = (1 - v - w) * source[a, 0] + v * source[b, 0] + w * source[c, 0] - right - 0.5
+                    to_y = (1 - v - w) * source[a, 1] + v * source[b, 1] + w * source[c, 1] - down - 0.5
+                large[0, down, right], large[1, down, right] = to_x, to_y
+
+
+@_compiled
 def polygon_distance(points, grid, distance):
     """One image. points [N,2] of a closed polygon, grid [H,W,2]; fills distance [H,W], positive inside."""
     count, (height, width) = len(points), distance.shape
@@ -258,6 +323,44 @@ def warp(image, flow, cubic, warped):
                 x, y = np.float32(column) + dx, np.float32(row) + dy
                 red, green, blue = _at(image, height, width, x, y, cubic[0])
                 warped[0, row, column], warped[1, row, column], warped[2, row, column] = red, green, blue
+
+
+@_compiled
+def _mix(image, flow, height, width, row, column, apart, cubic, warped):
+    """A pixel of `smooth`."""
+    dx, dy = flow[0, row, column], flow[1, row, column]
+    x, y, far = dx, dy, apart * apart
+    first, last, left, right = max(row - 1, 0), min(row + 2, height), max(column - 1, 0), min(column + 2, width)
+    for i in range(first, last):
+        for j in range(left, right):
+            away = (flow[0, i, j] - dx) ** 2 + (flow[1, i, j] - dy) ** 2
+            if away > far:
+                x, y, far = flow[0, i, j], flow[1, i, j], away
+    share = 0
+    for i in range(first, last):
+        for j in range(left, right):
+            here = (flow[0, i, j] - dx) ** 2 + (flow[1, i, j] - dy) ** 2
+            if (flow[0, i, j] - x) ** 2 + (flow[1, i, j] - y) ** 2 < here:
+                share += (2 - abs(i - row)) * (2 - abs(j - column))
+    if share > 0:
+        part = np.float32(share) / np.float32(16)
+        colour = _at(image, height, width, np.float32(column) + x, np.float32(row) + y, cubic)
+        for c in range(3):
+            warped[c, row, column] += part * (colour[c] - warped[c, row, column])
+
+
+@_compiled
+def smooth(image, flow, torn, apart, cubic, warped):
+    """One image [H*W,4], as `warp` reads it into warped [3,H,W], where flow [2,H,W] px is torn [H/2,W/2]: there pixels
+    take, at their own place, what lies on the other side, as far as the nine around them do. apart [1]: px by which the
+    other side's flow differs at least."""
+    _, height, width = flow.shape
+    for cell_row in range(torn.shape[0]):
+        for cell_column in range(torn.shape[1]):
+            if torn[cell_row, cell_column] > 0:
+                for part in range(4):
+                    row, column = 2 * cell_row + part // 2, 2 * cell_column + part % 2
+                    _mix(image, flow, height, width, row, column, apart[0], cubic[0], warped)
 
 
 @_compiled
@@ -409,9 +512,12 @@ def warm() -> None:
     polygon_distance(points[:, :2].copy(), grid, plane[0])
     warp(picture, flow, one, image)
     double(plane, np.zeros((1, 2, 2), np.float32))
+    wide, two = np.zeros((2, 2, 2), np.float32), np.ones(2, np.float32)
+    resolve(flow, face, points, triangle, points[:, :2].copy(), np.zeros(1, np.int64), two, wide, plane[0])
+    smooth(np.zeros((4, 4), np.float32), wide, plane[0], one, one, np.zeros((3, 2, 2), np.float32))
     halve(np.zeros((1, 2, 2), np.float32), plane)
     to_bytes(image, np.zeros((1, 1, 3), np.uint8))
-    three, two, corner = np.ones(3, np.float32), np.ones(2, np.float32), np.zeros(2, np.int64)
+    three, corner = np.ones(3, np.float32), np.zeros(2, np.int64)
     skin(picture, three, three, two, corner, flow, image, plane, image, plane, flow, image, plane, np.zeros_like(image))
 
 

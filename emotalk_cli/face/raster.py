@@ -24,6 +24,9 @@ BACKENDS = ("builtin", "torch", "pytorch3d")  # builtin: compiled loops or torch
 EDGE = 1e-8  # pytorch3d's blur radius, squared NDC: its triangles leave out their own edges, which would be holes
 CPU = torch.device("cpu")
 GROWTH, TRAVEL = 1.25, 24  # most by which an eye or a mouth grows, and px by which it moves within a batch
+# px by which flows of neighbours of half size differ from which on they are looked at again, and lie on different
+# things; and of neighbours of full size, from which on these do
+LEAP, TEAR, OTHER = 2.0, 3.0, 1.5
 CUBIC = 0.75  # bilinear reading loses a third of a face's sharpness (variance of its Laplacian), bicubic adds a tenth
 
 
@@ -87,6 +90,104 @@ def interpolate(face: Tensor, weights: Tensor, triangles: Tensor, values: Tensor
     table = values[..., triangles, :].reshape(-1, 3 * channels)
     picked = table.index_select(0, row.flatten()).reshape(*face.shape, 3, channels)
     return torch.einsum("bhwk,bhwkc->bchw", weights, picked)
+
+
+def enlarged(
+    flow: Tensor, face: Tensor, vertices: Tensor, triangles: Tensor, source: Tensor, apart: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A flow [B,2,h,w] that was made at half size, as [B,2,2h,2w] px; and where it is torn: [B,1,h,w], 0 or 1.
+
+    Between pixels that lie on different things an average would point to neither: there flow is what the nearest
+    triangle of those around says. face [B,h,w]: the triangle that is seen, -1 where none is; vertices [B,V,3] px of the
+    large flow; triangles [T,3]; source [V,2] px of the picture; apart [T] long: 1 of triangles that tear nothing.
+    """
+    if kernels.usable(flow, vertices):
+        large, torn = doubled(flow), torch.empty(len(flow), 1, *flow.shape[2:])
+        limits = fixed([LEAP, TEAR], flow)
+        tables = triangles[None], source[None], apart[None], limits[None]
+        kernels.each(kernels.resolve, len(flow), flow, face, vertices, *tables, large, torn[:, 0])
+        return large, torn
+    if card.usable(flow, vertices):
+        return card.enlarged(flow, face, vertices, triangles, source, apart, LEAP, TEAR)
+    return _enlarged(flow, face, vertices, triangles, source, apart)
+
+
+def _enlarged(
+    flow: Tensor, face: Tensor, vertices: Tensor, triangles: Tensor, source: Tensor, apart: Tensor
+) -> tuple[Tensor, Tensor]:
+    leaps, tears = [], []
+    whole = (face < 0) | (apart[face.clamp_min(0)] == 0)
+    for axis in (1, 2):
+        length = face.shape[axis] - 1
+        leap = (flow.narrow(axis + 1, 1, length) - flow.narrow(axis + 1, 0, length)).abs().amax(1)
+        both = whole.narrow(axis, 1, length) & whole.narrow(axis, 0, length)
+        leaps.append(leap > LEAP)
+        tears.append((leap > TEAR) & both)
+    marked, torn = (_both_sides(*found) for found in (leaps, tears))
+    planes = _planes(vertices, triangles).flatten(0, 1)
+    values = source[triangles].flatten(1)
+    height, width = face.shape[1:]
+    x, y = pixel_grid(2 * height, 2 * width, flow.device).unbind(2)
+    first = torch.arange(len(face), device=face.device)[:, None, None] * len(triangles)
+    found = flow.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    nearest = torch.full_like(found[:, 0], torch.inf)
+    around = F.pad(face + 1, (1, 1, 1, 1)) - 1  # -1 beyond the rim
+    for down in range(3):
+        for right in range(3):
+            near = around[:, down : down + height, right : right + width]
+            near = near.repeat_interleave(2, 1).repeat_interleave(2, 2)
+            row = near.clamp_min(0)
+            plane = planes[(row + first).flatten()].reshape(*row.shape, 9)
+            v = plane[..., 0] * x + plane[..., 1] * y + plane[..., 2]
+            w = plane[..., 3] * x + plane[..., 4] * y + plane[..., 5]
+            z = plane[..., 6] * x + plane[..., 7] * y + plane[..., 8]
+            within = (torch.minimum(torch.minimum(v, w), 1 - v - w) > kernels.INSIDE) & (near >= 0) & (z < nearest)
+            corners = values[row.flatten()].reshape(*row.shape, 3, 2)
+            at = torch.einsum("bhwk,bhwkc->bchw", torch.stack([1 - v - w, v, w], -1), corners)
+            found = torch.where(within[:, None], at - torch.stack([x, y]), found)
+            nearest = torch.where(within, z, nearest)
+    marked = marked.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    return torch.where(marked > 0, found, doubled(flow)), torn
+
+
+def _both_sides(rows: Tensor, columns: Tensor) -> Tensor:
+    """1 on either side [B,1,h,w] of what was found between rows [B,h-1,w], and between columns [B,h,w-1]."""
+    sides = [F.pad(rows.float(), m) for m in ((0, 0, 0, 1), (0, 0, 1, 0))]
+    sides += [F.pad(columns.float(), m) for m in ((0, 1), (1, 0))]
+    return torch.stack(sides).amax(0)[:, None]
+
+
+def smoothed(warped: Tensor, image: Tensor, flow: Tensor, torn: Tensor, loops: Tensor | None = None) -> Tensor:
+    """`sample` of an image [1,3,H,W] by a flow [B,2,H,W] px without steps where that is torn [B,1,H/2,W/2], in place:
+    pixels there take of both its sides what lies at their place."""
+    if kernels.usable(warped, image, flow):
+        whole = packed(image) if loops is None else loops
+        limits = flow.new_tensor([[OTHER]]), flow.new_tensor([[CUBIC]])
+        made = warped if warped.is_contiguous() else warped.contiguous()
+        kernels.each(kernels.smooth, len(flow), whole, flow, torn[:, 0], *limits, made)
+        return made
+    if card.usable(warped, image, flow):
+        other, share = card.beside(flow, torn, OTHER)
+    else:
+        other, share = _beside(flow, torn)
+    return warped.lerp_(sample(image, other), share)
+
+
+def _beside(flow: Tensor, torn: Tensor) -> tuple[Tensor, Tensor]:
+    """The flow [B,2,H,W] of what lies on the other side of a tear, and its share of what is around [B,1,H,W]."""
+    height, width = flow.shape[2:]
+    around = F.pad(flow, (1, 1, 1, 1), value=torch.nan)  # beyond the rim nothing is another one
+    near = [around[:, :, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    other, far = flow, torch.full_like(flow[:, :1], OTHER**2)
+    for tap in near:
+        away = (tap - flow).square().sum(1, keepdim=True)
+        other, far = torch.where(away > far, tap, other), torch.where(away > far, away, far)
+    share = torch.zeros_like(far)
+    for number, tap in enumerate(near):
+        weight = (2 - abs(number // 3 - 1)) * (2 - abs(number % 3 - 1)) / 16
+        here, there = ((tap - side).square().sum(1, keepdim=True) for side in (flow, other))
+        share = share + weight * (there < here)
+    return other, share * torn.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
 def pixel_grid(height: int, width: int, device: torch.device | str | None = None) -> Tensor:

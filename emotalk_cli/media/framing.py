@@ -143,7 +143,8 @@ class _Placed:
         frames = self._resampled(crops)
         if self._detail is None:
             return frames
-        kept = geometry.ratio * (1 - geometry.mouth)
+        whole = 1 - F.interpolate(geometry.torn, geometry.flow.shape[2:])  # between two things flow leads to neither
+        kept = geometry.ratio * (1 - geometry.mouth) * whole
         flow, kept = F.grid_sample(
             torch.cat([geometry.flow, kept], 1), self._grid(len(crops)), padding_mode="border", align_corners=False
         ).split([2, 1], 1)

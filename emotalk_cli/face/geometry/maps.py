@@ -19,7 +19,8 @@ HEADROOM = 1.2  # most by which light may count on dark skin, of what it does at
 class Geometry:
     """What the face model says of B frames; nearly all [B,·,512,512].
 
-    flow: backward, px (source = pixel + flow); warped: the source sampled by it, 0..1;
+    flow: backward, px (source = pixel + flow); torn [B,1,256,256]: 1 where it leaps from one thing to another;
+    warped: the source sampled by it, 0..1;
     ratio: driven / source shading, 0.6..1.25; rendered: I^rd, the driven 3D face on black, 0..1;
     interior: drawn (or, where the source shows it, its own) mouth interior; mouth, eyes, face: soft masks 0..1;
     own: the part of the mouth where the portrait's own teeth show, soft 0..1;
@@ -36,6 +37,7 @@ class Geometry:
     """
 
     flow: Tensor
+    torn: Tensor
     warped: Tensor
     ratio: Tensor
     rendered: Tensor

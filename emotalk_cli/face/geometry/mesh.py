@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from ...constants import CROP_SIZE
 from ...numeric import fixed, places, smoothstep
+from ..raster import rasterize
 from ..topology import FACE_OVAL, INNER_LIPS, LEFT_EYE, LEFT_LID_PAIRS, N_SKIN, RIGHT_EYE, RIGHT_LID_PAIRS
 from .head import Head
 
@@ -15,14 +18,17 @@ EXPRESSION_REACH = 0.5  # expression motion outside the oval fades over this par
 SECTOR = 0.12  # rad to either side in which the outline of a turned face is looked for
 OUTLINE = (0.01, 0.06)  # of the oval's radius that it lies beyond the oval, from which on it counts, and fully
 BEHIND = 40.0  # px in depth
+FINER = 3  # points of the visible contour to one of the oval
+STEP = 0.5  # px in which it is looked for
 LASH_LENGTH, LASH_SHARE = 0.18, 0.6  # in eye widths, and at most this part of the lid: what does not stretch with it
 LASH_LIMIT = 0.85  # of a lid that narrows, the most that lashes may take
 
 
 class Mesh:
-    """triangles [T,3]; source [V,3] px: where vertices are in the portrait, V = 468 + 216 + 52 + E: face, rings, copies
-    of the rims of eyes and mouth that lie behind them, ends of lashes; attributes [V,5]: x, y px, u, v, on the face;
-    edges [2,E]: from a lid's rim to the skin above it."""
+    """triangles [T,3]; source [V,3] px: where vertices are in the portrait, V = 468 + 216 + 52 + 108 + E: face, rings,
+    copies of the rims of eyes and mouth that lie behind them, the face's visible contour, ends of lashes; attributes
+    [V,5]: x, y px, u, v, on the face; edges [2,E]: from a lid's rim to the skin above it; apart [T]: 1 of triangles
+    that fill an eye or the mouth."""
 
     def __init__(self, head: Head) -> None:
         self.head = head
@@ -30,7 +36,7 @@ class Mesh:
         openings = [LEFT_EYE, RIGHT_EYE, INNER_LIPS]
         self.behind = torch.tensor(sum(openings, []), device=head.device)
         behind = {v: N_SKIN + 36 * len(RINGS) + i for i, v in enumerate(self.behind.tolist())}
-        number, triangles = [FACE_OVAL], head.model.triangles.tolist()
+        number, triangles = [], head.model.triangles.tolist()
         for i, triangle in enumerate(triangles):
             if any(set(triangle) <= set(ring) for ring in openings):  # what fills an eye or mouth lies behind its rim
                 triangles[i] = [behind[v] for v in triangle]
@@ -40,8 +46,13 @@ class Mesh:
             for i in range(36):
                 j = (i + 1) % 36
                 triangles += [[inner[i], inner[j], outer[i]], [outer[i], inner[j], outer[j]]]
-        triangles, edges = _split_lids(triangles, N_SKIN + 36 * len(RINGS) + len(self.behind))
+        first = N_SKIN + 36 * len(RINGS) + len(self.behind)
+        contour = list(range(first, first + 36 * FINER))
+        triangles, edges = _split_lids(triangles, first + len(contour))
+        triangles += _strip(contour, FACE_OVAL) + _strip(contour, number[0])
         self.triangles = torch.tensor(triangles, device=head.device)
+        rims = self.triangles.ge(min(behind.values())) & self.triangles.le(max(behind.values()))
+        self.apart = rims.all(1).long()
         self.edges = torch.tensor(edges, device=head.device).T
         self._place()
 
@@ -58,6 +69,7 @@ class Mesh:
         fade = ((end - radius) / (end - 1.05)).clamp(0, 1)
         self.ring_rigid = smoothstep(fade)
         self.ring_expression = (1 - (radius - 1) / EXPRESSION_REACH).clamp(0, 1).square().expand(-1, 36)
+        self._attach(oval, centre)
 
     def _outline(self) -> tuple[Tensor, Tensor]:
         """Where the rings begin [36,3], and the centre [3] of the face oval.
@@ -78,6 +90,47 @@ class Mesh:
         spread = 1 + self.beyond * (most / radius - 1)[:, None]
         return torch.cat([centre[:2] + spread * arms, oval[:, 2:]], 1), centre
 
+    def _attach(self, outline: Tensor, centre: Tensor) -> None:
+        """The visible contour, between the face and the first ring: with it go the pixels just outside, of which some
+        are the face's own edge. Between the oval, which a turned face hides, and the first ring they would stay behind
+        as a second outline where a cheek moves.
+
+        It is a point's triangle and weights [108,3] each, how far behind it lies [108], px, and how far on the face
+        [108]. outline [36,3] and centre [3]: of `_outline`.
+        """
+        head = self.head
+        oval = torch.tensor(FACE_OVAL, device=head.device)
+        share = (torch.arange(FINER, device=head.device) / FINER).repeat(36)[:, None]
+        here, there = (v.repeat_interleave(FINER) for v in (oval, oval.roll(-1)))
+        plain = torch.lerp(head.points[here], head.points[there], share)
+        before, after = (v.repeat_interleave(FINER, 0) for v in (outline, outline.roll(-1, 0)))
+        first = torch.lerp(before, after, share)
+        arms = (plain - centre)[:, :2]
+        radius = arms.norm(dim=1)
+        end = RINGS[0] * (first - centre)[:, :2].norm(dim=1)
+        reach = torch.arange(0, float(end.max()), STEP, device=head.device)
+        at = (centre[:2] + reach[:, None] * (arms / radius[:, None])[:, None]).long().clamp(0, CROP_SIZE - 1)
+        face, weights = rasterize(head.points[None, :N_SKIN], head.model.triangles, CROP_SIZE, CROP_SIZE)
+        covered = (face[0, at[..., 1], at[..., 0]] >= 0) & (reach < end[:, None])
+        last = (covered * (1 + torch.arange(len(reach), device=head.device))).argmax(1)
+        beyond = (reach[last] > radius * (1 + OUTLINE[0]))[:, None]
+        x, y = at[torch.arange(len(at), device=head.device), last].unbind(1)
+        corners = torch.stack([here, there, here], 1)
+        self.contour = torch.where(beyond, head.model.triangles[face[0, y, x].clamp_min(0)], corners)
+        evenly = torch.cat([1 - share, share, 0 * share], 1)
+        self.contour_share = torch.where(beyond, weights[0, y, x], evenly)
+        place = (head.points[self.contour] * self.contour_share[..., None]).sum(1)
+        self.contour_depth = (plain - place)[:, 2].clamp_min(0) * beyond[:, 0]
+        far = (place - centre)[:, :2].norm(dim=1)
+        self.contour_onface = torch.where(beyond[:, 0], ((end - far) / (end - radius)).clamp(0, 1), 1)[:, None]
+        uv = head.model.uv
+        self.contour_uv = torch.lerp(uv[here], uv[there], share)
+
+    def _outlined(self, points: Tensor) -> Tensor:
+        """The contour [B,108,3] of landmarks points [B,468+,3] px in the portrait's own pose."""
+        corners = points[:, self.contour.flatten()].unflatten(1, self.contour.shape)
+        return (corners * self.contour_share[..., None]).sum(2) + F.pad(self.contour_depth[:, None], (2, 0))
+
     def _place(self) -> None:
         head = self.head
         rim, above = head.points[self.edges]
@@ -86,12 +139,17 @@ class Mesh:
         self.lash_length = torch.minimum(LASH_LENGTH * sum(eyes) / 2, LASH_SHARE * length)
         share = (self.lash_length / length.clamp_min(1e-3))[:, None]
         lashes = torch.lerp(rim, above, share)
-        self.source = torch.cat([head.points[:N_SKIN], self.rings.flatten(0, 1), head.points[self.behind], lashes])
+        contour = self._outlined(head.points[None])[0]
+        self.source = torch.cat(
+            [head.points[:N_SKIN], self.rings.flatten(0, 1), head.points[self.behind], contour, lashes]
+        )
         uv = head.model.uv[:N_SKIN]
         lash, brow = uv[self.edges]
-        uv = torch.cat([uv, *[uv[FACE_OVAL]] * len(RINGS), uv[self.behind], torch.lerp(lash, brow, share)])
+        lash = torch.lerp(lash, brow, share)
+        uv = torch.cat([uv, *[uv[FACE_OVAL]] * len(RINGS), uv[self.behind], self.contour_uv, lash])
         onface = torch.ones_like(uv[:, :1])
         onface[N_SKIN : N_SKIN + 36 * len(RINGS)] = 0
+        onface[-len(contour) - len(lashes) : -len(lashes)] = self.contour_onface
         self.attributes = torch.cat([self.source[:, :2], uv, onface], 1)
 
     def driven(self, expressed: Tensor, pose: Tensor) -> Tensor:
@@ -104,7 +162,18 @@ class Mesh:
         rim, above = skin[:, self.edges[0]], skin[:, self.edges[1]]
         length = (above - rim)[..., :2].norm(dim=2, keepdim=True).clamp_min(1e-3)
         lashes = torch.lerp(rim, above, (self.lash_length[:, None] / length).clamp(max=LASH_LIMIT))
-        return torch.cat([skin, rings, skin[:, self.behind] + fixed([0.0, 0.0, BEHIND], skin), lashes], 1)
+        contour = self.head.rigid(self._outlined(expressed), pose)
+        return torch.cat([skin, rings, skin[:, self.behind] + fixed([0.0, 0.0, BEHIND], skin), contour, lashes], 1)
+
+
+def _strip(fine: list[int], coarse: list[int]) -> list[list[int]]:
+    """Triangles between two closed lines of vertices, of which one has `FINER` times as many."""
+    triangles = []
+    for i, here in enumerate(coarse):
+        there, steps = coarse[(i + 1) % len(coarse)], [fine[(FINER * i + k) % len(fine)] for k in range(FINER + 1)]
+        triangles += [[a, b, here] for a, b in zip(steps, steps[1:], strict=False)]
+        triangles.append([here, steps[-1], there])
+    return triangles
 
 
 def _split_lids(triangles: list[list[int]], count: int) -> tuple[list[list[int]], list[tuple[int, int]]]:

@@ -10,7 +10,7 @@ from ...constants import CROP_SIZE
 from ...numeric import places
 from ..fit import PortraitFit
 from ..model import FaceModel
-from ..raster import boxed, doubled, extent_of, interpolate, pixel_grid, rasterize, sample, waits
+from ..raster import boxed, doubled, enlarged, extent_of, interpolate, pixel_grid, rasterize, sample, smoothed, waits
 from ..topology import LEFT_EYE, N_SKIN, OUTER_LIPS, RIGHT_EYE
 from .contacts import Contacts
 from .eyes import Eyes
@@ -99,9 +99,10 @@ class FaceMotion:
         grid = pixel_grid(RATIO_SIZE, RATIO_SIZE, self.head.device).permute(2, 0, 1)[None] * half
         flow = (found[:, :2] - grid).masked_fill_(empty, 0)
         uv = found[:, 2:4].permute(0, 2, 3, 1) * 2 - 1
-        flow = doubled(flow)
+        flow, torn = enlarged(flow, face, mesh, self.mesh.triangles, self.mesh.source[:, :2], self.mesh.apart)
         flow = self._sharpen(flow, mesh, points)
-        warped = sample(self.head.image, flow, self.head.whole).clamp_(0, 1)
+        warped = sample(self.head.image, flow, self.head.whole)
+        warped = smoothed(warped, self.head.image, flow, torn, self.head.whole).clamp_(0, 1)
         eyes, lashes, lids = self.eyes.drawn(flow, warped, beta, pose, points)
         mouth, interior, own, inside, place = self.mouth.drawn(beta, pose, points)
         # skin, and the first ring, on which the face's mask fades: beyond, the maps below do not change
@@ -123,7 +124,7 @@ class FaceMotion:
         hue, colours, plain = (t.expand(len(beta), *t.shape[1:]) for t in self.colours)  # the same for each frame
         self.seam.drawn(lids, flow, mouth, ratio, hue, points)
         return Geometry(
-            *(flow, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids, inside, place),
+            *(flow, torn, warped, ratio, rendered, interior, mouth, eyes, soft, own, lids, inside, place),
             *(self._regions(points), *self._rims(points), hue, colours, plain),
         )
 

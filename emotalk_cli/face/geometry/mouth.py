@@ -13,13 +13,24 @@ from torch.nn import functional as F
 from ...constants import CROP_SIZE
 from ...numeric import fixed, places, smoothstep
 from ..model import FaceModel, rotation_matrix
-from ..raster import boxed, extent_of, halved, interpolate, pixel_grid, polygon_distance, rasterize, span, waits
+from ..raster import (
+    boxed,
+    doubled,
+    extent_of,
+    halved,
+    interpolate,
+    pixel_grid,
+    polygon_distance,
+    rasterize,
+    span,
+    waits,
+)
 from ..topology import INNER_LIPS, N_SKIN, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
 from .crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, local, pasted
 from .head import Head
 from .own import settled, upper_row
-from .teeth import CAVITY, Layout, fit_layout, groups, look
+from .teeth import CAVITY, FLOOR, Layout, fit_layout, groups, look
 
 TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
 OWN_TEETH = 0.3  # cm between the portrait's lips from which on its own teeth are taken to be seen
@@ -32,6 +43,12 @@ PARTED = (0.025, 0.05)  # outer eye distances between the portrait's lips: close
 # is known
 NEAR = 12  # px outside the lips to which it is drawn
 SHADOW, SHADOW_REACH = 0.55, 0.35  # most of the light that the lips take, and cm over which they do
+EDGE_LIGHT, FACED = 0.35, 0.7  # light on a turned head's teeth where they face away, and what faces the camera enough
+WALL, WALL_LIT = (0.28, 0.13, 0.12), 0.8  # flesh of lips' inner sides, beyond the dark's, and cm over which light fails
+BEFORE = 0.8  # cm by which skin must lie before the lips' contour to hide what is between them
+CLIP = 9  # px of the crop over which the edge of what hides it is told, odd
+TURNED = 0.2, 0.6  # sines of a head's turn to a side from which on, and fully, its mouth is seen from there
+LONE = 0.8  # of the lower teeth that is then flesh: of their row lips show the last ones only, as one block
 MOUTH_MAPS = {
     "distance": 1,
     "drawn": 3,
@@ -68,6 +85,11 @@ class Mouth:
         self.offset = self.middle - self.centre - torch.tensor([0.0, TEETH_DROP, 0.0], device=device)
         self.extent = extent_of(head.points[OUTER_LIPS], 3, CROP_SIZE)
         self.lip_centre = head.points[INNER_LIPS].mean(0)[None, None]
+        rim, skin = {v: N_SKIN + i for i, v in enumerate(INNER_LIPS)}, model.triangles.tolist()
+        opening = [t for t in skin if set(t) <= set(rim)]
+        skin = [t for t in skin if t not in opening]
+        self.scene = torch.tensor(skin + [[rim[v] for v in t] for t in opening], device=device)
+        self.before = len(skin)  # triangles; what fills the opening follows
         self.group = groups(model).to(device)
         self.normals = model.mouth_normals()
         self.light, grey = self._light()
@@ -129,6 +151,28 @@ class Mouth:
         """Signed distance (px of the crop) to a contour [B,N,2] of the portrait crop: [B,h,w]."""
         return polygon_distance(local(contour, place), pixel_grid(CROP_HEIGHT, CROP_WIDTH, contour.device))
 
+    def clipped(self, distance: Tensor, points: Tensor, place: Tensor) -> Tensor:
+        """A distance [B,h,w] to the inner lips' contour, where a turned head's lips stand before their own opening that
+        to theirs, from -CLIP/2. points: driven landmarks [B,478,3] px.
+
+        What stands less than `BEFORE` before the contour does not count: folds of lips that were found too flat.
+        """
+        rows, columns = self.area(distance, 0)
+        skin, rim = points[:, :N_SKIN], points[:, places(INNER_LIPS, points)]
+        scene = torch.cat([skin, rim - fixed([0, 0, BEFORE], rim) * self.head.pose.scale], 1)
+        flat = local(scene[..., :2], place) - fixed([columns.start, rows.start], scene)
+        scene = torch.cat([flat, scene[..., 2:]], 2)
+        face, _ = rasterize(scene, self.scene, rows.stop - rows.start, columns.stop - columns.start)
+        part = distance[:, rows, columns]
+        hidden = ((face < self.before) & (part > 1)).float()
+        if not waits(hidden) and not bool(hidden.any()):
+            return distance
+        wider = F.max_pool2d(hidden[:, None], CLIP, 1, CLIP // 2)  # there lips wrap around their own corner
+        share = F.avg_pool2d(wider, CLIP, 1, CLIP // 2)[:, 0]
+        clipped = distance.clone()
+        clipped[:, rows, columns] = torch.where(share > 0, part.minimum(CLIP * (0.5 - share)), part)
+        return clipped
+
     def affine(self, pose: Tensor, place: Tensor) -> Tensor:
         """Affine [B,3,4] from the face model's cm to px of the crop, depth too."""
         axes = torch.cat([pose.new_zeros(1, 3), torch.eye(3, device=pose.device)])
@@ -152,27 +196,52 @@ class Mouth:
     def seen(self, beta: Tensor, pose: Tensor, place: Tensor, distance: Tensor) -> Tensor:
         """The drawn mouth [B,9,h,w] as `rendered` makes it, near what is inside the driven lips."""
         vertices = self.layout.moved(self.vertices(beta, pose, place), self.group)
-        area = slice(0, CROP_HEIGHT), slice(0, CROP_WIDTH)
-        if not waits(distance):
-            near = (distance > -NEAR).any(0)
-            rows, columns = span(near.any(1)) or (0, CROP_HEIGHT), span(near.any(0)) or (0, CROP_WIDTH)
-            area = slice(*rows), slice(*columns)
+        area = self.area(distance, NEAR)
         return rendered(self.head.model, vertices, self.turn(pose), self.look, self.normals, area)
+
+    @staticmethod
+    def area(distance: Tensor, margin: float) -> tuple[slice, slice]:
+        """Rows and columns of the crop that hold mouths at a distance [B,h,w], px, and a margin; all where that would
+        mean to wait for the card."""
+        if waits(distance):
+            return slice(0, CROP_HEIGHT), slice(0, CROP_WIDTH)
+        near = (distance > -margin).any(0)
+        rows, columns = span(near.any(1)) or (0, CROP_HEIGHT), span(near.any(0)) or (0, CROP_WIDTH)
+        return slice(*rows), slice(*columns)
+
+    def turned(self, pose: Tensor) -> bool:
+        """Whether a head is turned so far that it matters; always where the card would have to be waited for."""
+        return waits(pose) or bool(sideways(self.turn(pose)).any())
+
+    def wall(self, pose: Tensor, distance: Tensor) -> Tensor:
+        """What inner sides of lip and cheek add to the dark [B,3,h,w] where a turned head shows them beside its teeth.
+
+        distance [B,h,w]: px inside the lips: what is so far from their contour lies the deeper, the less the head is
+        turned, and light fails there. h and w: even.
+        """
+        turn, coarse = self.turn(pose), distance[:, ::2, ::2]
+        outward = F.pad(coarse[..., :-2] - coarse[..., 2:], (1, 1)) / 4  # a cosine
+        outward = outward * (turn[:, 0, 2] / turn[:, 2, 2].clamp_min(0.2))[:, None, None]
+        light = torch.exp(-coarse.clamp_min(0) * (CROP_UNIT / WALL_LIT) / outward.clamp_min(1e-3))[:, None]
+        for _ in range(2):  # where the nearest point of the contour is another one, no edge is seen
+            light = F.avg_pool2d(light, 5, 1, 2)
+        return doubled(light * sideways(turn)) * fixed(WALL, distance)[:, None, None]
 
     @staticmethod
     def shadow(distance: Tensor) -> Tensor:
         """Light that lips leave at a distance [B,h,w] from them, px of the crop: [B,1,h,w]."""
         return 1 - SHADOW + SHADOW * (distance * (CROP_UNIT / SHADOW_REACH)).clamp(0, 1)[:, None].sqrt()
 
-    def inside(self, beta: Tensor, pose: Tensor, points: Tensor, place: Tensor) -> Tensor:
-        """`MOUTH_MAPS` [B,14,h,w] on the crop, for driven landmarks points [B,478,3] px.
+    def inside(self, beta: Tensor, pose: Tensor, place: Tensor, distance: Tensor) -> Tensor:
+        """`MOUTH_MAPS` [B,14,h,w] on the crop, at a distance [B,h,w] px inside the driven lips.
 
         distance: px inside the driven lips / REACH, -1..1; drawn: 0..1; parts: upper, lower teeth, gums, tongue, 0..1;
         normals: x right, y up, -1..1; own: what the portrait shows there, which is fixed to the skull, and how far.
         """
-        distance = self.distance(points[:, places(INNER_LIPS, points), :2], place)
         seen = self.seen(beta, pose, place, distance)
         light = self.light * self.layout.gain
+        if self.turned(pose):
+            seen[:, :3] += self.wall(pose, distance) * (1 - seen[:, 3:7].sum(1, keepdim=True)).clamp(0, 1)
         drawn = (seen[:, :3] * self.shadow(distance) * light[:, None, None]).clamp(0, 1)
         own = self.shown.expand(len(beta), -1, -1, -1)
         return torch.cat([(distance / REACH).clamp(-1, 1)[:, None], drawn, seen[:, 3:], own], 1)
@@ -188,18 +257,20 @@ class Mouth:
             shut = points.new_zeros(len(points), sum(MOUTH_MAPS.values()), CROP_HEIGHT, CROP_WIDTH)
             shut[:, :1] = -1
             return mouth, interior, own, shut, place
-        inside = self.inside(beta, pose, points, place)
         contour = points[:, places(INNER_LIPS, points), :2]
+        near = self.distance(contour, place)
+        clear = self.clipped(near, points, place) if self.turned(pose) else near
+        inside = self.inside(beta, pose, place, clear)
         rows, columns = boxed(contour, 3, CROP_SIZE, self.extent)
         grid = pixel_grid(CROP_SIZE, CROP_SIZE, contour.device)[rows, columns]
-        distance = polygon_distance(contour, grid)
+        distance, lost = polygon_distance(contour, grid), ((near - clear) * self._unit(pose)[:, None, None])[:, None]
         amount = ((opening - 0.6) / 1.5).clamp(0, 1)[:, None, None]
-        cover = ((distance + 0.75).clamp(0, 1.5) / 1.5 * amount)[:, None]
         _, drawn, _, _, real, shown = inside.split(list(MOUTH_MAPS.values()), 1)
-        found = pasted(torch.cat([torch.lerp(drawn, real, shown), shown], 1), place, grid)
+        found = pasted(torch.cat([torch.lerp(drawn, real, shown), shown, lost], 1), place, grid)
+        cover = ((distance - found[:, 4] + 0.75).clamp(0, 1.5) / 1.5 * amount)[:, None]
         mouth[:, :, rows, columns] = cover
         interior[:, :, rows, columns] = found[:, :3]
-        own[:, :, rows, columns] = cover * found[:, 3:]
+        own[:, :, rows, columns] = cover * found[:, 3:4]
         return mouth, interior, own, inside, place
 
 
@@ -220,6 +291,28 @@ def lip_share(picture: Tensor, distance: Tensor) -> Tensor:
     return share * (1 - smoothstep((distance / LIP_RIM).clamp(0, 1)))
 
 
+def sideways(turn: Tensor) -> Tensor:
+    """How far heads of rotations [B,3,3] are turned to a side, as `TURNED` says: 0..1 [B,1,1,1]."""
+    start, end = TURNED
+    return smoothstep(((turn[:, 0, 2].abs() - start) / (end - start)).clamp(0, 1))[:, None, None, None]
+
+
+def _aside(look: Tensor, turn: Tensor, facing: Tensor, ahead: Tensor) -> Tensor:
+    """look [B,M,7] of heads turned [B,3,3] to a side. facing [B,M], ahead [M]: how far, as a cosine, vertices face the
+    camera, and would if the head did."""
+    far = sideways(turn)[:, 0]
+    light = torch.lerp(torch.ones_like(far), (_faced(facing) / _faced(ahead)).clamp(max=1)[..., None], far)
+    lone = LONE * far * look[:, 4:5]
+    colour = torch.lerp(look[:, :3] * light, fixed(FLOOR, look), lone)
+    rest = look[:, 5:].expand(len(turn), -1, -1)
+    return torch.cat([colour, look[:, 3:4] * light, look[:, 4:5] * light * (1 - lone), rest], 2)
+
+
+def _faced(facing: Tensor) -> Tensor:
+    """Light on what faces the camera so far, the cosine, -1..1."""
+    return EDGE_LIGHT + (1 - EDGE_LIGHT) * smoothstep((facing / FACED).clamp(0, 1))
+
+
 def rendered(
     model: FaceModel, vertices: Tensor, turn: Tensor, look: Tensor, normals: Tensor, area: tuple[slice, slice]
 ) -> Tensor:
@@ -233,8 +326,11 @@ def rendered(
     x, y, z = vertices.unbind(2)
     within = torch.stack([x - columns.start, y - rows.start, z], 2)
     face, weights = rasterize(within * SAMPLES, model.mouth_triangles, height, width)
-    turned = torch.einsum("bij,vj->bvi", turn, normals)[..., :2]
-    values = torch.cat([look.expand(len(vertices), -1, -1), turned], 2)
+    turned = torch.einsum("bij,vj->bvi", turn, normals)
+    seen = look.expand(len(vertices), -1, -1)
+    if waits(turn) or bool(sideways(turn).any()):
+        seen = _aside(look, turn, turned[..., 2], normals[:, 2])
+    values = torch.cat([seen, turned[..., :2]], 2)
     found = interpolate(face, weights, model.mouth_triangles, values)
     cavity = fixed(CAVITY, found)[:, None, None]
     found[:, :3] = torch.where((face < 0)[:, None], cavity, found[:, :3])
