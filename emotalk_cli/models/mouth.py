@@ -25,7 +25,9 @@ from .style import StyleConv, halve
 
 STYLE_SPREAD = 0.7  # of the prior, from which people's styles are taken: its middle looks most like teeth
 RIM = 4.5  # px of the crop outside the driven inner lips that are painted too, where
-SHOWN_RIM = 3.25  # the paint is shown up to this far: lips that warp well need none
+SHOWN_RIM = 2.25, 3.25  # the paint is shown up to this far, by a slim opening and by others: lips that warp well need
+# none, and slim openings would close
+SLIM = 5.0, 12.0  # px inside the lips, of the deepest, up to which an opening is slim, and from which on it is not
 WIDER = 4.0  # px by which the contours of training photos lie on the lips, outside what is between them
 GAPING = 8.0, 16.0  # px inside the lips from which on, and fully, that does not matter
 SOFT = 3.0  # px over which it fades
@@ -179,8 +181,10 @@ class MouthPainter(nn.Module):
         around, distance = laid(frames, place, inside.shape[2]), REACH * inside[:, :1]
         made, cover = self.painting(widened(inside), around, style)
         made = whitened(joined(made, around, inside), inside)
-        cover = torch.minimum(cover, ((distance + SHOWN_RIM) / SOFT).clamp(0, 1))
-        cover = cover * ((distance.amax((2, 3), keepdim=True) - SLIT) / (WIDE - SLIT)).clamp(0, 1)
+        deepest, (least, most), (slim, deep) = distance.amax((2, 3), keepdim=True), SHOWN_RIM, SLIM
+        rim = least + (most - least) * ((deepest - slim) / (deep - slim)).clamp(0, 1)
+        cover = torch.minimum(cover, ((distance + rim) / SOFT).clamp(0, 1))
+        cover = cover * ((deepest - SLIT) / (WIDE - SLIT)).clamp(0, 1)
         crop = _smoothed(torch.cat([made.clamp(0, 1), cover], 1))
         paste(frames, crop, place, rows, columns)
         return frames
