@@ -10,7 +10,7 @@ import torch
 from emotalk_cli.face.fit import fit_portrait, snap_lips
 from emotalk_cli.face.geometry import FaceMotion
 from emotalk_cli.face.geometry.crop import CROP_HEIGHT, CROP_WIDTH
-from emotalk_cli.face.geometry.own import GAP, SEEN, settled, upper_row
+from emotalk_cli.face.geometry.own import GAP, SEEN, settled, toothed, upper_row
 from emotalk_cli.face.geometry.teeth import Layout
 from emotalk_cli.face.model import FaceModel
 from emotalk_cli.face.raster import pixel_grid, polygon_distance
@@ -141,3 +141,10 @@ def test_the_path_of_least_cost_is_found():
 
     best = min(itertools.product(range(4), repeat=5), key=total)
     assert smooth_path(cost, bend).tolist() == list(best)
+
+
+def test_dabs_of_colour_are_no_teeth():
+    skin, flesh = torch.tensor(0.6), torch.tensor([[0.3, 0.1, 0.1]] * 50).T
+    for colour, teeth in ((TEETH, True), ((0.62, 0.55, 0.44), True), ((0.9, 0.75, 0.45), False), (DARK, False)):
+        assert toothed(torch.cat([torch.tensor([colour] * 50).T, flesh], 1), skin) is teeth
+    assert not toothed(torch.zeros(3, 0), skin)

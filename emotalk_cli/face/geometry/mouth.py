@@ -29,12 +29,11 @@ from ..topology import INNER_LIPS, N_SKIN, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
 from .crop import CROP_HEIGHT, CROP_MIDDLE, CROP_UNIT, CROP_WIDTH, REACH, laid, local, pasted
 from .head import Head
-from .own import settled, upper_row
+from .own import settled, toothed, upper_row
 from .teeth import CAVITY, FLOOR, Layout, fit_layout, groups, look
 
 TEETH_DROP = 0.10  # cm; the basis' upper teeth sit a little high behind its lip
 OWN_TEETH = 0.3  # cm between the portrait's lips from which on its own teeth are taken to be seen
-OWN_BRIGHT = 0.62  # of the skin's brightness: what is darker between the lips is no row of teeth
 OWN_MARGIN = 1.0  # px inside the portrait's inner lips, where its own teeth begin
 LIP_RIM, LIP_SURE = 10.0, (0.35, 0.65)  # px of the crop inside the inner lips in which some may still be lip; how far
 # from the teeth's redness to the lips' it begins to be taken for lip, and surely is
@@ -102,9 +101,8 @@ class Mouth:
         place, contour = self.place(pose), head.points[None, INNER_LIPS, :2]
         distance = self.distance(contour, place)
         picture = laid(head.image, place)
-        inside = picture.amin(1)[distance > OWN_MARGIN]
-        bright = len(inside) > 0 and bool(inside.quantile(0.7) > OWN_BRIGHT * grey)
-        self.own_teeth = bright and bool(contacts.source_gap.max() > OWN_TEETH * head.pose.scale[0])
+        wide = bool(contacts.source_gap.max() > OWN_TEETH * head.pose.scale[0])
+        self.own_teeth = wide and toothed(picture[0][:, distance[0] > OWN_MARGIN], grey)
         eyes = float((head.points[OUTER_EYE_CORNERS[0]] - head.points[OUTER_EYE_CORNERS[1]])[:2].norm())
         gap, (least, most) = float(contacts.source_gap.max()) / eyes, PARTED
         self.closed = 1 - min(max((gap - least) / (most - least), 0.0), 1.0)

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from ...numeric import smooth_path, smoothstep
 from .teeth import LOWERED, Layout
 
+WHITE, BRIGHT = 0.7, 0.62  # quantile between the lips, and of the skin's brightness: what is darker is no row of teeth
+COLOURED = 0.36  # saturation that the whitest has not: of teeth 0.31 at most, dabs of a painter 0.41
 BRIGHTNESS = 0.85  # quantile between the lips that is the brightness of teeth
 DARK = (0.38, 0.6)  # of that: what is surely no tooth, and what may be one
 GAP = 9  # px of the crop, odd: dark lines between teeth are narrower
@@ -18,6 +20,15 @@ BEND = 0.004  # cost of an edge that steps by a px from column to column, and of
 FAR, COST = 12.0, (-0.025, 0.1)  # px from the drawn teeth's edge, and what this distance costs above it and below
 SEEN, ASIDE = 80.0, 2.0  # px of the crop of a part that tell where it lies, and most that it lies aside of upper teeth
 EDGE, FRINGE = 2.0, 1.0  # px over which the row's edge fades, and above it to where what is blurred with it is left out
+
+
+def toothed(inside: Tensor, skin: Tensor) -> bool:
+    """Whether what is seen between lips, inside [3,N] 0..1, has a row of teeth, skin being so bright."""
+    white = inside.amin(0)
+    if not len(white) or bool(white.quantile(WHITE) < BRIGHT * skin):
+        return False
+    whitest = inside[:, white >= white.quantile(WHITE)]
+    return bool((1 - whitest.amin(0) / whitest.amax(0).clamp_min(0.02)).median() < COLOURED)
 
 
 def upper_row(picture: Tensor, distance: Tensor, drawn: Tensor) -> tuple[Tensor, float]:

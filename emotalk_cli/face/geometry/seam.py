@@ -1,4 +1,4 @@
-"""The seam of closed lips: a rim of teeth or of the mouth's dark that a portrait's open lips would carry along."""
+"""The rim of a portrait's open lips: teeth and dark that they would carry along, and the seam where they meet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...constants import CROP_SIZE
-from ...numeric import fixed, places
+from ...numeric import fixed, places, smoothstep
 from ..raster import boxed, extent_of, pixel_grid, polygon_distance, sharp_sample, waits
 from ..topology import INNER_LIPS, OUTER_EYE_CORNERS, OUTER_LIPS
 from .contacts import Contacts
@@ -21,14 +21,16 @@ STRANGE, SURE = 0.05, 0.15  # differences from that colour: what may be lip, and
 MEETING = 0.5  # of the portrait's own opening at that place, from which down the seam is covered
 MOVED = 0.4  # of its widest, by which the opening differs from which on what is no lip's colour on lips is covered
 LEAST = 2.0  # px, of that opening
+CORNER = 0.12  # of the mouth's width, from its corners, over which that is: their dark goes on outside the lips
 TORN = 0.7, 2.0  # px by which the flow of neighbours differs from which on, and fully, lips meet between them
 LINE, LINE_DARK = 0.009, 0.3  # the line where lips touch: width in outer eye distances, and the light that it takes
 
 
 class Seam:
     """rim: the portrait's mouth with its lips' own colour up to their inner contour [1,3,h,w], None where lips are
-    closed in the picture and nothing needs to be covered; corner [2]: px of the crop where it begins. pair, share
-    [h,w]: which two pairs of `Contacts.lips` are nearest there, and how near the second is."""
+    closed in the picture and nothing needs to be covered; changed, line [1,h,w]: how far that differs from the picture,
+    and what light shut lips take there; corner [2]: px of the crop where it begins. pair, share [h,w]: which two pairs
+    of `Contacts.lips` are nearest there, and how near the second is; amid [h,w]: 0 at the mouth's corners."""
 
     def __init__(self, head: Head, contacts: Contacts) -> None:
         self.head, self.contacts = head, contacts
@@ -62,6 +64,7 @@ class Seam:
         self.pair = (torch.searchsorted(pairs, along.contiguous()) - 1).clamp(0, len(pairs) - 2)
         first, second = pairs[self.pair], pairs[self.pair + 1]
         self.share = ((along - first) / (second - first).clamp_min(1e-3)).clamp(0, 1)
+        self.amid = smoothstep((along.minimum(1 - along) / CORNER).clamp(0, 1))
 
     def drawn(self, lids: Tensor, flow: Tensor, mouth: Tensor, ratio: Tensor, hue: Tensor, points: Tensor) -> None:
         """Draw the lips' own colour over their rim where they meet into `Geometry.lids` [B,4,512,512], in place.
@@ -82,7 +85,9 @@ class Seam:
         limit = fixed(self.rim.shape[:1:-1], at)
         inside = ((at >= 0.5) & (at <= limit - 0.5)).all(-1)
         both = torch.stack([meeting, moved], 1)
-        meeting, moved = torch.lerp(both[..., self.pair], both[..., self.pair + 1], self.share).unbind(1)
+        here, moved = torch.lerp(both[..., self.pair], both[..., self.pair + 1], self.share).unbind(1)
+        meeting = torch.lerp(meeting.amin(1)[:, None, None].expand_as(here), here, self.amid)
+        moved = moved * self.amid
         rim = torch.lerp(self.rim, torch.zeros_like(self.rim), (self.line * meeting)[:, None])
         rim = torch.cat([rim, torch.maximum(meeting, moved * self.changed)[:, None]], 1)
         covered, here = sharp_sample(rim, at / limit * 2 - 1).clamp(0, 1).split([3, 1], 1)
