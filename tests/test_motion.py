@@ -12,8 +12,17 @@ from emotalk_cli.face.geometry.eyeball import GAZE
 from emotalk_cli.face.geometry.glasses import BRIDGE, held
 from emotalk_cli.face.geometry.mesh import LASH_LIMIT
 from emotalk_cli.face.model import FaceModel
-from emotalk_cli.face.raster import pixel_grid, polygon_distance, rasterize, sample
-from emotalk_cli.face.topology import INDEX, INNER_LIPS, LEFT_EYE, LEFT_LID_PAIRS, N_SKIN, RIGHT_EYE, RIGHT_LID_PAIRS
+from emotalk_cli.face.raster import interpolate, packed, pixel_grid, polygon_distance, rasterize, sample
+from emotalk_cli.face.topology import (
+    FACE_OVAL,
+    INDEX,
+    INNER_LIPS,
+    LEFT_EYE,
+    LEFT_LID_PAIRS,
+    N_SKIN,
+    RIGHT_EYE,
+    RIGHT_LID_PAIRS,
+)
 
 STILL = torch.zeros(1, 6)
 SKIN, WHITE, IRIS = 0.45, 0.9, 0.1
@@ -259,6 +268,35 @@ def test_a_turned_face_leaves_no_second_outline(averted, values):
     face, _ = rasterize(mesh[:, :N_SKIN], averted.head.model.triangles, 512, 512)
     outside = torch.nn.functional.max_pool2d((face >= 0).float()[None], 5, 1, 2)[0, 0] == 0
     assert (seen[outside] < 0.5).sum() < 4
+
+
+def test_a_turned_face_that_turns_back_shows_no_second_one(averted):
+    """What its outline hid is not read from what lies before it in the picture."""
+    triangles, points = averted.head.model.triangles, averted.points[:N_SKIN]
+    a, b, c = points[triangles, :2].unbind(1)
+    area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    hidden = torch.zeros(N_SKIN, dtype=torch.bool)
+    hidden[FACE_OVAL] = True
+    hidden[triangles[area * area.sum() > 0].flatten()] = False
+    outside = rasterize(points[None], triangles, 512, 512)[0] < 0
+    edge = torch.nn.functional.max_pool2d(outside.float()[None], 17, 1, 8)[0, 0]
+    x, y = points[:, :2].long().unbind(1)
+    hidden &= edge[y, x] == 0  # well within the outline
+    assert hidden.sum() > 3
+    marked = copy.copy(averted)
+    marked.head = copy.copy(averted.head)
+    spots = (pixel_grid(512, 512)[None] - points[hidden, None, None, :2]).norm(dim=3).amin(0) < 4
+    marked.head.image = spots.float().expand(1, 3, -1, -1).contiguous()
+    marked.head.whole = packed(marked.head.image)
+    pose = torch.zeros(1, 6)
+    pose[0, 1] = torch.tensor(30.0).deg2rad()
+    seen = marked.frame(averted.source_beta, pose).warped[0, 0]
+    driven = averted.head.rigid(averted.expressed(averted.source_beta), pose)[0, :N_SKIN]
+    face, weights = rasterize(driven[None], triangles, 512, 512)
+    x, y = driven[:, :2].long().unbind(1)
+    before = interpolate(face, weights, triangles, driven[:, 2:])[0, 0, y, x]
+    shown = hidden & (driven[:, 2] < before + 4)
+    assert shown.sum() > 3 and seen[y[shown], x[shown]].mean() < 0.2
 
 
 def test_frames_are_independent_of_their_batch(motion):

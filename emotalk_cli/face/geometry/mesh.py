@@ -20,6 +20,7 @@ OUTLINE = (0.01, 0.06)  # of the oval's radius that it lies beyond the oval, fro
 BEHIND = 40.0  # px in depth
 FINER = 3  # points of the visible contour to one of the oval
 STEP = 0.5  # px in which it is looked for
+FLAT = 0.4  # of a distance in depth that counts where the nearest outline is looked for
 LASH_LENGTH, LASH_SHARE = 0.18, 0.6  # in eye widths, and at most this part of the lid: what does not stretch with it
 LASH_LIMIT = 0.85  # of a lid that narrows, the most that lashes may take
 
@@ -126,6 +127,31 @@ class Mesh:
         uv = head.model.uv
         self.contour_uv = torch.lerp(uv[here], uv[there], share)
 
+    def _seen(self) -> Tensor:
+        """Where skin vertices are read [468,3] px: those that the portrait hides behind an outline of the face read the
+        nearest of it. At their own places lie other parts, which would come out as a second face."""
+        points, triangles = self.head.points[:N_SKIN].clone(), self.head.model.triangles
+        a, b, c = points[triangles, :2].unbind(1)
+        area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+        front = area * area.sum().sign() > 0
+        hidden = points.new_ones(N_SKIN).bool()
+        hidden[triangles[front].flatten()] = False
+        hidden[LEFT_EYE + RIGHT_EYE + INNER_LIPS] = False  # they overlap where they meet
+        sides = torch.stack([triangles, triangles.roll(-1, 1)], 2).sort(2).values  # [898,3,2]
+        here, there = (sides[chosen].flatten(0, 1) for chosen in (front, ~front))
+        fold = here[torch.isin(*(side[:, 0] * N_SKIN + side[:, 1] for side in (here, there)))]
+        if not bool(hidden.any()) or not len(fold):
+            return points
+        place = points * fixed([1.0, 1.0, FLAT], points)
+        start, along = place[fold[:, 0]], place[fold[:, 1]] - place[fold[:, 0]]
+        away = place[hidden][:, None] - start
+        share = ((away * along).sum(2) / along.square().sum(1)).clamp(0, 1)[..., None]
+        nearest = (away - share * along).norm(dim=2).argmin(1)
+        share = share[torch.arange(len(nearest), device=share.device), nearest]
+        first, last = points[fold[nearest]].unbind(1)
+        points[hidden] = torch.lerp(first, last, share)
+        return points
+
     def _outlined(self, points: Tensor) -> Tensor:
         """The contour [B,108,3] of landmarks points [B,468+,3] px in the portrait's own pose."""
         corners = points[:, self.contour.flatten()].unflatten(1, self.contour.shape)
@@ -140,9 +166,7 @@ class Mesh:
         share = (self.lash_length / length.clamp_min(1e-3))[:, None]
         lashes = torch.lerp(rim, above, share)
         contour = self._outlined(head.points[None])[0]
-        self.source = torch.cat(
-            [head.points[:N_SKIN], self.rings.flatten(0, 1), head.points[self.behind], contour, lashes]
-        )
+        self.source = torch.cat([self._seen(), self.rings.flatten(0, 1), head.points[self.behind], contour, lashes])
         uv = head.model.uv[:N_SKIN]
         lash, brow = uv[self.edges]
         lash = torch.lerp(lash, brow, share)
