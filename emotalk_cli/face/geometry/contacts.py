@@ -18,7 +18,7 @@ LIP_ROUND = 0.5  # part of a parabola in the outline of an opening; the basis al
 LIP_SPAN = 2.1  # cm, half the width of that parabola
 # Lips part from the middle: what is still shut, as a share, at the outermost pairs and the next when they begin to, and
 # the opening (cm) over which that fades. Least squares on films and photos, whose outermost pairs were 1.6 times too
-# far apart on average without it.
+# far apart on average without it. The area between the lips stays as it was.
 SHUT, SHUT_FADES = (0.8, 0.3), 0.5
 LID_OVERLAP = 1.5  # px by which closed lids overlap, so that no sliver of the eye shows
 NARROWEST, EASE = 0.12, 0.5  # of the mean face's opening: eyes that stay shut; eyes that may open as wide as any
@@ -44,6 +44,7 @@ class Contacts:
         across = model.mean[self.lips[0], 0] / LIP_SPAN
         self.lip_profile = (1 - across.square()).clamp_min(0)
         self.shut = torch.tensor([*SHUT, *[0.0] * (len(LIP_PAIRS) - 2 * len(SHUT)), *SHUT[::-1]], device=device)
+        self.shut -= (1 - self.shut) * (self.shut @ self.lip_profile / ((1 - self.shut) @ self.lip_profile))
         self.lip_up = _spread(mean, LIP_PAIRS, True, 0.9, 0.45).to(device)
         self.lip_down = _spread(mean, LIP_PAIRS, False, 1.4, 0.45).to(device)
         self.lids: list[Tensor] = []
