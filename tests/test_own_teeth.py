@@ -143,8 +143,15 @@ def test_the_path_of_least_cost_is_found():
     assert smooth_path(cost, bend).tolist() == list(best)
 
 
-def test_dabs_of_colour_are_no_teeth():
-    skin, flesh = torch.tensor(0.6), torch.tensor([[0.3, 0.1, 0.1]] * 50).T
-    for colour, teeth in ((TEETH, True), ((0.62, 0.55, 0.44), True), ((0.9, 0.75, 0.45), False), (DARK, False)):
-        assert toothed(torch.cat([torch.tensor([colour] * 50).T, flesh], 1), skin) is teeth
-    assert not toothed(torch.zeros(3, 0), skin)
+def test_flesh_and_dabs_of_colour_are_no_teeth():
+    flesh = torch.tensor([[0.3, 0.1, 0.1]] * 50).T
+
+    def told(skin: tuple, *colours: tuple) -> bool:
+        inside = torch.cat([torch.tensor([c] * (60 // len(colours))).T for c in colours] + [flesh], 1)
+        return toothed(inside, torch.tensor(skin))
+
+    dusk = (0.9, 0.65, 0.4)  # a light that colours all
+    assert told(SKIN, TEETH) and told(dusk, (0.81, 0.62, 0.5)) and told((0.4,) * 3, (0.5,) * 3)
+    assert not told(SKIN, (0.8, 0.57, 0.5)) and not told(SKIN, DARK)
+    assert not told(dusk, (0.9, 0.85, 0.55), (0.95, 0.55, 0.6))
+    assert not toothed(torch.zeros(3, 0), torch.tensor(SKIN))

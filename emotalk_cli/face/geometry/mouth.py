@@ -91,7 +91,7 @@ class Mouth:
         self.before = len(skin)  # triangles; what fills the opening follows
         self.group = groups(model).to(device)
         self.normals = model.mouth_normals()
-        self.light, grey = self._light()
+        self.light, skin = self._light()
         self.look = look(model)
         if like is not None:
             self.own_teeth, self.shown, self.layout, self.light = like.own_teeth, like.shown, like.layout, like.light
@@ -102,7 +102,7 @@ class Mouth:
         distance = self.distance(contour, place)
         picture = laid(head.image, place)
         wide = bool(contacts.source_gap.max() > OWN_TEETH * head.pose.scale[0])
-        self.own_teeth = wide and toothed(picture[0][:, distance[0] > OWN_MARGIN], grey)
+        self.own_teeth = wide and toothed(picture[0][:, distance[0] > OWN_MARGIN], skin)
         eyes = float((head.points[OUTER_EYE_CORNERS[0]] - head.points[OUTER_EYE_CORNERS[1]])[:2].norm())
         gap, (least, most) = float(contacts.source_gap.max()) / eyes, PARTED
         self.closed = 1 - min(max((gap - least) / (most - least), 0.0), 1.0)
@@ -120,7 +120,7 @@ class Mouth:
         self.shown = torch.cat([picture, mask], 1)
 
     def _light(self) -> tuple[Tensor, Tensor]:
-        """Light [3] that falls on drawn teeth, and the skin's brightness."""
+        """Light [3] that falls on drawn teeth, and the skin's colour [3]."""
         head = self.head
         skin = head.model.uv[:N_SKIN]
         x, y = head.points[:N_SKIN, :2].long().clamp(0, CROP_SIZE - 1).unbind(1)
@@ -128,7 +128,7 @@ class Mouth:
         light = head.image[0][:, y, x][:, near].median(1).values
         grey = light.mean()
         tint = (light / grey.clamp_min(0.05)).clamp(0.6, 1.5) ** 0.25
-        return tint * (0.42 + grey).clamp(0.4, 1.05), grey
+        return tint * (0.42 + grey).clamp(0.4, 1.05), light
 
     def _unit(self, pose: Tensor) -> Tensor:
         """px of the portrait crop that a px of the mouth's crop covers: [B]."""
