@@ -91,7 +91,7 @@ class Mouth:
         self.before = len(skin)  # triangles; what fills the opening follows
         self.group = groups(model).to(device)
         self.normals = model.mouth_normals()
-        self.light, skin = self._light()
+        self.light, tone = self._light()
         self.look = look(model)
         if like is not None:
             self.own_teeth, self.shown, self.layout, self.light = like.own_teeth, like.shown, like.layout, like.light
@@ -102,7 +102,7 @@ class Mouth:
         distance = self.distance(contour, place)
         picture = laid(head.image, place)
         wide = bool(contacts.source_gap.max() > OWN_TEETH * head.pose.scale[0])
-        self.own_teeth = wide and toothed(picture[0][:, distance[0] > OWN_MARGIN], skin)
+        self.own_teeth = wide and toothed(picture[0][:, distance[0] > OWN_MARGIN], tone)
         eyes = float((head.points[OUTER_EYE_CORNERS[0]] - head.points[OUTER_EYE_CORNERS[1]])[:2].norm())
         gap, (least, most) = float(contacts.source_gap.max()) / eyes, PARTED
         self.closed = 1 - min(max((gap - least) / (most - least), 0.0), 1.0)

@@ -31,8 +31,9 @@ def toothed(inside: Tensor, skin: Tensor) -> bool:
         return False
     whitest = inside[:, white >= white.quantile(WHITE)]
     flesh = _saturation(whitest).median() > (COLOURED * _saturation(skin)).clamp_min(PALE)
-    hues = (whitest / whitest.sum(0).clamp_min(0.05)).std(1, correction=0).norm()
-    return not bool(flesh) and bool(hues < MOTLEY)
+    hues = whitest / whitest.sum(0).clamp_min(0.05)
+    spread = (hues - hues.mean(1, keepdim=True)).square().sum(0).mean().sqrt()
+    return not bool(flesh) and bool(spread < MOTLEY)
 
 
 def _saturation(colours: Tensor) -> Tensor:
