@@ -53,6 +53,7 @@ class Seam:
         lip = F.avg_pool2d(F.pad(lip, (2, 2, 2, 2), mode="replicate"), 5, 1)
         own = head.image[..., rows, columns]
         strange = (((own - lip).abs().amax(1) - STRANGE) / (SURE - STRANGE)).clamp(0, 1)
+        strange = F.avg_pool2d(F.max_pool2d(strange, 5, 1, 2), 3, 1, 1)  # with its blurred outline
         near = (1.5 * (1 - away / reach)).clamp(0, 1)
         self.changed = near * strange
         self.line = LINE_DARK * torch.exp(-(away.clamp_min(0) / (LINE * eyes)).square())
