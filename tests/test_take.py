@@ -15,8 +15,9 @@ from emotalk_cli.face.fit import fit_portrait
 from emotalk_cli.face.geometry import FaceMotion
 from emotalk_cli.face.geometry.head import PIVOT
 from emotalk_cli.face.model import FaceModel, rotation_matrix
-from emotalk_cli.face.topology import INDEX, OUTER_EYE_CORNERS
+from emotalk_cli.face.topology import INDEX, LEFT_EYE, OUTER_EYE_CORNERS, RIGHT_EYE
 from emotalk_cli.face.tracker import Face, FaceTracker
+from emotalk_cli.motion import blinks
 from emotalk_cli.motion.take import Take, filmed
 
 PORTRAIT = Path(__file__).parent.parent / "examples/portrait.png"
@@ -113,6 +114,25 @@ def test_own_coefficients_leave_the_portrait_as_it_is(face):
     assert apart.mean() < 0.4 and apart.max() < 3  # px: a smile's outline is flatter than lips that speak
     gaps = face.contacts.parted(face.contacts.unmoved)
     assert gaps.mean() == pytest.approx(float(face.contacts.source_gap.mean()), abs=0.1)
+
+
+def test_a_lid_that_comes_down_is_a_blink():
+    """An eye drawn on skin, shut by a lid of the skin's colour in two frames of ten, half in one."""
+    landmarks = np.zeros((478, 3), np.float32)
+    for ring, left in ((LEFT_EYE, 60), (RIGHT_EYE, 20)):
+        landmarks[ring[0], :2], landmarks[ring[8], :2] = (left, 30), (left + 20, 30)
+    frames = []
+    for shut in (0, 0, 0.5, 1, 1, 0, 0, 0, 0, 0):
+        frame = np.full((60, 100, 3), (200, 150, 130), np.uint8)
+        for left in (20, 60):
+            top = 25 + round(10 * shut)
+            frame[top:35, left : left + 20] = 230
+            frame[top:35, left + 6 : left + 14] = 30
+        frames.append(frame)
+    closed = blinks.closures([blinks.patches(frame, landmarks) for frame in frames])
+    assert closed[[0, 1, 5, 6, 7, 8, 9]].max() < 0.05 and closed[3:5].min() > 0.95
+    assert 0.3 < closed[2].min() <= closed[2].max() < 0.95
+    assert blinks.closures([blinks.patches(frames[3], landmarks)] * 4).max() == 0, "nothing to tell from skin"
 
 
 def test_lips_part_from_the_middle(face):

@@ -21,6 +21,7 @@ from ..face.model import FaceModel, rotation_matrix, rotation_vector
 from ..face.procrustes import similarity
 from ..face.topology import OUTER_EYE_CORNERS
 from ..face.tracker import Face, Tracker
+from . import blinks
 from .lips import NAMED
 
 LIMIT = np.array([*np.radians([12.0, 15.0, 12.0]), 0.06, 0.06, 0.10])  # of a filmed head: what a still picture allows
@@ -28,6 +29,8 @@ _SMOOTH = (0.25, 0.5, 0.25)  # over frames of a film: its landmarks tremble
 SAME = 0.01  # outer eye distances between landmarks of a portrait and of a film's moment, of which it is a picture
 _SHORTEST = 3  # frames of a film that show a face
 _EYES = [i for i, component in enumerate(COMPONENTS) if component.startswith("eye")]
+_BLINKS = [COMPONENTS.index(f"eyeBlink{side}") for side in ("Left", "Right")]
+_NOTHING = np.zeros((2, blinks.HEIGHT, blinks.WIDTH, 3), np.uint8)
 _STILL = 25  # frames alike after which a film counts as standing still
 
 
@@ -118,17 +121,23 @@ def filmed(
     show a face.
     """
     faces: list[Face | None] = []
+    eyes: list[np.ndarray] = []
     turns, known, last = 0, None, None
     for still, group in itertools.groupby(_repeats(frames), key=lambda pair: pair[0]):
         images = (frame for _, frame in group)
         while chunk := list(itertools.islice(images, 16)):
             if still:  # a film that stands still costs nothing more
                 faces += [last] * len(chunk)
+                eyes += eyes[-1:] * len(chunk)
                 continue
             if known is None:
                 turns, found = tracker.upright(chunk[0])
                 known = next(iter(found), None)
-            faces += tracker.track([np.ascontiguousarray(np.rot90(frame, turns)) for frame in chunk], known)
+            upright = [np.ascontiguousarray(np.rot90(frame, turns)) for frame in chunk]
+            followed = tracker.track(upright, known)
+            faces += followed
+            for frame, face in zip(upright, followed, strict=True):
+                eyes.append(_NOTHING if face is None else blinks.patches(frame, face.landmarks))
             last = faces[-1]
             known = next((face for face in reversed(faces[-len(chunk) :]) if face is not None), known)
     seen = np.array([i for i, face in enumerate(faces) if face is not None])
@@ -141,6 +150,7 @@ def filmed(
     left, top, side = crop_box(np.median(landmarks.numpy(), 0))
     landmarks = (landmarks - torch.tensor([left, top, 0.0])) * (512 / side)
     _, beta, pose = fit_clip(model, landmarks)
+    beta[:, _BLINKS] = blinks.closures([eyes[i] for i in nearest])
     resting = beta.quantile(0.1, 0)
     resting[_EYES], resting[NAMED:] = beta[:, _EYES].median(0).values, beta[:, NAMED:].median(0).values
     beta = _smoothed(beta)
