@@ -127,8 +127,14 @@ def test_the_seam_is_covered_where_lips_meet_or_move(model):
         assert geometry.lids[0, 3][column].max() > 0.6
         rim, bare = geometry.composite()[0, 1], geometry.warped[0, 1]
         assert bare[column].max() > LIP[1] + 0.15 > rim[column].max()
-    meeting = motion.frame(shut, still).lids[0, 3].sum()
-    assert motion.frame(wide, still).lids[0, 3].sum() < 0.5 * meeting  # of lips that move, the rim only
+    lips = motion.vertices(shut, still)[0, OUTER_LIPS, :2]
+    (_, top), (right, bottom) = lips.amin(0).long().tolist(), lips.amax(0).long().tolist()
+    meeting = motion.frame(shut, still).lids[0, 3, top - 10 :]  # below the eyes
+    assert meeting[bottom - top + 16 :].max() == 0 and meeting[:, right + 6 :].max() == 0
+    beside = meeting[:, right:], meeting[bottom - top + 10 :].T
+    assert all((part[:, 1:] - part[:, :-1]).abs().max() < 0.5 for part in beside)  # it fades on the skin
+    moved = motion.frame(wide, still).lids[0, 3, top - 10 :]
+    assert moved.sum() < 0.5 * meeting.sum()  # of lips that move, the rim only
 
 
 def test_the_path_of_least_cost_is_found():

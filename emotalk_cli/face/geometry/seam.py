@@ -20,7 +20,7 @@ REACH = 0.028  # outer eye distances from the inner lips' contour: where the lip
 STRANGE, SURE = 0.05, 0.15  # differences from that colour: what may be lip, and what cannot
 MEETING = 0.5  # of the portrait's own opening at that place, from which down the seam is covered
 MOVED = 0.4  # of its widest, by which the opening differs from which on what is no lip's colour on lips is covered
-LEAST = 2.0  # px, of that opening
+LEAST, MARGIN = 2.0, 5  # px: of that opening; around the outer lips, over which what is drawn fades
 CORNER = 0.12  # of the mouth's width, from its corners, over which that is: their dark goes on outside the lips
 TORN = 0.7, 2.0  # px by which the flow of neighbours differs from which on, and fully, lips meet between them
 LINE, LINE_DARK = 0.009, 0.3  # the line where lips touch: width in outer eye distances, and the light that it takes
@@ -28,21 +28,22 @@ LINE, LINE_DARK = 0.009, 0.3  # the line where lips touch: width in outer eye di
 
 class Seam:
     """rim: the portrait's mouth with its lips' own colour up to their inner contour [1,3,h,w], None where lips are
-    closed in the picture and nothing needs to be covered; changed, line [1,h,w]: how far that differs from the picture,
-    and what light shut lips take there; corner [2]: px of the crop where it begins. pair, share [h,w]: which two pairs
-    of `Contacts.lips` are nearest there, and how near the second is; amid [h,w]: 0 at the mouth's corners."""
+    closed in the picture and nothing needs to be covered; changed, line, lips [1,h,w]: how far that differs from the
+    picture, what light shut lips take there, where they lie; corner [2]: px of the crop where it begins. pair, share
+    [h,w]: which two pairs of `Contacts.lips` are nearest there, and how near the second is; amid [h,w]: 0 at the
+    mouth's corners."""
 
     def __init__(self, head: Head, contacts: Contacts) -> None:
         self.head, self.contacts = head, contacts
         right, left = head.points[list(OUTER_EYE_CORNERS), :2]
         eyes = float((right - left).norm())
-        self.extent = extent_of(head.points[OUTER_LIPS], 0, CROP_SIZE)
+        self.extent = extent_of(head.points[OUTER_LIPS], MARGIN, CROP_SIZE)
         self.own = contacts.source_gap.clamp_min(LEAST)
         self.rim: Tensor | None = None
         if float(self.own.max()) < APART * eyes:
             return
         contour = smooth_ring(head.points[None, INNER_LIPS, :2])
-        rows, columns = boxed(head.points[None, OUTER_LIPS, :2], 3, CROP_SIZE)
+        rows, columns = boxed(head.points[None, OUTER_LIPS, :2], MARGIN, CROP_SIZE)
         self.corner = contour.new_tensor([columns.start, rows.start])
         place = pixel_grid(CROP_SIZE, CROP_SIZE, head.device)[rows, columns]
         away = -polygon_distance(contour, place)  # [1,h,w] px from the contour, outwards
@@ -58,6 +59,8 @@ class Seam:
         self.changed = near * strange
         self.line = LINE_DARK * torch.exp(-(away.clamp_min(0) / (LINE * eyes)).square())
         self.rim = torch.lerp(own, lip, self.changed[:, None])
+        lips = polygon_distance(head.points[None, OUTER_LIPS, :2], place)
+        self.lips = smoothstep((lips / MARGIN + 1).clamp(0, 1))
         right, left = head.points[[INNER_LIPS[0], INNER_LIPS[10]], :2]
         across = (left - right) / (left - right).square().sum()
         pairs = ((head.points[contacts.lips, :2].mean(0) - right) @ across).contiguous()  # 0..1 from corner to corner
@@ -80,7 +83,7 @@ class Seam:
         moved = ((gaps - self.own).abs() / (MOVED * self.own.max())).clamp(0, 1)
         if not waits(points) and float(moved.max()) == 0:
             return
-        rows, columns = boxed(points[:, places(OUTER_LIPS, points), :2], 0, CROP_SIZE, self.extent)
+        rows, columns = boxed(points[:, places(OUTER_LIPS, points), :2], MARGIN, CROP_SIZE, self.extent)
         place = pixel_grid(CROP_SIZE, CROP_SIZE, self.head.device)[rows, columns]
         at = place + flow[..., rows, columns].permute(0, 2, 3, 1) - self.corner
         limit = fixed(self.rim.shape[:1:-1], at)
@@ -90,7 +93,7 @@ class Seam:
         meeting = torch.lerp(meeting.amin(1)[:, None, None].expand_as(here), here, self.amid)
         moved = moved * self.amid
         rim = torch.lerp(self.rim, torch.zeros_like(self.rim), (self.line * meeting)[:, None])
-        rim = torch.cat([rim, torch.maximum(meeting, moved * self.changed)[:, None]], 1)
+        rim = torch.cat([rim, torch.maximum(meeting * self.lips, moved * self.changed)[:, None]], 1)
         covered, here = sharp_sample(rim, at / limit * 2 - 1).clamp(0, 1).split([3, 1], 1)
         covered = evened(covered, flow[..., rows, columns])
         lids[:, :3, rows, columns] = lit(covered, ratio[..., rows, columns], hue)
