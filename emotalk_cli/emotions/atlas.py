@@ -163,9 +163,9 @@ for _name, _value in _FARTHER.items():
     _LIMITS[components(_name)] = _value
 
 
-def limited(beta: Tensor) -> Tensor:
-    """Coefficients [..., len(FACE) or 64] whose blendshapes are neither negative nor beyond their limits."""
-    face = beta[..., : len(FACE)].clamp(min=0).minimum(_LIMITS.to(beta))
+def limited(beta: Tensor, lowest: float = 0) -> Tensor:
+    """Coefficients [..., len(FACE) or 64] whose blendshapes are neither under `lowest` nor beyond their limits."""
+    face = beta[..., : len(FACE)].clamp(min=lowest).minimum(_LIMITS.to(beta))
     return torch.cat([face, beta[..., len(FACE) :]], -1)
 
 

@@ -88,16 +88,16 @@ def read(path: str | os.PathLike[str]) -> Take:
             if start.startswith("{"):
                 if size > LARGEST_JSON:
                     raise InputError(f"{file} is larger than {LARGEST_JSON >> 20} MiB; cut it into parts.")
-                take = _from_json(file, opened.read())
+                take, lowest = _from_json(file, opened.read()), -1.0  # of a portrait that a film shows: see `Take.of`
             else:
-                take = _from_csv(file, opened)
+                take, lowest = _from_csv(file, opened), 0.0
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is no text; give a blendshape file, .csv or .json, or a video.") from error
     if not len(take.beta):
         raise InputError(f"{file} has no frames; record or export it again.")
     if not (take.beta.isfinite().all() and take.pose.isfinite().all()):
         raise InputError(f"{file} holds values that are no finite numbers; export it again.")
-    beta = atlas.limited(take.beta)
+    beta = atlas.limited(take.beta, lowest)
     beta[:, NAMED:] = beta[:, NAMED:].clamp(-3, 3)
     pose, limited = hold_head(take.pose)
     return Take(take.fps, beta, pose, limited)
