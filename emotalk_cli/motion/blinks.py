@@ -19,7 +19,7 @@ ABOVE, BELOW = 0.42, 0.28  # eye widths over and under the line between its corn
 SKIN_ROWS = 3  # the uppermost, which show skin while the eye is open
 CONTRAST = 0.06  # of skin against the open eye, rms of 0..1, below which nothing can be told
 # How much of the way to skin an eye has gone that begins to close, and one that is shut. Against MediaPipe's scores on
-# 48 training clips and 2 others of GRID's s1: r = 0.95 within clips (the landmarker's own scores 0.84); a shut eye
+# 47 training clips and 2 others of GRID's s1: r = 0.95 within clips (the landmarker's own scores 0.84); a shut eye
 # reads 0.68, an open one under 0.05 in 19 of 20 frames.
 BEGINS, SHUT = 0.12, 0.62
 
