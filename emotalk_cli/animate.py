@@ -82,7 +82,8 @@ class Performance:
         """The same for a portrait, which may be a moment of the films that lend their motion."""
         if self.take is None and self.head is None:
             return self
-        take, head = (None if take is None else take.of(portrait.motion) for take in (self.take, self.head))
+        take = self.take and self.take.of(portrait.motion)
+        head = take if self.head is self.take else self.head and self.head.of(portrait.motion)
         return dataclasses.replace(self, take=take, head=head)
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,6 @@ from ..models.hef import HEF
 from ..training.data.hef_pairs import NEUTRAL, VALIDATION, Photo, pair_geometry, pairs
 from .independent import EfficientNetLite0
 
-REGIONS = ("mouth", "face", "full")
 MEASURES = {"psnr": "PSNR dB", "ssim": "SSIM", "l1": "L1", "perceptual": "perceptual", "landmarks": "landmarks %"}
 LIP_MARGIN = 0.15  # of the lips' width
 WHEEL = 84  # px: side of the colour wheel
@@ -63,15 +62,58 @@ def compare(image: Tensor, target: Tensor, region: Tensor) -> dict[str, float]:
     }
 
 
+Means = dict[str, dict[str, dict[str, float]]]  # by region, method and measure
+
+
+class Comparison:
+    """Frames that methods made, against the real ones: collects, and means by region, method and measure."""
+
+    def __init__(self, judge: EfficientNetLite0) -> None:
+        self._judge = judge
+        self._sums: dict[str, dict[str, dict[str, list[float]]]] = {}
+
+    def add(
+        self,
+        made: Mapping[str, Tensor],
+        real: Tensor,
+        masks: Mapping[str, Tensor],
+        landmarks: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        """made: by method, and real: [1,3,512,512] 0..1; masks: [1,1,512,512] of each region. landmarks: errors by
+        method and region, where they are known."""
+        for region, mask in masks.items():
+            for method, frame in made.items():
+                found = compare(frame, real, mask)
+                found["perceptual"] = float(self._judge.distance_within(frame, real, mask))
+                errors = (landmarks or {}).get(method, {})
+                if region in errors:
+                    found["landmarks"] = errors[region]
+                kept = self._sums.setdefault(region, {}).setdefault(method, {})
+                for measure, value in found.items():
+                    kept.setdefault(measure, []).append(value)
+
+    def means(self) -> Means:
+        """Of all that was added."""
+        return {
+            region: {m: {k: float(np.mean(v)) for k, v in found.items()} for m, found in methods.items()}
+            for region, methods in self._sums.items()
+        }
+
+
+def boxes(*corners: tuple[Tensor, Tensor]) -> Tensor:
+    """[1,1,512,512]: 1 in boxes, each from its upper left corner [2] to its lower right one [2], crop px."""
+    mask = torch.zeros(1, 1, CROP_SIZE, CROP_SIZE)
+    for low, high in corners:
+        (left, top), (right, bottom) = low.long().clamp_min(0).tolist(), high.long().tolist()
+        mask[..., top:bottom, left:right] = 1
+    return mask
+
+
 def lips_box(landmarks: Tensor) -> Tensor:
     """[1,1,512,512]: 1 in the box of the outer lips and a margin. landmarks [478,2+] crop px."""
     lips = landmarks[OUTER_LIPS, :2]
     margin = LIP_MARGIN * (lips[:, 0].max() - lips[:, 0].min())
-    left, top = (lips.min(0).values - margin).round().long().clamp_min(0).tolist()
-    right, bottom = (lips.max(0).values + margin).round().long().tolist()
-    mask = torch.zeros(1, 1, CROP_SIZE, CROP_SIZE)
-    mask[..., top:bottom, left:right] = 1
-    return mask
+    return boxes(((lips.min(0).values - margin).round(), (lips.max(0).values + margin).round()))
 
 
 def pixels(image: Tensor) -> np.ndarray:
@@ -155,14 +197,14 @@ def evaluate(
     shown: Iterable[tuple[Photo, Photo]],
     sheet: Path | None = None,
     save: Path | None = None,
-) -> dict:
+) -> dict[str, Means]:
     """Mean figures by direction, region, method ("copy", "geometry" and the names of `hefs`) and measure.
 
     sheet: PNG of all images. save: a folder for each of them, `<person>.<target's set>.<method or real>.png`, for
     other judges.
     """
     judge = EfficientNetLite0.load()
-    sums: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
+    comparisons: dict[str, Comparison] = {}
     rows = []
     for source, target in shown:
         portrait, geometry, image, points, beta = pair_geometry(model, source, target)
@@ -172,27 +214,13 @@ def evaluate(
         masks = {"mouth": lips_box(points), "face": geometry.face, "full": torch.ones_like(geometry.face)}
         direction = "neutral to smiling" if source.name.startswith(NEUTRAL) else "smiling to neutral"
         errors = landmark_errors(tracker, images, image[None])
-        for region in REGIONS:
-            for method in images:
-                found = compare(images[method], image[None], masks[region])
-                found["perceptual"] = float(judge.distance_within(images[method], image[None], masks[region]))
-                if region in errors.get(method, {}):
-                    found["landmarks"] = errors[method][region]
-                kept = sums.setdefault(direction, {}).setdefault(region, {}).setdefault(method, {})
-                for measure, value in found.items():
-                    kept.setdefault(measure, []).append(value)
+        comparisons.setdefault(direction, Comparison(judge)).add(images, image[None], masks, errors)
         for method, picture in (images | {"real": image[None]}).items():
             keep(save, f"{target.person}.{target.name.split('/')[0]}.{method}", pixels(picture))
         rows.append(torch.cat([*images.values(), image[None]], 3)[0, :, 90:470])
     if sheet is not None:
         Image.fromarray(pixels(torch.cat(rows, 1))).save(sheet)
-    return {
-        direction: {
-            region: {m: {k: float(np.mean(v)) for k, v in found.items()} for m, found in methods.items()}
-            for region, methods in regions.items()
-        }
-        for direction, regions in sums.items()
-    }
+    return {direction: comparison.means() for direction, comparison in comparisons.items()}
 
 
 def table(result: dict) -> str:

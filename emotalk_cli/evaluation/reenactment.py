@@ -27,11 +27,10 @@ from ..media.ffmpeg import read_frames
 from ..media.framing import window
 from ..models.hef import HEF
 from ..training.data.hef_pairs import LandmarkMotion, Photo, aligned, completed
-from .generator import compare, lips_box
+from .generator import Comparison, Means, boxes, lips_box
 from .independent import EfficientNetLite0
 
 MOMENTS, FILM_MOMENTS = 6, 13  # of a clip driven by landmarks; of a film
-REGIONS = ("mouth", "eyes", "face")
 EYE_MARGIN = 12  # px
 
 
@@ -55,46 +54,14 @@ def clips(data: Path, model: FaceModel) -> Iterator[list[Photo]]:
 
 def eyes_box(landmarks: Tensor) -> Tensor:
     """[1,1,512,512]: 1 in the boxes of the eyes. landmarks [478,2+] crop px."""
-    mask = torch.zeros(1, 1, CROP_SIZE, CROP_SIZE)
-    for ring in (LEFT_EYE, RIGHT_EYE):
-        left, top = (landmarks[ring, :2].amin(0) - EYE_MARGIN).long().tolist()
-        right, bottom = (landmarks[ring, :2].amax(0) + EYE_MARGIN).long().tolist()
-        mask[..., top:bottom, left:right] = 1
-    return mask
-
-
-Means = dict[str, dict[str, dict[str, float]]]  # by region, method (copy, geometry, hef) and measure
-
-
-class Comparison:
-    """Frames that methods made, against the real ones: collects, and means by region, method and measure."""
-
-    def __init__(self) -> None:
-        self._judge = EfficientNetLite0.load()
-        self._sums: dict[str, dict[str, dict[str, list[float]]]] = {}
-
-    def add(self, made: dict[str, Tensor], real: Tensor, masks: dict[str, Tensor]) -> None:
-        """made: by method, and real: [1,3,512,512] 0..1; masks: [1,1,512,512] of each of `REGIONS`."""
-        for region in REGIONS:
-            for method, frame in made.items():
-                found = compare(frame, real, masks[region])
-                found["perceptual"] = float(self._judge.distance_within(frame, real, masks[region]))
-                kept = self._sums.setdefault(region, {}).setdefault(method, {})
-                for measure in ("psnr", "ssim", "perceptual"):
-                    kept.setdefault(measure, []).append(found[measure])
-
-    def means(self) -> Means:
-        """Of all that was added."""
-        return {
-            region: {m: {k: float(np.mean(v)) for k, v in found.items()} for m, found in methods.items()}
-            for region, methods in self._sums.items()
-        }
+    eyes = (landmarks[ring, :2] for ring in (LEFT_EYE, RIGHT_EYE))
+    return boxes(*((eye.amin(0) - EYE_MARGIN, eye.amax(0) + EYE_MARGIN) for eye in eyes))
 
 
 @torch.inference_mode()
 def evaluate(model: FaceModel, hef: HEF, filmed: Iterable[list[Photo]]) -> Means:
     """Driven by landmarks, the head still."""
-    comparison = Comparison()
+    comparison = Comparison(EfficientNetLite0.load())
     for first, *others in filmed:
         fit = fit_portrait(model, first.image, first.landmarks)
         source = hef.source(fit, FaceMotion(model, fit))
@@ -116,7 +83,7 @@ def evaluate(model: FaceModel, hef: HEF, filmed: Iterable[list[Photo]]) -> Means
 @torch.inference_mode()
 def driven(talkers: dict[str, EmoTalk], films: Sequence[Path]) -> Means:
     """Films by their own motion and pose; talkers: by their generator."""
-    comparison = Comparison()
+    comparison = Comparison(EfficientNetLite0.load())
     talker = talkers["hef"]
     for film in films:
         real = list(read_frames(film, FPS))
@@ -129,18 +96,11 @@ def driven(talkers: dict[str, EmoTalk], films: Sequence[Path]) -> Means:
                 continue
             known = face
             points = torch.from_numpy((face.landmarks - [left, top, 0]) * CROP_SIZE / side).float()
+            face_box = points[:, :2].amin(0), points[:, :2].amax(0)
             frames = {"copy": cut(real[0], box)} | {name: frames[at] for name, frames in made.items()}
-            masks = {"mouth": lips_box(points), "eyes": eyes_box(points), "face": box_of(points)}
+            masks = {"mouth": lips_box(points), "eyes": eyes_box(points), "face": boxes(face_box)}
             comparison.add({name: _pixels(frame) for name, frame in frames.items()}, _pixels(cut(real[at], box)), masks)
     return comparison.means()
-
-
-def box_of(landmarks: Tensor) -> Tensor:
-    """[1,1,512,512]: 1 in the box of the landmarks [478,2+] crop px."""
-    mask = torch.zeros(1, 1, CROP_SIZE, CROP_SIZE)
-    (left, top), (right, bottom) = (landmarks[:, :2].amin(0).long().tolist(), landmarks[:, :2].amax(0).long().tolist())
-    mask[..., max(top, 0) : bottom, max(left, 0) : right] = 1
-    return mask
 
 
 def _pixels(frame: np.ndarray) -> Tensor:

@@ -726,9 +726,9 @@ class HEF(nn.Module):
         geometry: Geometry,
         beta: Tensor,
         pose: Tensor,
-        sigma: Tensor | None = None,
-        half: bool = False,
-        film: bool = False,
+        sigma: Tensor | None,
+        half: bool,
+        film: bool,
     ) -> tuple[Tensor, Geometry]:
         """`forward` without the painters of lids and mouths; what these need of the geometry, at the frames' size."""
         small = smaller(geometry) if half else geometry

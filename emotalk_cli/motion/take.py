@@ -90,7 +90,7 @@ class Take:
     @property
     def blinks(self) -> bool:
         """Whether its eyes blink, or were filmed as they did not; otherwise somebody else has to see to that."""
-        return self.track is not None or bool((self.beta[:, COMPONENTS.index("eyeBlinkLeft")] > 0.3).any())
+        return self.track is not None or bool((self.beta[:, _BLINKS[0]] > 0.3).any())
 
     def rows(self, fps: float, total: int) -> Iterator[Tensor]:
         """`total` rows [70] of β and pose at `fps`, linear between the middles of its frames; the last one stays."""

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from ...face.fit import PortraitFit, complete_smile, crop_box, cut, fit_portrait, fit_shape, snap_lips
 from ...face.geometry import still
 from ...face.geometry.contacts import Contacts
-from ...face.geometry.crop import CROP_HEIGHT, CROP_WIDTH, REACH, laid
+from ...face.geometry.crop import CROP_HEIGHT, CROP_WIDTH, REACH, laid, local
 from ...face.geometry.head import Head
 from ...face.geometry.mouth import Mouth, rendered
 from ...face.geometry.teeth import Layout, fit_layout, groups, look
@@ -154,8 +154,7 @@ def _kept(
     place = mouth.place(pose)
     into = torch.tensor(mapped(place[0].double().numpy(), to_photo), dtype=torch.float32)
     target = laid(torch.tensor(photo.image).permute(2, 0, 1)[None] / 255, into[None])
-    contour = (points[:, INNER_LIPS, :2] - place[:, None, :, 2]) @ torch.linalg.inv(place[:, :, :2]).transpose(1, 2)
-    contour = wider(contour)
+    contour = wider(local(points[:, INNER_LIPS, :2], place))
     distance = polygon_distance(contour, pixel_grid(CROP_HEIGHT, CROP_WIDTH))
     shade = mouth.shadow(distance) * mouth.light[:, None, None]
     vertices = mouth.vertices(beta, pose, place)
